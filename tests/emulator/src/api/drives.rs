@@ -1,0 +1,58 @@
+//! `drives.list` and `drives.get`.
+
+use serde_json::{Value, json};
+
+use super::error::ApiError;
+use super::resource;
+use super::serve::Call;
+use crate::drive::state::State;
+use crate::serve::body::Reply;
+
+const DEFAULT: &str = "kind,id,name";
+
+pub(crate) fn list(state: &State, call: &Call) -> Result<Reply, ApiError> {
+    if call.params.flag("useDomainAdminAccess", false)? {
+        let reason = "noListTeamDrivesAdministratorPrivilege";
+        return Err(ApiError::new(403, reason, "The user does not have administrator privilege."));
+    }
+    let size = call.params.page_size(10, 100)?;
+    let start = match call.params.filled("pageToken") {
+        None => 0,
+        Some(token) => token.parse::<usize>().map_err(|_| ApiError::invalid_value("pageToken"))?,
+    };
+    let page = state.drives.iter().skip(start).take(size).map(|(id, drive)| resource::drive(id, drive));
+    let mut answer = json!({"kind": "drive#driveList", "drives": page.collect::<Vec<Value>>()});
+    if start + size < state.drives.len() {
+        answer["nextPageToken"] = json!((start + size).to_string());
+    }
+    call.answer(answer, "DriveList", "kind,nextPageToken,drives(kind,id,name)")
+}
+
+pub(crate) fn get(state: &State, call: &Call) -> Result<Reply, ApiError> {
+    let drive = state.drives.get(call.id()).ok_or_else(|| not_found(call.id()))?;
+    call.answer(resource::drive(call.id(), drive), "Drive", DEFAULT)
+}
+
+pub(crate) fn not_found(id: &str) -> ApiError {
+    ApiError::new(404, "notFound", format!("Shared drive not found: {id}")).at_parameter("driveId")
+}
+
+/// The rule that parameters about shared drives need `supportsAllDrives=true`.
+///
+/// Returns whether items of shared drives are wanted.
+pub(crate) fn included(call: &Call) -> Result<bool, ApiError> {
+    let params = &call.params;
+    let supported = params.flag("supportsAllDrives", false)? || params.flag("supportsTeamDrives", false)?;
+    let included =
+        params.flag("includeItemsFromAllDrives", false)? || params.flag("includeTeamDriveItems", false)?;
+    let named = drive_id(call).is_some();
+    if (included || named) && !supported {
+        let text = "The supportsAllDrives parameter was not set to true.";
+        return Err(ApiError::new(403, "supportsTeamDrivesRequired", text));
+    }
+    Ok(included)
+}
+
+pub(crate) fn drive_id(call: &Call) -> Option<&str> {
+    call.params.filled("driveId").or_else(|| call.params.filled("teamDriveId"))
+}

@@ -1,0 +1,99 @@
+//! `files.get` and `files.list`.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::drives;
+use super::error::ApiError;
+use super::order::Order;
+use super::query::Query;
+use super::resource;
+use super::serve::Call;
+use crate::drive::ids;
+use crate::drive::node::Node;
+use crate::drive::state::{Cursor, State};
+use crate::serve::body::Reply;
+
+/// A file that the caller may see under its parameters.
+pub(crate) fn visible<'a>(state: &'a State, call: &Call) -> Result<&'a Node, ApiError> {
+    let supported =
+        call.params.flag("supportsAllDrives", false)? || call.params.flag("supportsTeamDrives", false)?;
+    let node = state.find(call.id()).filter(|node| node.drive.is_none() || supported);
+    node.ok_or_else(|| ApiError::file_not_found(call.id()))
+}
+
+pub(crate) fn get(state: &State, call: &Call) -> Result<Reply, ApiError> {
+    if call.params.flag("acknowledgeAbuse", false)? {
+        let text = "The acknowledgeAbuse parameter is only applicable for download requests.";
+        return Err(ApiError::new(403, "invalidAbuseAcknowledgment", text).at_parameter("acknowledgeAbuse"));
+    }
+    let node = visible(state, call)?;
+    call.answer(resource::file(state, node), "File", resource::FILE_DEFAULT)
+}
+
+pub(crate) fn list(state: &mut State, call: &Call) -> Result<Reply, ApiError> {
+    const DEFAULT: &str = "kind,nextPageToken,incompleteSearch,files(kind,id,name,mimeType,resourceKey)";
+    let size = call.params.page_size(100, 1000)?;
+    call.check_mask("FileList")?;
+    let (ids, offset) = match call.params.filled("pageToken") {
+        None => (Arc::new(search(state, call)?), 0),
+        Some(token) => {
+            let cursor = state.cursors.iter().find(|cursor| cursor.token == token);
+            let cursor = cursor.ok_or_else(|| ApiError::invalid_value("pageToken"))?;
+            (cursor.ids.clone(), cursor.offset)
+        }
+    };
+    let end = (offset + size).min(ids.len());
+    let files = ids[offset..end].iter().filter_map(|id| state.nodes.get(id));
+    let files: Vec<Value> = files.map(|node| resource::file(state, node)).collect();
+    let mut answer = json!({"kind": "drive#fileList", "incompleteSearch": false, "files": files});
+    if end < ids.len() {
+        answer["nextPageToken"] = json!(keep(state, ids, end));
+    }
+    call.answer(answer, "FileList", DEFAULT)
+}
+
+/// Remembers where a listing stands, and forgets the oldest ones.
+fn keep(state: &mut State, ids: Arc<Vec<String>>, offset: usize) -> String {
+    const KEPT: usize = 512;
+    let token = format!("~!!~{}", ids::random(80));
+    if state.cursors.len() == KEPT {
+        state.cursors.pop_front();
+    }
+    state.cursors.push_back(Cursor { token: token.clone(), ids, offset });
+    token
+}
+
+fn search(state: &State, call: &Call) -> Result<Vec<String>, ApiError> {
+    let included = drives::included(call)?;
+    let drive = drives::drive_id(call);
+    if let Some(drive) = drive.filter(|drive| !state.drives.contains_key(*drive)) {
+        return Err(drives::not_found(drive));
+    }
+    if call.params.get("corpora") == Some("drive") && drive.is_none() {
+        return Err(ApiError::required("driveId"));
+    }
+    let query = call.params.filled("q").map(Query::parse).transpose()?;
+    let order = Order::parse(call.params.get("orderBy").unwrap_or_default())?;
+    let in_scope = |node: &Node| match (&node.drive, drive) {
+        (None, None) => true,
+        (Some(_), None) => included,
+        (own, Some(drive)) => included && own.as_deref() == Some(drive),
+    };
+    let wanted = |node: &&Node| {
+        node.parent.is_some()
+            && in_scope(node)
+            && query.as_ref().is_none_or(|query| query.matches(state, node))
+    };
+    let mut found: Vec<&Node> = match query.as_ref().and_then(Query::folder) {
+        Some(folder) => {
+            let folder = if folder == "root" { &state.root } else { folder };
+            let children = state.children.get(folder).into_iter().flatten();
+            children.filter_map(|(_, id)| state.nodes.get(id)).filter(wanted).collect()
+        }
+        None => state.nodes.values().filter(wanted).collect(),
+    };
+    found.sort_by(|a, b| order.compare(a, b));
+    Ok(found.into_iter().map(|node| node.id.clone()).collect())
+}

@@ -1,0 +1,191 @@
+//! One request from its head to its answer: log it, let faults strike, check access, do it.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::{HeaderMap, Request, Response};
+use serde_json::Value;
+
+use super::error::ApiError;
+use super::mask::Mask;
+use super::params::Params;
+use super::route::{self, Operation, Route};
+use super::{about, access, changes, channels, drives, files, media};
+use crate::control;
+use crate::fault::{Action, Asked};
+use crate::inner::Inner;
+use crate::oauth::{consent, endpoint};
+use crate::serve::body::{Body, End, Reply, Shape, respond};
+use crate::serve::record::RequestRecord;
+
+/// A request as operations see it.
+pub(crate) struct Call {
+    pub(crate) params: Params,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) is_get: bool,
+    pub(crate) route: Route,
+    /// A fault wants the `Range` header overlooked.
+    pub(crate) ignore_range: bool,
+    /// A fault wants the consent page to refuse with this error.
+    pub(crate) refuse_consent: Option<String>,
+}
+
+impl Call {
+    /// The id in the path; operations that have none are not routed with one.
+    pub(crate) fn id(&self) -> &str {
+        self.route.id.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// A JSON answer under the client's `fields`, or the API's default selection.
+    pub(crate) fn answer(&self, value: Value, kind: &str, default: &str) -> Result<Reply, ApiError> {
+        let mask = Mask::parse(self.params.get("fields").unwrap_or(default), kind)?;
+        let value = mask.apply(value);
+        let compact = matches!(self.params.get("prettyPrint"), Some("false" | "0"));
+        Ok(Reply::json(200, if compact { value.to_string() } else { format!("{value:#}\n") }))
+    }
+
+    /// Fails early on a `fields` that could not be answered, before anything is changed.
+    pub(crate) fn check_mask(&self, kind: &str) -> Result<(), ApiError> {
+        self.params.get("fields").map_or(Ok(()), |fields| Mask::parse(fields, kind).map(drop))
+    }
+}
+
+impl From<ApiError> for Reply {
+    fn from(error: ApiError) -> Self {
+        Self::json(error.code, error.body())
+    }
+}
+
+fn with_retry_after(reply: Reply, value: Option<String>) -> Reply {
+    match value {
+        Some(value) => reply.header("retry-after", value),
+        None => reply,
+    }
+}
+
+const LARGEST_BODY: usize = 1 << 20;
+
+/// Answers one request.
+pub(crate) async fn answer(
+    inner: &Arc<Inner>,
+    request: Request<Incoming>,
+    reset: Arc<AtomicBool>,
+) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let (path, query) = (head.uri.path().to_owned(), head.uri.query().unwrap_or_default().to_owned());
+    let params = Params::parse(&query);
+    if let Some(path) = path.strip_prefix("/control") {
+        return control::answer(inner, &head.method, path, &params, &head.headers, body, reset).await;
+    }
+    let route = route::find(head.method.as_str(), &path, &params);
+    let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let live = inner.records.begin(RequestRecord {
+        time: inner.clock.now(),
+        method: head.method.to_string(),
+        path: path.clone(),
+        query,
+        operation: route.operation.name().to_owned(),
+        range: text("range"),
+        user_agent: text("user-agent"),
+        status: 0,
+        bytes_sent: 0,
+    });
+    let asked = Asked {
+        operation: route.operation.name(),
+        method: head.method.as_str(),
+        path: &path,
+        file: route.id.as_deref(),
+    };
+    let action = inner.state().faults.strike(&asked);
+    let is_get = head.method == hyper::Method::GET;
+    let (reply, shape) = match Limited::new(body, LARGEST_BODY).collect().await {
+        Err(_) => (Reply::html(413, "Request Entity Too Large"), Shape::default()),
+        Ok(body) => {
+            let (headers, body) = (head.headers, body.to_bytes());
+            let call =
+                Call { params, headers, body, is_get, route, ignore_range: false, refuse_consent: None };
+            struck(inner, call, action).await
+        }
+    };
+    respond(reply, shape, live, reset)
+}
+
+/// Answers with a fault applied.
+async fn struck(inner: &Arc<Inner>, mut call: Call, action: Option<Action>) -> (Reply, Shape) {
+    let mut shape = Shape::default();
+    if call.route.operation == Operation::FilesMedia {
+        shape.rate = inner.state().settings.rate;
+    }
+    match action {
+        None => {}
+        Some(Action::Status { code, reason, message, retry_after }) => {
+            let reply = match call.route.operation {
+                Operation::Auth => {
+                    call.refuse_consent = Some(reason);
+                    return (perform(inner, &call).await, shape);
+                }
+                Operation::Token | Operation::Revoke => endpoint::refusal(code, &reason, message.as_deref()),
+                _ => ApiError::of_reason(code, &reason, message).into(),
+            };
+            return (with_retry_after(reply, retry_after), shape);
+        }
+        Some(Action::Html { code, retry_after }) => {
+            return (with_retry_after(Reply::html(code, "Server Error"), retry_after), shape);
+        }
+        Some(Action::CutAfter { bytes }) => shape.end = Some((bytes, End::Cut)),
+        Some(Action::StallAfter { bytes }) => shape.end = Some((bytes, End::Stall)),
+        Some(Action::ResetAfter { bytes }) => shape.end = Some((bytes, End::Reset)),
+        Some(Action::Delay { milliseconds }) => tokio::time::sleep(Duration::from_millis(milliseconds)).await,
+        Some(Action::Slow { bytes_per_second }) => shape.rate = Some(bytes_per_second),
+        Some(Action::WrongByte { offset }) => shape.wrong_byte = Some(offset),
+        Some(Action::WrongLength { by }) => shape.length_by = by,
+        Some(Action::IgnoreRange) => call.ignore_range = true,
+        Some(Action::Revise(content)) => {
+            let checksums = content.checksums();
+            // A request about no file, or one without content, passes unharmed.
+            let _ = inner.state().revise(call.id(), content, checksums);
+        }
+    }
+    (perform(inner, &call).await, shape)
+}
+
+/// Answers as a healthy Drive.
+async fn perform(inner: &Arc<Inner>, call: &Call) -> Reply {
+    let operation = call.route.operation;
+    match operation {
+        Operation::Unknown => return Reply::html(404, "Not Found"),
+        Operation::Token => return endpoint::token(inner, call),
+        Operation::Revoke => return endpoint::revoke(inner, call),
+        Operation::Auth => return consent::page(inner, call),
+        _ => {}
+    }
+    if let Err(error) = access::check(&inner.state(), operation, call.is_get, &call.headers, &call.params) {
+        return error.into();
+    }
+    let result = match operation {
+        Operation::ChangesWatch => channels::watch_changes(inner, call).await,
+        Operation::FilesWatch => channels::watch_file(inner, call).await,
+        Operation::ChannelsStop => channels::stop(inner, call),
+        Operation::AboutGet => about::get(&inner.state(), call),
+        Operation::StartPageToken => changes::start_page_token(&inner.state(), call),
+        Operation::ChangesList => changes::list(&inner.state(), call),
+        Operation::FilesList => files::list(&mut inner.state(), call),
+        Operation::FilesGet => files::get(&inner.state(), call),
+        Operation::FilesMedia => media::get(&inner.state(), call),
+        Operation::DrivesList => drives::list(&inner.state(), call),
+        Operation::DrivesGet => drives::get(&inner.state(), call),
+        Operation::Token | Operation::Auth | Operation::Revoke | Operation::Unknown => {
+            return Reply::html(404, "Not Found");
+        }
+    };
+    result.unwrap_or_else(Reply::from)
+}

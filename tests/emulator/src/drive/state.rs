@@ -1,0 +1,173 @@
+//! Everything the emulator remembers, behind one lock.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::channel::{Channels, Message};
+use super::clock::Clock;
+use super::log::{Log, USER};
+use super::node::{Kind, Node};
+use super::{ids, mime};
+use crate::fault::Faults;
+use crate::notify::{Disturbances, Outgoing};
+use crate::oauth::tokens::Tokens;
+
+/// How the emulator behaves when nothing in particular fails.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) notifications: bool,
+    pub(crate) sync_before_answer: bool,
+    /// Messages that still come after `channels.stop`.
+    pub(crate) stragglers: u32,
+    pub(crate) channel_lifetime_cap: Option<Duration>,
+    /// Media bytes per second and connection.
+    pub(crate) rate: Option<u64>,
+    /// Metadata-only changes that follow each upload or revision.
+    pub(crate) noise: u32,
+    /// How long a change stays out of `changes.list`.
+    pub(crate) change_delay: Duration,
+    /// How long a new revision has neither size nor checksums.
+    pub(crate) processing_delay: Duration,
+    pub(crate) empty_pages: bool,
+    pub(crate) access_token_lifetime: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            notifications: true,
+            sync_before_answer: false,
+            stragglers: 0,
+            channel_lifetime_cap: None,
+            rate: None,
+            noise: 0,
+            change_delay: Duration::ZERO,
+            processing_delay: Duration::ZERO,
+            empty_pages: false,
+            access_token_lifetime: Duration::from_secs(3599),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct SharedDrive {
+    pub(crate) name: String,
+    pub(crate) created: i64,
+}
+
+/// A listing under way: Drive's list tokens die after hours, these after some hundred newer listings.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    pub(crate) token: String,
+    pub(crate) ids: Arc<Vec<String>>,
+    pub(crate) offset: usize,
+}
+
+pub(crate) struct State {
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) nodes: HashMap<String, Node>,
+    /// Children of each folder in the order of their creation.
+    pub(crate) children: HashMap<String, BTreeSet<(u64, String)>>,
+    pub(crate) drives: BTreeMap<String, SharedDrive>,
+    pub(crate) logs: HashMap<String, Log>,
+    pub(crate) channels: Channels,
+    pub(crate) cursors: VecDeque<Cursor>,
+    pub(crate) tokens: Tokens,
+    pub(crate) faults: Faults,
+    pub(crate) disturbances: Disturbances,
+    pub(crate) settings: Settings,
+    pub(crate) root: String,
+    pub(crate) sequence: u64,
+    outbox: UnboundedSender<Outgoing>,
+}
+
+impl State {
+    pub(crate) fn new(clock: Arc<Clock>, outbox: UnboundedSender<Outgoing>) -> Self {
+        let mut state = Self {
+            clock,
+            nodes: HashMap::new(),
+            children: HashMap::new(),
+            drives: BTreeMap::new(),
+            logs: HashMap::from([(USER.to_owned(), Log::new(100_000 + ids::below(50_000)))]),
+            channels: Channels::default(),
+            cursors: VecDeque::new(),
+            tokens: Tokens::default(),
+            faults: Faults::default(),
+            disturbances: Disturbances::default(),
+            settings: Settings::default(),
+            root: ids::root(),
+            sequence: 0,
+            outbox,
+        };
+        state.plant_root(state.root.clone(), "My Drive", None);
+        state
+    }
+
+    pub(crate) fn now(&self) -> i64 {
+        self.clock.now()
+    }
+
+    /// The root folder of My Drive or of a shared drive; makes no change entry.
+    pub(crate) fn plant_root(&mut self, id: String, name: &str, drive: Option<String>) {
+        let now = self.now();
+        self.sequence += 1;
+        let node = Node {
+            id: id.clone(),
+            name: name.to_owned(),
+            mime_type: mime::FOLDER.to_owned(),
+            parent: None,
+            drive,
+            created: now,
+            modified: now,
+            trashed: false,
+            trashed_time: None,
+            version: 1,
+            sequence: self.sequence,
+            quirks: Vec::new(),
+            kind: Kind::Folder,
+        };
+        self.nodes.insert(id, node);
+    }
+
+    /// Looks a file up by the id a client wrote, `root` included.
+    pub(crate) fn find(&self, id: &str) -> Option<&Node> {
+        self.nodes.get(if id == "root" { self.root.as_str() } else { id })
+    }
+
+    /// Trashed itself or below something trashed.
+    pub(crate) fn is_trashed(&self, node: &Node) -> bool {
+        let mut current = Some(node);
+        while let Some(node) = current {
+            if node.trashed {
+                return true;
+            }
+            current = node.parent.as_ref().and_then(|parent| self.nodes.get(parent));
+        }
+        false
+    }
+
+    pub(crate) fn log(&mut self, name: &str) -> Option<&mut Log> {
+        self.logs.get_mut(name)
+    }
+
+    /// Hands messages to the task that delivers them, if Google is talking at all.
+    pub(crate) fn announce(&self, messages: Vec<Message>) {
+        if self.settings.notifications {
+            self.send(messages);
+        }
+    }
+
+    pub(crate) fn send(&self, messages: Vec<Message>) {
+        for message in messages {
+            self.post(Outgoing::plain(message));
+        }
+    }
+
+    pub(crate) fn post(&self, outgoing: Outgoing) {
+        // The receiving task ends only with the emulator itself.
+        let _ = self.outbox.send(outgoing);
+    }
+}

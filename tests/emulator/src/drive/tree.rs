@@ -1,0 +1,299 @@
+//! What a user does: every action changes the tree, writes the log and calls the channels.
+
+use std::time::Duration;
+
+use super::content::{Checksums, Content};
+use super::log::{Entry, Log, Subject, USER};
+use super::mime;
+use super::node::{Blob, Kind, Node, Upload};
+use super::state::{SharedDrive, State};
+use super::{clock, ids};
+use crate::drive::channel::Target;
+
+/// Why a user's action could not be done.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    NoSuchFile(String),
+    NotAFolder(String),
+    NotABlob(String),
+    BadTime(String),
+    IdTaken(String),
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoSuchFile(id) => write!(f, "the emulated Drive has no file {id:?}"),
+            Self::NotAFolder(id) => write!(f, "{id:?} is not a folder"),
+            Self::NotABlob(id) => write!(f, "{id:?} has no content of its own"),
+            Self::BadTime(text) => write!(f, "{text:?} is not an RFC 3339 time"),
+            Self::IdTaken(id) => write!(f, "the id {id:?} is taken"),
+        }
+    }
+}
+
+/// What happened to a file, in the words of `files.watch`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Added,
+    Removed,
+    Updated(&'static str),
+    Trashed,
+    Untrashed,
+}
+
+impl Cause {
+    fn words(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::Added => ("add", None),
+            Self::Removed => ("remove", None),
+            Self::Updated(what) => ("update", Some(what)),
+            Self::Trashed => ("trash", None),
+            Self::Untrashed => ("untrash", None),
+        }
+    }
+}
+
+type Done<T> = Result<T, Refusal>;
+
+impl State {
+    pub(crate) fn upload(&mut self, upload: Upload, checksums: Checksums) -> Done<String> {
+        let mime_type = upload.mime_type.unwrap_or_else(|| mime::of_name(&upload.name).to_owned());
+        let kind = if mime_type == mime::FOLDER {
+            Kind::Folder
+        } else if Node::is_google_type(&mime_type) {
+            Kind::Document
+        } else {
+            Kind::Blob(self.blob(upload.content, checksums, &upload.name))
+        };
+        let id = upload.id.unwrap_or_else(ids::file);
+        if self.nodes.contains_key(&id) {
+            return Err(Refusal::IdTaken(id));
+        }
+        let mut node = self.sprout(&upload.parent, id, upload.name, mime_type, kind)?;
+        node.quirks = upload.quirks;
+        if let Some(time) = upload.created_time {
+            node.created = clock::parse(&time).ok_or(Refusal::BadTime(time))?;
+        }
+        if let Some(time) = upload.modified_time {
+            node.modified = clock::parse(&time).ok_or(Refusal::BadTime(time))?;
+        }
+        Ok(self.plant(node))
+    }
+
+    pub(crate) fn folder(&mut self, parent: &str, name: &str) -> Done<String> {
+        let node =
+            self.sprout(parent, ids::file(), name.to_owned(), mime::FOLDER.to_owned(), Kind::Folder)?;
+        Ok(self.plant(node))
+    }
+
+    pub(crate) fn shortcut(&mut self, parent: &str, name: &str, target: &str) -> Done<String> {
+        let target = self.known(target)?;
+        let kind = Kind::Shortcut { target: target.id.clone(), target_mime_type: target.mime_type.clone() };
+        let node = self.sprout(parent, ids::file(), name.to_owned(), mime::SHORTCUT.to_owned(), kind)?;
+        Ok(self.plant(node))
+    }
+
+    pub(crate) fn shared_drive(&mut self, name: &str) -> String {
+        let id = ids::root();
+        let created = self.now();
+        self.plant_root(id.clone(), name, Some(id.clone()));
+        self.drives.insert(id.clone(), SharedDrive { name: name.to_owned(), created });
+        self.logs.insert(id.clone(), Log::new(2_000_000 + ids::below(1_000_000)));
+        self.log_entry(USER, Subject::Drive(id.clone()), false);
+        self.call_log(USER);
+        id
+    }
+
+    /// The checksums are those of the content, made before the state was locked.
+    pub(crate) fn revise(&mut self, id: &str, content: Content, checksums: Checksums) -> Done<String> {
+        let now = self.now();
+        let node = self.known(id)?;
+        let name = node.name.clone();
+        if node.blob().is_none() {
+            return Err(Refusal::NotABlob(id.to_owned()));
+        }
+        let blob = self.blob(content, checksums, &name);
+        let revision = blob.revision.clone();
+        let node = self.known_mut(id)?;
+        node.kind = Kind::Blob(blob);
+        node.modified = now;
+        self.changed(id, Cause::Updated("content"));
+        Ok(revision)
+    }
+
+    pub(crate) fn rename(&mut self, id: &str, name: &str) -> Done<()> {
+        name.clone_into(&mut self.known_mut(id)?.name);
+        self.changed(id, Cause::Updated("properties"));
+        Ok(())
+    }
+
+    pub(crate) fn touch(&mut self, id: &str) -> Done<()> {
+        self.known(id)?;
+        self.changed(id, Cause::Updated("properties"));
+        Ok(())
+    }
+
+    pub(crate) fn set_trashed(&mut self, id: &str, trashed: bool) -> Done<()> {
+        let now = self.now();
+        let node = self.known_mut(id)?;
+        node.trashed = trashed;
+        node.trashed_time = trashed.then_some(now);
+        self.changed(id, if trashed { Cause::Trashed } else { Cause::Untrashed });
+        Ok(())
+    }
+
+    /// Into another folder; across drives the file leaves the one log for the other.
+    pub(crate) fn move_to(&mut self, id: &str, parent: &str) -> Done<()> {
+        let target = self.known(parent)?;
+        if !target.is_folder() {
+            return Err(Refusal::NotAFolder(parent.to_owned()));
+        }
+        let (target, drive) = (target.id.clone(), target.drive.clone());
+        let node = self.known(id)?;
+        let (sequence, former_parent, former_drive) =
+            (node.sequence, node.parent.clone(), node.drive.clone());
+        if let Some(siblings) = former_parent.and_then(|parent| self.children.get_mut(&parent)) {
+            siblings.remove(&(sequence, id.to_owned()));
+        }
+        self.children.entry(target.clone()).or_default().insert((sequence, id.to_owned()));
+        self.known_mut(id)?.parent = Some(target);
+        if former_drive == drive {
+            self.changed(id, Cause::Updated("parents"));
+            return Ok(());
+        }
+        let former_log = log_of(former_drive.as_ref());
+        for descendant in self.subtree(id) {
+            self.known_mut(&descendant)?.drive.clone_from(&drive);
+            self.log_entry(&former_log, Subject::File(descendant.clone()), true);
+            self.changed(&descendant, Cause::Updated("parents"));
+        }
+        self.call_log(&former_log);
+        Ok(())
+    }
+
+    /// For ever, with everything below.
+    pub(crate) fn delete(&mut self, id: &str) -> Done<()> {
+        self.known(id)?;
+        for id in self.subtree(id).into_iter().rev() {
+            let Some(node) = self.nodes.remove(&id) else { continue };
+            if let Some(siblings) = node.parent.and_then(|parent| self.children.get_mut(&parent)) {
+                siblings.remove(&(node.sequence, id.clone()));
+            }
+            self.children.remove(&id);
+            let log = log_of(node.drive.as_ref());
+            self.log_entry(&log, Subject::File(id.clone()), true);
+            self.call_log(&log);
+            self.call_file(&id, Cause::Removed);
+        }
+        Ok(())
+    }
+
+    /// `id` and everything below it, parents first.
+    fn subtree(&self, id: &str) -> Vec<String> {
+        let mut found = vec![id.to_owned()];
+        let mut next = 0;
+        while let Some(id) = found.get(next) {
+            let below =
+                self.children.get(id).into_iter().flatten().map(|(_, id)| id.clone()).collect::<Vec<_>>();
+            found.extend(below);
+            next += 1;
+        }
+        found
+    }
+
+    pub(crate) fn known(&self, id: &str) -> Done<&Node> {
+        self.find(id).ok_or_else(|| Refusal::NoSuchFile(id.to_owned()))
+    }
+
+    fn known_mut(&mut self, id: &str) -> Done<&mut Node> {
+        self.nodes.get_mut(id).ok_or_else(|| Refusal::NoSuchFile(id.to_owned()))
+    }
+
+    fn blob(&self, content: Content, checksums: Checksums, name: &str) -> Blob {
+        let processed = self.now() + milliseconds(self.settings.processing_delay);
+        Blob { content, checksums, revision: ids::revision(), original_name: name.to_owned(), processed }
+    }
+
+    fn sprout(
+        &mut self,
+        parent: &str,
+        id: String,
+        name: String,
+        mime_type: String,
+        kind: Kind,
+    ) -> Done<Node> {
+        let now = self.now();
+        let parent = self.known(parent)?;
+        if !parent.is_folder() {
+            return Err(Refusal::NotAFolder(parent.id.clone()));
+        }
+        let (parent, drive) = (Some(parent.id.clone()), parent.drive.clone());
+        self.sequence += 1;
+        Ok(Node {
+            id,
+            name,
+            mime_type,
+            parent,
+            drive,
+            created: now,
+            modified: now,
+            trashed: false,
+            trashed_time: None,
+            version: 0,
+            sequence: self.sequence,
+            quirks: Vec::new(),
+            kind,
+        })
+    }
+
+    fn plant(&mut self, node: Node) -> String {
+        let id = node.id.clone();
+        if let Some(parent) = &node.parent {
+            self.children.entry(parent.clone()).or_default().insert((node.sequence, id.clone()));
+        }
+        self.nodes.insert(id.clone(), node);
+        self.changed(&id, Cause::Added);
+        id
+    }
+
+    fn changed(&mut self, id: &str, cause: Cause) {
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        node.version += 1;
+        let log = log_of(node.drive.as_ref());
+        self.log_entry(&log, Subject::File(id.to_owned()), false);
+        self.call_log(&log);
+        self.call_file(id, cause);
+    }
+
+    fn log_entry(&mut self, log: &str, subject: Subject, removed: bool) {
+        let time = self.now();
+        let visible = time + milliseconds(self.settings.change_delay);
+        if let Some(log) = self.log(log) {
+            log.put(Entry { subject, time, visible, removed });
+        }
+    }
+
+    fn call_log(&mut self, log: &str) {
+        let now = self.now();
+        let concerns = |target: &Target| matches!(target, Target::Log(name) if name == log);
+        let messages = self.channels.messages(now, "change", None, concerns);
+        self.announce(messages);
+    }
+
+    fn call_file(&mut self, id: &str, cause: Cause) {
+        let now = self.now();
+        let (state, changed) = cause.words();
+        let concerns = |target: &Target| matches!(target, Target::File(file) if file == id);
+        let messages = self.channels.messages(now, state, changed, concerns);
+        self.announce(messages);
+    }
+}
+
+fn log_of(drive: Option<&String>) -> String {
+    drive.cloned().unwrap_or_else(|| USER.to_owned())
+}
+
+pub(crate) fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
+}

@@ -1,0 +1,262 @@
+//! Failures on demand: which requests, how many of them, and what goes wrong.
+
+use serde::Deserialize;
+
+use crate::drive::content::Content;
+
+/// The next `times` requests that match go wrong.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// Which requests.
+    #[serde(default)]
+    pub matching: Matching,
+    /// How many of them; `u32::MAX`: until cleared.
+    #[serde(default = "once")]
+    pub times: u32,
+    /// What goes wrong.
+    pub action: Action,
+}
+
+const fn once() -> u32 {
+    1
+}
+
+impl Fault {
+    /// One failure of one operation.
+    pub fn once(operation: &str, action: Action) -> Self {
+        Self { matching: Matching::operation(operation), times: 1, action }
+    }
+
+    /// `times` failures of one operation.
+    pub fn times(operation: &str, times: u32, action: Action) -> Self {
+        Self { matching: Matching::operation(operation), times, action }
+    }
+
+    /// Every call of one operation fails until the faults are cleared.
+    pub fn always(operation: &str, action: Action) -> Self {
+        Self::times(operation, u32::MAX, action)
+    }
+}
+
+/// Which requests a fault is for: all that fit every part that is given.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Matching {
+    /// `changes.list`, `changes.watch`, `changes.getStartPageToken`, `channels.stop`, `files.get`, `files.list`,
+    /// `files.media`, `files.watch`, `about.get`, `drives.list`, `drives.get`, `token`, `auth`, `revoke`.
+    pub operation: Option<String>,
+    /// `GET`, `POST`, …
+    pub method: Option<String>,
+    /// The beginning of the path; `*` stands for any text.
+    pub path: Option<String>,
+    /// The file the request is about.
+    pub file: Option<String>,
+    /// How many requests that fit pass unharmed first.
+    pub skip: u32,
+}
+
+impl Matching {
+    /// Every call of one operation.
+    pub fn operation(operation: &str) -> Self {
+        Self { operation: Some(operation.to_owned()), ..Self::default() }
+    }
+
+    /// Every request whose path begins like this; `*` stands for any text.
+    pub fn path(path: &str) -> Self {
+        Self { path: Some(path.to_owned()), ..Self::default() }
+    }
+
+    /// Only requests about this file.
+    #[must_use]
+    pub fn file(mut self, id: &str) -> Self {
+        self.file = Some(id.to_owned());
+        self
+    }
+
+    /// Lets the first `requests` that fit pass.
+    #[must_use]
+    pub const fn skip(mut self, requests: u32) -> Self {
+        self.skip = requests;
+        self
+    }
+
+    fn fits(&self, request: &Asked<'_>) -> bool {
+        let equal = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
+        equal(&self.operation, request.operation)
+            && equal(&self.method, request.method)
+            && self.file.as_deref().is_none_or(|file| request.file == Some(file))
+            && self.path.as_deref().is_none_or(|pattern| begins_like(request.path, pattern))
+    }
+}
+
+/// What goes wrong with a request.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum Action {
+    /// Google's JSON error instead of an answer. At the token endpoint `reason` is the `error` member; at the consent
+    /// page it becomes `?error=` of the redirect.
+    Status {
+        /// HTTP status.
+        code: u16,
+        /// `rateLimitExceeded`, `invalid_grant`, …
+        reason: String,
+        /// `None`: a text that fits.
+        message: Option<String>,
+        /// The `Retry-After` header.
+        retry_after: Option<String>,
+    },
+    /// An HTML page, as from a proxy in front of Google.
+    Html {
+        /// HTTP status.
+        code: u16,
+        /// The `Retry-After` header.
+        retry_after: Option<String>,
+    },
+    /// The connection is closed after this many bytes of the body.
+    CutAfter {
+        /// Bytes that still arrive.
+        bytes: u64,
+    },
+    /// Nothing more comes after this many bytes of the body, and the connection stays open.
+    StallAfter {
+        /// Bytes that still arrive.
+        bytes: u64,
+    },
+    /// The connection is reset (RST) after this many bytes of the body.
+    ResetAfter {
+        /// Bytes that still arrive.
+        bytes: u64,
+    },
+    /// The answer comes this much later.
+    Delay {
+        /// How much.
+        milliseconds: u64,
+    },
+    /// This body arrives at this many bytes per second.
+    Slow {
+        /// The rate.
+        bytes_per_second: u64,
+    },
+    /// The byte at this offset of the body is another one.
+    WrongByte {
+        /// Offset in the body, not in the file.
+        offset: u64,
+    },
+    /// `Content-Length` is off by this much. Too large: the body ends early; too small: it is truncated.
+    WrongLength {
+        /// Added to the true length.
+        by: i64,
+    },
+    /// `Range` is ignored: 200 with the whole file.
+    IgnoreRange,
+    /// The file gets this content just before the request is answered.
+    Revise(Content),
+}
+
+impl Action {
+    /// Google's JSON error with this status and reason.
+    pub fn status(code: u16, reason: &str) -> Self {
+        Self::Status { code, reason: reason.to_owned(), message: None, retry_after: None }
+    }
+
+    /// The same with `Retry-After`.
+    pub fn status_retry_after(code: u16, reason: &str, retry_after: &str) -> Self {
+        let retry_after = Some(retry_after.to_owned());
+        Self::Status { code, reason: reason.to_owned(), message: None, retry_after }
+    }
+
+    /// A proxy's HTML page.
+    pub const fn html(code: u16) -> Self {
+        Self::Html { code, retry_after: None }
+    }
+}
+
+/// What a request asks for, as faults see it.
+pub(crate) struct Asked<'a> {
+    pub(crate) operation: &'a str,
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) file: Option<&'a str>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    live: Vec<Fault>,
+}
+
+impl Faults {
+    pub(crate) fn add(&mut self, fault: Fault) {
+        self.live.push(fault);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.live.clear();
+    }
+
+    /// The first fault that fits, used up by one.
+    pub(crate) fn strike(&mut self, request: &Asked<'_>) -> Option<Action> {
+        for index in 0..self.live.len() {
+            let fault = &mut self.live[index];
+            if !fault.matching.fits(request) || fault.times == 0 {
+                continue;
+            }
+            if fault.matching.skip > 0 {
+                fault.matching.skip -= 1;
+                continue;
+            }
+            let action = fault.action.clone();
+            if fault.times != u32::MAX {
+                fault.times -= 1;
+            }
+            if fault.times == 0 {
+                self.live.remove(index);
+            }
+            return Some(action);
+        }
+        None
+    }
+}
+
+/// Whether `text` begins like `pattern`, in which `*` stands for any text.
+fn begins_like(text: &str, pattern: &str) -> bool {
+    match pattern.split_once('*') {
+        None => text.starts_with(pattern),
+        Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
+            rest.char_indices()
+                .map(|(at, _)| at)
+                .chain([rest.len()])
+                .any(|at| begins_like(&rest[at..], after))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_match_by_their_beginning_and_stars() {
+        let cases = [
+            ("/drive/v3/changes", "/drive/v3/ch", true),
+            ("/drive/v3/changes", "/v3", false),
+            ("/drive/v3/files/abc/watch", "/drive/v3/files/*/watch", true),
+            ("/drive/v3/files/abc", "/drive/v3/files/*/watch", false),
+            ("/anything", "", true),
+        ];
+        for (text, pattern, fits) in cases {
+            assert_eq!(begins_like(text, pattern), fits, "{text} {pattern}");
+        }
+    }
+
+    #[test]
+    fn a_fault_lets_some_pass_strikes_and_is_spent() {
+        let mut faults = Faults::default();
+        let matching = Matching::operation("about.get").skip(1);
+        faults.add(Fault { matching, times: 2, action: Action::html(502) });
+        let asked = |operation| Asked { operation, method: "GET", path: "/", file: None };
+        let struck: Vec<bool> = (0..4).map(|_| faults.strike(&asked("about.get")).is_some()).collect();
+        assert_eq!(struck, [false, true, true, false]);
+        assert!(faults.strike(&asked("files.get")).is_none());
+    }
+}

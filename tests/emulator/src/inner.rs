@@ -1,0 +1,63 @@
+//! What every task of one emulator shares.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::drive::clock::Clock;
+use crate::drive::state::State;
+use crate::notify::NotificationRecord;
+use crate::serve::record::Records;
+
+pub(crate) struct Inner {
+    pub(crate) state: Mutex<State>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) records: Records,
+    pub(crate) notifications: Mutex<VecDeque<NotificationRecord>>,
+    pub(crate) http: reqwest::Client,
+    pub(crate) notification_retry: Duration,
+    pub(crate) allow_http_loopback: bool,
+    pub(crate) port: OnceLock<u16>,
+    pub(crate) tls_port: OnceLock<u16>,
+    pub(crate) runtime: Handle,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+}
+
+const NOTIFICATIONS_KEPT: usize = 100_000;
+
+impl Inner {
+    /// A panic of another thread leaves the state usable: every action changes it in full or not at all.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a task until it ends or the emulator stops; callable from any thread.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        let task = async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = task => {}
+            }
+        };
+        // Its end is awaited by way of the tracker.
+        drop(self.tasks.spawn_on(task, &self.runtime));
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port.get().copied().unwrap_or_default())
+    }
+
+    pub(crate) fn record_notification(&self, record: NotificationRecord) {
+        let mut kept = self.notifications.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == NOTIFICATIONS_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(record);
+    }
+}

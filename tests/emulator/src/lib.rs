@@ -1,0 +1,95 @@
+//! A Google Drive that runs on this machine: files, changes, push channels, OAuth, and failures on demand.
+//!
+//! It stands in for `www.googleapis.com` and `oauth2.googleapis.com` while a Drive client is developed or tested.
+//! It writes Google's JSON by itself and shares no code with any client, so that a misreading of the API cannot
+//! hide on both sides; Google's own Python client and rclone work against it unchanged.
+//!
+//! # From Rust
+//!
+//! ```
+//! use drive_emulator::{Action, Content, Emulator, Fault, Options, Upload};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let drive = Emulator::start(Options::default()).await?;
+//! let inbox = drive.folder(&drive.root_id(), "Inbox");
+//! let film = drive.upload(Upload::new(&inbox, "film.mp4", Content::pattern(1, 1 << 30)));
+//! drive.fail(Fault::once("files.media", Action::CutAfter { bytes: 1 << 20 }));
+//! println!("point the client at {} and let it download {film}", drive.url());
+//! drive.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # From a shell
+//!
+//! `drive-emulator --folder Inbox --credentials-dir /tmp/credentials` serves until it is interrupted; everything a
+//! test can do through [`Emulator`] can be done below `/control/`. Bodies and answers are JSON, no credentials are
+//! needed, unknown keys are refused, and nothing there is recorded or struck by faults. With
+//! `D=http://127.0.0.1:8089/control` and `alias post="curl -sH 'content-type: application/json'"`:
+//!
+//! | what | example |
+//! |---|---|
+//! | upload bytes | `curl -s --data-binary @film.mp4 -H 'content-type: application/octet-stream' "$D/files?name=film.mp4&parent=$FOLDER"` |
+//! | upload a pattern | `post -d '{"pattern":{"seed":1,"size":104857600}}' "$D/files?name=film.mp4&mimeType=video/mp4&modifiedTime=2026-01-01T00:00:00Z"` |
+//! | with quirks ([`Quirk`]) | `post -d '{"text":"x"}' "$D/files?name=a.mp4&quirks=noChecksums,noSize"` |
+//! | new revision | `post -d '{"pattern":{"seed":2,"size":1000}}' $D/files/$ID/content` |
+//! | metadata-only change | `curl -sX POST $D/files/$ID/touch` |
+//! | rename, move, trash | `curl -sX PATCH -d '{"name":"b.mp4","parent":"…","trashed":true}' $D/files/$ID` |
+//! | delete for ever | `curl -sX DELETE $D/files/$ID` |
+//! | look | `curl -s $D/files` · `curl -s $D/files/$ID` |
+//! | folder, shortcut, shared drive | `curl -sd '{"name":"Inbox"}' $D/folders` · `curl -sd '{"name":"link","target":"…"}' $D/shortcuts` · `curl -sd '{"name":"Team"}' $D/drives` |
+//! | a fault ([`Fault`]) | `curl -sd '{"matching":{"operation":"files.media","skip":1},"times":2,"action":{"cutAfter":{"bytes":1000}}}' $D/faults` |
+//! | no more faults | `curl -sX DELETE $D/faults` |
+//! | disturb notifications ([`Disturbance`]) | `curl -sd '{"disturbance":"drop","times":3}' $D/notifications` · `"double"` · `"swap"` · `{"delay":{"milliseconds":500}}` |
+//! | what it saw | `curl -s "$D/requests?operation=changes.list"` · `curl -s $D/channels` · `curl -s $D/notifications` |
+//! | forget the requests | `curl -sX DELETE $D/requests` |
+//! | settings | `curl -sd '{"notifications":true,"rate":null,"noise":1,"channelLifetimeCapSeconds":60}' $D/settings` |
+//! | … | `syncBeforeAnswer`, `notificationsAfterStop`, `changeDelayMilliseconds`, `processingDelayMilliseconds`, `emptyPages`, `accessTokenLifetimeSeconds` |
+//! | notify every channel | `curl -sX POST $D/push` |
+//! | end channels early | `curl -sd '{"seconds":0}' $D/channels/shorten` |
+//! | refuse page tokens | `curl -sX POST $D/page-tokens/refuse` |
+//! | kill logins | `curl -sX POST $D/refresh-tokens/revoke` · `curl -sX POST $D/access-tokens/expire` |
+//! | move the clock | `curl -sd '{"moveMilliseconds":3600000}' $D/clock` |
+//! | credential files | `curl -s $D/credentials/service-account` · `client` · `authorized-user` |
+//!
+//! An action of a fault is one of `{"status":{"code":429,"reason":"rateLimitExceeded","message":"…","retryAfter":"7"}}`,
+//! `{"html":{"code":502}}`, `{"cutAfter":{"bytes":1}}`, `{"stallAfter":{"bytes":1}}`, `{"resetAfter":{"bytes":1}}`,
+//! `{"delay":{"milliseconds":1}}`, `{"slow":{"bytesPerSecond":1}}`, `{"wrongByte":{"offset":1}}`,
+//! `{"wrongLength":{"by":-1}}`, `"ignoreRange"`, `{"revise":{"text":"…"}}`; see [`Action`].
+//!
+//! # What is modelled
+//!
+//! `about.get`, `files.get`/`list`/`watch` and media with ranges on both media paths, `changes`, `channels.stop`,
+//! `drives.get`/`list`; the token endpoint for refresh tokens, authorization codes with PKCE and service accounts,
+//! a consent page that grants at once, revocation. Everything else answers Google's HTML 404.
+//!
+//! There is one user, who may do everything its token's scope admits. Uploads over the API, revisions, batches,
+//! exports, permissions and gzip are not modelled.
+//!
+//! # How it is built
+//!
+//! `drive/` is the state: a tree, its change logs and channels, behind one lock, without HTTP. `api/` and `oauth/`
+//! turn requests into answers from it; `serve/` pours answers onto connections and is where bodies are cut, slowed
+//! and falsified; `notify` delivers what `drive/` has to say. `user` and `conduct` are the handle, `control/` the
+//! handle over HTTP.
+
+mod api;
+mod conduct;
+mod control;
+mod drive;
+mod emulator;
+mod fault;
+mod inner;
+mod notify;
+mod oauth;
+mod serve;
+mod user;
+
+pub use conduct::ChannelRecord;
+pub use drive::content::Content;
+pub use drive::node::{Quirk, Upload};
+pub use emulator::{Emulator, Options, TlsFiles};
+pub use fault::{Action, Fault, Matching};
+pub use notify::{Disturbance, NotificationRecord};
+pub use serve::record::RequestRecord;

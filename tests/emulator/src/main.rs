@@ -1,0 +1,147 @@
+//! `drive-emulator`: an emulated Google Drive to try clients on by hand and from scripts.
+
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use drive_emulator::{Emulator, Options, TlsFiles};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// A Google Drive that runs on this machine.
+///
+/// Serves Drive's API v3 and its OAuth endpoints on 127.0.0.1, and its own controls below /control/.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Port for http; 0: a free one
+    #[arg(long, default_value_t = 8089)]
+    port: u16,
+    /// Directory to write service-account.json, client.json and authorized-user.json to
+    #[arg(long, value_name = "DIR")]
+    credentials_dir: Option<PathBuf>,
+    /// Certificate chain (PEM), to serve https as well
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Port for https; 0: a free one
+    #[arg(long, default_value_t = 0)]
+    tls_port: u16,
+    /// Authority (PEM) that https receivers' certificates may come from
+    #[arg(long, value_name = "FILE")]
+    webhook_ca: Option<PathBuf>,
+    /// Longest life of a push channel
+    #[arg(long, value_name = "SECONDS")]
+    channel_lifetime: Option<u64>,
+    /// Folder to create at the top of My Drive; may be given several times
+    #[arg(long, value_name = "NAME")]
+    folder: Vec<String>,
+    /// Media bytes per second and connection
+    #[arg(long, value_name = "BYTES")]
+    rate: Option<u64>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "drive-emulator: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let emulator = start(&arguments).await?;
+    let folders: Vec<(String, &String)> =
+        arguments.folder.iter().map(|name| (emulator.folder(&emulator.root_id(), name), name)).collect();
+    let mut files = Vec::new();
+    if let Some(directory) = &arguments.credentials_dir {
+        files = write_credentials(&emulator, directory)?;
+    }
+    announce(&emulator, &folders, &files)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    emulator.stop().await;
+    Ok(())
+}
+
+async fn start(arguments: &Arguments) -> io::Result<Emulator> {
+    let tls = arguments.tls_cert.clone().zip(arguments.tls_key.clone());
+    let options = Options {
+        port: arguments.port,
+        tls: tls.map(|(cert, key)| TlsFiles { cert, key, port: arguments.tls_port }),
+        notification_ca: arguments.webhook_ca.clone(),
+        ..Options::default()
+    };
+    let emulator = Emulator::start(options).await.map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot serve on 127.0.0.1:{}: {error}", arguments.port))
+    })?;
+    emulator.set_channel_lifetime_cap(arguments.channel_lifetime.map(Duration::from_secs));
+    emulator.set_rate(arguments.rate);
+    Ok(emulator)
+}
+
+fn write_credentials(emulator: &Emulator, directory: &Path) -> io::Result<Vec<PathBuf>> {
+    std::fs::create_dir_all(directory)?;
+    let files = [
+        ("service-account.json", emulator.service_account_json()),
+        ("client.json", emulator.installed_client_json()),
+        ("authorized-user.json", emulator.authorized_user_json()),
+    ];
+    files
+        .into_iter()
+        .map(|(name, text)| {
+            let path = directory.join(name);
+            write_private(&path, &text).map_err(|error| {
+                io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
+            })?;
+            Ok(path)
+        })
+        .collect()
+}
+
+/// Only its owner may read a credential, also where an older file was laxer.
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?
+        .write_all(text.as_bytes())
+}
+
+/// Plain `key: value` lines, for people and for scripts.
+fn announce(emulator: &Emulator, folders: &[(String, &String)], files: &[PathBuf]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "address: {}", emulator.url())?;
+    if let Some(port) = emulator.tls_port() {
+        writeln!(out, "tls-address: https://127.0.0.1:{port}")?;
+    }
+    writeln!(out, "control: {}/control/", emulator.url())?;
+    writeln!(out, "root: {}", emulator.root_id())?;
+    for (id, name) in folders {
+        writeln!(out, "folder: {id} {name}")?;
+    }
+    for file in files {
+        writeln!(out, "credentials: {}", file.display())?;
+    }
+    writeln!(out, "ready: yes")?;
+    out.flush()
+}

@@ -1,0 +1,199 @@
+//! Delivers notifications as Google does: in order per channel, retried on some answers, given up on all others.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::drive::channel::Message;
+use crate::drive::clock;
+use crate::inner::Inner;
+
+/// What may happen to a notification on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disturbance {
+    /// It is lost.
+    Drop,
+    /// It arrives twice.
+    Double,
+    /// It arrives this much later, and so do those behind it.
+    Delay(Duration),
+    /// It arrives after the next one of its channel.
+    Swap,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Disturbances(VecDeque<(Disturbance, u32)>);
+
+impl Disturbances {
+    pub(crate) fn add(&mut self, disturbance: Disturbance, times: u32) {
+        self.0.push_back((disturbance, times));
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn take(&mut self) -> Option<Disturbance> {
+        let (disturbance, times) = self.0.front_mut()?;
+        let disturbance = *disturbance;
+        if *times != u32::MAX {
+            *times = times.saturating_sub(1);
+        }
+        if *times == 0 {
+            self.0.pop_front();
+        }
+        Some(disturbance)
+    }
+}
+
+/// A message handed to the deliverer.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) message: Message,
+    pub(crate) not_before: Option<Instant>,
+    /// Told when the first attempt is over.
+    pub(crate) attempted: Option<oneshot::Sender<()>>,
+}
+
+impl Outgoing {
+    pub(crate) fn plain(message: Message) -> Self {
+        Self { message, not_before: None, attempted: None }
+    }
+}
+
+/// One attempt to deliver one notification.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NotificationRecord {
+    /// The channel.
+    pub channel_id: String,
+    /// `X-Goog-Message-Number`.
+    pub number: u64,
+    /// `X-Goog-Resource-State`.
+    pub state: String,
+    /// 1 for the first attempt.
+    pub attempt: u32,
+    /// What the receiver answered; `None`: it could not be reached.
+    pub status: Option<u16>,
+    /// When, in milliseconds since 1970 by the emulator's clock.
+    pub time: i64,
+}
+
+/// How long a receiver may take; the real limit is not published.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// After this long without an answer the channel's next message does not wait any longer.
+const HEAD_OF_LINE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+const MOST_ATTEMPTS: u32 = 30;
+
+/// Hands each message to the worker of its channel until the emulator stops.
+pub(crate) async fn dispatch(inner: Arc<Inner>, mut outbox: UnboundedReceiver<Outgoing>) {
+    let mut workers: HashMap<String, UnboundedSender<Outgoing>> = HashMap::new();
+    while let Some(outgoing) = outbox.recv().await {
+        let id = outgoing.message.channel.id.clone();
+        let worker = workers.entry(id).or_insert_with(|| {
+            let (sender, receiver) = unbounded_channel();
+            inner.spawn(work(inner.clone(), receiver));
+            sender
+        });
+        // The worker lives as long as its sender.
+        let _ = worker.send(outgoing);
+    }
+}
+
+async fn work(inner: Arc<Inner>, mut queue: UnboundedReceiver<Outgoing>) {
+    let mut held = Vec::new();
+    while let Some(outgoing) = queue.recv().await {
+        if let Some(instant) = outgoing.not_before {
+            tokio::time::sleep_until(instant).await;
+        }
+        let disturbance = inner.state().disturbances.take();
+        match disturbance {
+            Some(Disturbance::Drop) => continue,
+            Some(Disturbance::Swap) => {
+                held.push(outgoing);
+                continue;
+            }
+            Some(Disturbance::Double) => first_attempt(&inner, &outgoing.message).await,
+            Some(Disturbance::Delay(pause)) => tokio::time::sleep(pause).await,
+            None => {}
+        }
+        first_attempt(&inner, &outgoing.message).await;
+        if let Some(attempted) = outgoing.attempted {
+            // Whoever asked may have gone away.
+            let _ = attempted.send(());
+        }
+        for late in held.drain(..) {
+            first_attempt(&inner, &late.message).await;
+        }
+    }
+}
+
+/// Starts delivering and returns when the receiver has answered once, or is slow.
+async fn first_attempt(inner: &Arc<Inner>, message: &Message) {
+    let (told, answered) = oneshot::channel();
+    inner.spawn(deliver(inner.clone(), message.clone(), told));
+    // Either way the next message may go.
+    let _ = tokio::time::timeout(HEAD_OF_LINE, answered).await;
+}
+
+async fn deliver(inner: Arc<Inner>, message: Message, first: oneshot::Sender<()>) {
+    let mut first = Some(first);
+    let mut pause = inner.notification_retry;
+    for attempt in 1..=MOST_ATTEMPTS {
+        let status = post(&inner, &message).await;
+        inner.record_notification(NotificationRecord {
+            channel_id: message.channel.id.clone(),
+            number: message.number,
+            state: message.state.to_owned(),
+            attempt,
+            status,
+            time: inner.clock.now(),
+        });
+        if let Some(first) = first.take() {
+            // The worker may have stopped waiting.
+            let _ = first.send(());
+        }
+        // Success and refusal both end it: Google retries these four answers and broken connections only.
+        if status.is_some_and(|status| !matches!(status, 500 | 502 | 503 | 504)) {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn post(inner: &Inner, message: &Message) -> Option<u16> {
+    let channel = &message.channel;
+    let mut request = inner
+        .http
+        .post(&channel.address)
+        .timeout(ANSWER_WITHIN)
+        .header("accept", "*/*")
+        .header("accept-encoding", "gzip, deflate, br")
+        .header("content-length", "0")
+        .header("x-goog-channel-id", &channel.id)
+        .header("x-goog-message-number", message.number)
+        .header("x-goog-resource-id", &channel.resource_id)
+        .header("x-goog-resource-state", message.state)
+        .header("x-goog-resource-uri", &channel.resource_uri)
+        .header("x-goog-channel-expiration", clock::http_date(channel.expires));
+    if let Some(token) = &channel.token {
+        request = request.header("x-goog-channel-token", token);
+    }
+    if let Some(changed) = message.changed {
+        request = request.header("x-goog-changed", changed);
+    }
+    match request.send().await {
+        Ok(response) => Some(response.status().as_u16()),
+        Err(error) => {
+            tracing::debug!(%error, channel.id = %channel.id, "a notification did not arrive");
+            None
+        }
+    }
+}

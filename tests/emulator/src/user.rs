@@ -1,0 +1,140 @@
+//! What a user of the emulated Drive does, callable from any thread. An unknown id panics: it is the test's mistake.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::api::resource;
+use crate::drive::content::Content;
+use crate::drive::node::Upload;
+use crate::drive::state::State;
+use crate::drive::tree::Refusal;
+use crate::emulator::Emulator;
+
+impl Emulator {
+    /// The root folder of My Drive.
+    pub fn root_id(&self) -> String {
+        self.inner.state().root.clone()
+    }
+
+    /// Makes a folder and returns its id.
+    pub fn folder(&self, parent: &str, name: &str) -> String {
+        done(self.inner.state().folder(parent, name))
+    }
+
+    /// Puts a file into the Drive and returns its id.
+    pub fn upload(&self, upload: Upload) -> String {
+        done(self.try_upload(upload))
+    }
+
+    /// Gives a file new content and returns its new head revision id.
+    pub fn revise(&self, id: &str, content: impl Into<Content>) -> String {
+        done(self.try_revise(id, content.into()))
+    }
+
+    /// Gives a file another name.
+    pub fn rename(&self, id: &str, name: &str) {
+        done(self.inner.state().rename(id, name));
+    }
+
+    /// Puts a file into another folder, of another drive even.
+    pub fn move_to(&self, id: &str, parent: &str) {
+        done(self.inner.state().move_to(id, parent));
+    }
+
+    /// Into the bin.
+    pub fn trash(&self, id: &str) {
+        done(self.inner.state().set_trashed(id, true));
+    }
+
+    /// Out of the bin.
+    pub fn untrash(&self, id: &str) {
+        done(self.inner.state().set_trashed(id, false));
+    }
+
+    /// For ever, with everything below.
+    pub fn delete(&self, id: &str) {
+        done(self.inner.state().delete(id));
+    }
+
+    /// Makes a shortcut to `target` and returns its id.
+    pub fn shortcut(&self, parent: &str, name: &str, target: &str) -> String {
+        done(self.inner.state().shortcut(parent, name, target))
+    }
+
+    /// A change of metadata alone: the version grows, the head revision stays.
+    pub fn touch(&self, id: &str) {
+        done(self.inner.state().touch(id));
+    }
+
+    /// Makes a shared drive, whose id is also that of its root folder and the name of its own change log.
+    pub fn shared_drive(&self, name: &str) -> String {
+        self.inner.state().shared_drive(name)
+    }
+
+    /// Everything Drive says about a file, as with `fields=*`.
+    pub fn file_json(&self, id: &str) -> Option<Value> {
+        let state = self.inner.state();
+        state.find(id).map(|node| resource::file(&state, node))
+    }
+
+    /// The digest of a file's content, lower-case hex, whether or not Drive publishes it yet.
+    pub fn content_sha256(&self, id: &str) -> Option<String> {
+        Some(self.inner.state().find(id)?.blob()?.checksums.sha256.clone())
+    }
+
+    /// A file's content.
+    pub fn content(&self, id: &str) -> Option<Content> {
+        Some(self.inner.state().find(id)?.blob()?.content.clone())
+    }
+
+    /// A file's head revision.
+    pub fn head_revision_id(&self, id: &str) -> Option<String> {
+        Some(self.inner.state().find(id)?.blob()?.revision.clone())
+    }
+
+    pub(crate) fn try_upload(&self, upload: Upload) -> Result<String, Refusal> {
+        let checksums = upload.content.checksums();
+        let id = self.inner.state().upload(upload, checksums)?;
+        self.follow_up(&id);
+        Ok(id)
+    }
+
+    pub(crate) fn try_revise(&self, id: &str, content: Content) -> Result<String, Refusal> {
+        let checksums = content.checksums();
+        let revision = self.inner.state().revise(id, content, checksums)?;
+        self.follow_up(id);
+        Ok(revision)
+    }
+
+    /// What Drive does to a file by itself after new content: it processes it, and fiddles with its metadata.
+    fn follow_up(&self, id: &str) {
+        const BETWEEN: Duration = Duration::from_millis(100);
+        let (noise, processing) = {
+            let state = self.inner.state();
+            let is_blob = state.find(id).is_some_and(|node| node.blob().is_some());
+            (state.settings.noise, Some(state.settings.processing_delay).filter(|d| is_blob && !d.is_zero()))
+        };
+        let touches = (1..=noise).map(|n| BETWEEN * n).chain(processing);
+        for after in touches {
+            let (inner, id) = (self.inner.clone(), id.to_owned());
+            self.inner.spawn(async move {
+                tokio::time::sleep(after).await;
+                // The file may be gone by then.
+                let _ = inner.state().touch(&id);
+            });
+        }
+    }
+
+    pub(crate) fn with_state<T>(&self, action: impl FnOnce(&mut State) -> T) -> T {
+        action(&mut self.inner.state())
+    }
+}
+
+#[track_caller]
+fn done<T>(result: Result<T, Refusal>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(refusal) => panic!("{refusal}"),
+    }
+}

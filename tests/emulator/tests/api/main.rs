@@ -1,0 +1,12 @@
+//! The emulator over real HTTP, area by area.
+
+#![expect(clippy::unwrap_used, reason = "a test may end in a panic")]
+
+mod changes;
+mod channels;
+mod control;
+mod faults;
+mod files;
+mod media;
+mod oauth;
+mod support;
