@@ -1,0 +1,85 @@
+//! Whether the program does its work, in words. Facts in, reasons out.
+
+use jiff::Timestamp;
+
+use crate::model::{Channel, ChannelState};
+
+/// What readiness is judged by.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// The sync engine's last outcome; `None` before its first step ended.
+    pub sync: Option<&'a Result<String, String>>,
+    /// The address that Drive is to call; `None`: polling only.
+    pub address: Option<&'a str>,
+    /// The channels.
+    pub channels: &'a [Channel],
+    /// The keeper's last outcome.
+    pub keeper: Option<&'a Result<String, String>>,
+    /// The delivery engine's last outcome.
+    pub deliveries: Option<&'a Result<String, String>>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// Why the program is not ready; empty when it is. A program that polls is ready only if it was told to poll.
+pub fn not_ready(facts: &Facts<'_>) -> Vec<String> {
+    let mut reasons = Vec::new();
+    match facts.sync {
+        None => reasons.push("the first look at Drive has not ended yet".to_owned()),
+        Some(Err(error)) => reasons.push(format!("Drive cannot be read: {error}")),
+        Some(Ok(_)) => {}
+    }
+    if facts.address.is_some() && !facts.channels.iter().any(|channel| is_live(channel, facts.now)) {
+        match facts.keeper {
+            Some(Err(error)) => reasons.push(format!("there is no push channel: {error}")),
+            Some(Ok(_)) | None => reasons.push("there is no push channel yet".to_owned()),
+        }
+    }
+    if let Some(Err(error)) = facts.deliveries {
+        reasons.push(format!("deliveries stand still: {error}"));
+    }
+    reasons
+}
+
+/// Whether Drive calls us on it.
+pub fn is_live(channel: &Channel, now: Timestamp) -> bool {
+    channel.state == ChannelState::Live && channel.expires > now
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ChangeLog, ChannelId};
+
+    fn channel(state: ChannelState, expires: i64) -> Channel {
+        Channel {
+            id: ChannelId::new("a"),
+            log: ChangeLog::User,
+            address: "https://x".into(),
+            token_hash: String::new(),
+            resource_id: None,
+            state,
+            created: Timestamp::UNIX_EPOCH,
+            expires: Timestamp::from_second(expires).unwrap(),
+        }
+    }
+
+    fn reasons(sync: Option<Result<&str, &str>>, address: Option<&str>, channels: &[Channel]) -> Vec<String> {
+        let owned = |r: Result<&str, &str>| r.map(str::to_owned).map_err(str::to_owned);
+        let sync = sync.map(owned);
+        let now = Timestamp::from_second(100).unwrap();
+        not_ready(&Facts { sync: sync.as_ref(), address, channels, keeper: None, deliveries: None, now })
+    }
+
+    #[test]
+    fn it_says_what_is_missing() {
+        let live = channel(ChannelState::Live, 200);
+        assert!(reasons(Some(Ok("")), Some("https://x"), std::slice::from_ref(&live)).is_empty());
+        assert!(reasons(Some(Ok("")), None, &[]).is_empty(), "polling as configured");
+        assert!(reasons(None, None, &[])[0].contains("has not ended yet"));
+        assert!(reasons(Some(Err("login needed")), None, &[])[0].contains("login needed"));
+        for dead in [channel(ChannelState::Live, 50), channel(ChannelState::Replaced, 200)] {
+            assert!(reasons(Some(Ok("")), Some("https://x"), &[dead])[0].contains("no push channel"));
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The private door: whether the program lives, whether it is ready, and what it does. On loopback unless a token
+//! guards it.
+
+pub mod health;
+pub mod status;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use jiff::Timestamp;
+use tracing::error;
+
+use crate::model::id::hash_token;
+use crate::store::Store;
+use status::{Live, readiness, report};
+
+/// `[admin]` of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// A file with the bearer token that it asks for. Needed where it listens beyond this machine.
+    pub token_file: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)), token_file: None }
+    }
+}
+
+impl Config {
+    /// The token, if one is asked for.
+    pub fn token(&self) -> io::Result<Option<String>> {
+        let Some(path) = &self.token_file else { return Ok(None) };
+        let named = |why: String| io::Error::other(format!("admin.token_file {}: {why}", path.display()));
+        let token =
+            std::fs::read_to_string(path).map_err(|error| named(error.to_string()))?.trim().to_owned();
+        if token.is_empty() { Err(named("is empty".to_owned())) } else { Ok(Some(token)) }
+    }
+}
+
+#[derive(Clone)]
+struct Admin {
+    store: Store,
+    live: Live,
+}
+
+/// Everything that the operator can ask for. `token` guards all but the two health checks, which orchestrators ask for
+/// without one.
+pub fn router(store: Store, live: Live, token: Option<&str>) -> Router {
+    let guarded = Router::new().route("/api/status", get(show));
+    let guarded = match token.map(|token| hash_token(token.as_bytes())) {
+        Some(hash) => {
+            guarded.route_layer(middleware::from_fn(move |request, next| guard(hash.clone(), request, next)))
+        }
+        None => guarded,
+    };
+    guarded.route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(Admin { store, live })
+}
+
+async fn guard(hash: String, request: Request, next: Next) -> Response {
+    let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let shown = shown.and_then(|value| value.strip_prefix("Bearer "));
+    // Hashes of secrets may be compared in any time: whoever could tell how far they agree knows nothing of the secret.
+    if shown.is_some_and(|token| hash_token(token.as_bytes()) == hash) {
+        next.run(request).await
+    } else {
+        (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], "a token is needed\n")
+            .into_response()
+    }
+}
+
+async fn livez() -> &'static str {
+    "ok\n"
+}
+
+async fn readyz(State(admin): State<Admin>) -> Response {
+    let reasons = match admin.store.channels().await {
+        Ok(channels) => readiness(&admin.live, &channels, Timestamp::now()),
+        Err(error) => vec![format!("the ledger cannot be read: {error}")],
+    };
+    if reasons.is_empty() {
+        "ready\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{}\n", reasons.join("\n"))).into_response()
+    }
+}
+
+async fn show(State(admin): State<Admin>) -> Response {
+    match report(&admin.store, Some(&admin.live)).await {
+        Ok(report) => Json(report).into_response(),
+        Err(error) => {
+            error!(%error, "the status cannot be gathered");
+            (StatusCode::INTERNAL_SERVER_ERROR, "the ledger cannot be read; see the log\n").into_response()
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! What `status` shows: gathered from the ledger, and from the running program where there is one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::health::{Facts, is_live, not_ready};
+use crate::model::{Channel, ChannelState, Delivery, Stage};
+use crate::store::{self, Store};
+use crate::task;
+use crate::telemetry::counters::Notifications;
+use crate::telemetry::transfers::Transfers;
+
+/// Waiting and failed deliveries shown at most; the counts say how many there are.
+const SHOWN: i64 = 100;
+
+/// The running program, as far as it can be looked at.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// When it started.
+    pub started: Timestamp,
+    /// The address that Drive is to call.
+    pub address: Option<String>,
+    /// The sync engine.
+    pub sync: watch::Receiver<task::Status>,
+    /// The channel keeper; there is none without an address.
+    pub keeper: Option<watch::Receiver<task::Status>>,
+    /// The delivery engine.
+    pub deliveries: watch::Receiver<task::Status>,
+    /// What came to the public door.
+    pub notifications: Arc<Notifications>,
+    /// What is downloaded now.
+    pub transfers: Arc<Transfers>,
+}
+
+/// Everything that `status` shows. Times are RFC 3339, sizes are bytes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// The program's version.
+    pub version: String,
+    /// Absent when the program does not run.
+    pub process: Option<Process>,
+    /// Why it is not ready; empty when it is.
+    pub not_ready: Vec<String>,
+    /// Channels that Drive calls us on, or did until lately.
+    pub channels: Vec<ChannelReport>,
+    /// The engines.
+    pub engines: Vec<EngineReport>,
+    /// What is downloaded now.
+    pub transfers: Vec<TransferReport>,
+    /// Deliveries by stage.
+    pub deliveries: BTreeMap<String, i64>,
+    /// Those that wait or have failed, and why.
+    pub attention: Vec<DeliveryReport>,
+}
+
+/// The running program.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Process {
+    /// Its process id.
+    pub pid: u32,
+    /// When it started.
+    pub started: Timestamp,
+    /// The address that Drive is to call.
+    pub address: Option<String>,
+    /// Notifications that were ours.
+    pub notifications_accepted: u64,
+    /// Requests that were not.
+    pub notifications_refused: u64,
+    /// The last notification that was ours.
+    pub last_notification: Option<Timestamp>,
+}
+
+/// One channel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChannelReport {
+    /// Its id.
+    pub id: String,
+    /// `user`, or `drive:` and a shared drive's id.
+    pub log: String,
+    /// `opening`, `live`, `replaced`, `ended`.
+    pub state: String,
+    /// What Drive calls.
+    pub address: String,
+    /// Its end.
+    pub expires: Timestamp,
+    /// Seconds until its end; negative after it.
+    pub seconds_left: i64,
+}
+
+/// One engine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EngineReport {
+    /// `sync`, `channels`, `deliveries`.
+    pub name: String,
+    /// Whether it is at work now.
+    pub running: bool,
+    /// Steps so far.
+    pub steps: u64,
+    /// Failed steps since the last good one.
+    pub failures: u32,
+    /// What the last step did.
+    pub done: Option<String>,
+    /// What went wrong in the last step.
+    pub error: Option<String>,
+    /// The end of the last step that went well.
+    pub succeeded: Option<Timestamp>,
+    /// When it runs next without being woken.
+    pub due: Option<Timestamp>,
+}
+
+/// One running download.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TransferReport {
+    /// The delivery.
+    pub id: String,
+    /// The file's name in Drive.
+    pub name: String,
+    /// Bytes in all.
+    pub size: u64,
+    /// Bytes that are there.
+    pub received: u64,
+    /// When this attempt began.
+    pub began: Timestamp,
+}
+
+/// One delivery that waits or has failed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeliveryReport {
+    /// Its id.
+    pub id: String,
+    /// The file in Drive.
+    pub file_id: String,
+    /// Its name there.
+    pub name: String,
+    /// How far it is.
+    pub stage: String,
+    /// Failed attempts so far.
+    pub attempt: u32,
+    /// Why it waits, or why it failed and what to do.
+    pub reason: Option<String>,
+    /// The next attempt.
+    pub next: Option<Timestamp>,
+}
+
+/// Gathers the report.
+pub async fn report(store: &Store, live: Option<&Live>) -> Result<Report, store::Error> {
+    let now = Timestamp::now();
+    let channels = store.channels().await?;
+    let attention =
+        store.in_stages(&[Stage::Failed, Stage::Unready, Stage::Pending, Stage::Publishing], SHOWN).await?;
+    let counts = store.counts().await?;
+    Ok(Report {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        process: live.map(process),
+        not_ready: live.map(|live| readiness(live, &channels, now)).unwrap_or_default(),
+        channels: channels
+            .iter()
+            .filter(|channel| channel.state != ChannelState::Ended)
+            .map(|channel| channel_report(channel, now))
+            .collect(),
+        engines: live.map(engines).unwrap_or_default(),
+        transfers: live.map(transfers).unwrap_or_default(),
+        deliveries: counts.into_iter().map(|(stage, count)| (stage.to_owned(), count)).collect(),
+        attention: attention
+            .iter()
+            .filter(|delivery| wants_attention(delivery))
+            .map(delivery_report)
+            .collect(),
+    })
+}
+
+/// Why the program is not ready.
+pub fn readiness(live: &Live, channels: &[Channel], now: Timestamp) -> Vec<String> {
+    let sync = live.sync.borrow().outcome.clone();
+    let keeper = live.keeper.as_ref().and_then(|board| board.borrow().outcome.clone());
+    let deliveries = live.deliveries.borrow().outcome.clone();
+    not_ready(&Facts {
+        sync: sync.as_ref(),
+        address: live.address.as_deref(),
+        channels,
+        keeper: keeper.as_ref(),
+        deliveries: deliveries.as_ref(),
+        now,
+    })
+}
+
+/// A delivery that is simply next in the queue has nothing to explain.
+fn wants_attention(delivery: &Delivery) -> bool {
+    delivery.stage != Stage::Pending || delivery.reason.is_some()
+}
+
+fn process(live: &Live) -> Process {
+    Process {
+        pid: std::process::id(),
+        started: live.started,
+        address: live.address.clone(),
+        notifications_accepted: live.notifications.accepted(),
+        notifications_refused: live.notifications.refused(),
+        last_notification: live.notifications.last_accepted(),
+    }
+}
+
+fn channel_report(channel: &Channel, now: Timestamp) -> ChannelReport {
+    let expired = channel.state == ChannelState::Live && !is_live(channel, now);
+    ChannelReport {
+        id: channel.id.to_string(),
+        log: channel.log.to_string(),
+        state: if expired { "expired" } else { channel.state.as_str() }.to_owned(),
+        address: channel.address.clone(),
+        expires: channel.expires,
+        seconds_left: channel.expires.as_second() - now.as_second(),
+    }
+}
+
+fn engines(live: &Live) -> Vec<EngineReport> {
+    let boards = [
+        ("sync", Some(&live.sync)),
+        ("channels", live.keeper.as_ref()),
+        ("deliveries", Some(&live.deliveries)),
+    ];
+    boards.into_iter().filter_map(|(name, board)| Some(engine(name, &board?.borrow()))).collect()
+}
+
+fn engine(name: &str, status: &task::Status) -> EngineReport {
+    EngineReport {
+        name: name.to_owned(),
+        running: status.running,
+        steps: status.steps,
+        failures: status.failures,
+        done: status.outcome.clone().and_then(Result::ok),
+        error: status.outcome.clone().and_then(Result::err),
+        succeeded: status.succeeded,
+        due: status.due,
+    }
+}
+
+fn transfers(live: &Live) -> Vec<TransferReport> {
+    let running = live.transfers.snapshot().into_iter();
+    running
+        .map(|(id, transfer)| TransferReport {
+            id,
+            name: transfer.name.clone(),
+            size: transfer.size,
+            received: transfer.received(),
+            began: transfer.began,
+        })
+        .collect()
+}
+
+fn delivery_report(delivery: &Delivery) -> DeliveryReport {
+    DeliveryReport {
+        id: delivery.id.to_string(),
+        file_id: delivery.file_id.to_string(),
+        name: delivery.name.clone(),
+        stage: delivery.stage.as_str().to_owned(),
+        attempt: delivery.attempt,
+        reason: delivery.reason.clone(),
+        next: delivery.stage.is_open().then_some(delivery.run_at),
+    }
+}

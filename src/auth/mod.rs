@@ -1,0 +1,290 @@
+//! Who we are to Google. Three kinds of credentials, told apart by what is in the file, and one question: an access
+//! token, please. Nothing in here ever waits for a person, except `login`, which a person has started.
+
+pub mod login;
+mod service_account;
+mod user;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use service_account::ServiceAccount;
+use user::User;
+pub use user::{Client, Grant};
+
+/// Read everything, change nothing: enough for lists, downloads and shared drives.
+pub const SCOPE: &str = "https://www.googleapis.com/auth/drive.readonly";
+/// A wider scope that includes it.
+const WIDER_SCOPE: &str = "https://www.googleapis.com/auth/drive";
+/// Tokens are renewed this long before their end, as Google's own libraries do.
+const EARLY: Duration = Duration::from_secs(225);
+
+/// `[google]` of the configuration, as far as it says who we are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The credentials file. `None`: Application Default Credentials.
+    pub credentials: Option<PathBuf>,
+    /// Where `login` keeps what the user granted.
+    pub token: PathBuf,
+    /// The user a service account acts for (domain-wide delegation).
+    pub impersonate: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { credentials: None, token: PathBuf::from("token.json"), impersonate: None }
+    }
+}
+
+/// Why there is no access token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The credentials file is missing or wrong; found when it is read, before anything runs.
+    #[error("{path}: {why}")]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+    /// Nobody is logged in, or no longer.
+    #[error("login needed: {why}; run `gdrive-webhook login`")]
+    LoginNeeded {
+        /// What happened to the login.
+        why: String,
+    },
+    /// Google knows us and says no; somebody has to change a setting.
+    #[error("Google refuses the credentials: {why}")]
+    Refused {
+        /// Google's words, and the remedy.
+        why: String,
+    },
+    /// The token endpoint cannot be reached or is out of order.
+    #[error("no access token: {why}")]
+    Unavailable {
+        /// What happened.
+        why: String,
+    },
+}
+
+/// A bearer token. Never logged.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessToken {
+    text: String,
+    renew_at: Option<Instant>,
+}
+
+impl AccessToken {
+    fn new(text: String, lifetime: Option<Duration>) -> Self {
+        // A token that lives shorter than `EARLY` is renewed at half its life.
+        let renew_at = lifetime.map(|life| Instant::now() + life.saturating_sub(EARLY).max(life / 2));
+        Self { text, renew_at }
+    }
+
+    /// For the authorization header.
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.renew_at.is_none_or(|at| Instant::now() < at)
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccessToken([hidden])")
+    }
+}
+
+/// The credentials, and the access token they last gave.
+#[derive(Debug)]
+pub struct Auth {
+    kind: Kind,
+    /// An async lock, held while a token is fetched: callers that come meanwhile get the same token, not one each.
+    current: Mutex<Option<AccessToken>>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    ServiceAccount(Box<ServiceAccount>),
+    User(Box<User>),
+}
+
+impl Auth {
+    /// Reads the credentials file; asks nobody yet.
+    pub fn load(config: &Config, http: &reqwest::Client) -> Result<Self, Error> {
+        let path = locate(config)?;
+        let wrong = |why: String| Error::Credentials { path: path.clone(), why };
+        let text =
+            std::fs::read_to_string(&path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        let json: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| wrong(format!("is no JSON: {error}")))?;
+        let kind = match kind_of(&json).map_err(wrong)? {
+            FileKind::ServiceAccount => Kind::ServiceAccount(Box::new(
+                ServiceAccount::read(&text, config.impersonate.clone()).map_err(wrong)?,
+            )),
+            FileKind::InstalledClient => {
+                let client = Client::from_installed(&text).map_err(wrong)?;
+                Kind::User(Box::new(User::logged_in(client, config.token.clone(), http.clone())))
+            }
+            FileKind::AuthorizedUser => {
+                let (client, grant) = user::authorized(&json).map_err(wrong)?;
+                Kind::User(Box::new(User::with_grant(client, grant, path.clone(), http.clone())))
+            }
+        };
+        if config.impersonate.is_some() && matches!(kind, Kind::User(_)) {
+            return Err(wrong(
+                "holds no service account; google.impersonate works with a service account only".into(),
+            ));
+        }
+        Ok(Self { kind, current: Mutex::new(None) })
+    }
+
+    /// Whose credentials they are, for messages.
+    pub fn describe(&self) -> String {
+        match &self.kind {
+            Kind::ServiceAccount(account) => account.describe(),
+            Kind::User(user) => user.describe(),
+        }
+    }
+
+    /// An access token that is good for a while.
+    pub async fn token(&self) -> Result<AccessToken, Error> {
+        let mut current = self.current.lock().await;
+        if let Some(token) = current.as_ref().filter(|token| token.is_fresh()) {
+            return Ok(token.clone());
+        }
+        let token = match &self.kind {
+            Kind::ServiceAccount(account) => account.fetch().await?,
+            Kind::User(user) => user.fetch().await?,
+        };
+        *current = Some(token.clone());
+        Ok(token)
+    }
+
+    /// Drive refused this token: the next caller gets another one.
+    pub async fn refused(&self, token: &AccessToken) {
+        let mut current = self.current.lock().await;
+        if current.as_ref() == Some(token) {
+            *current = None;
+        }
+    }
+}
+
+/// The file that the configuration names, else the one that Google's tools would use.
+fn locate(config: &Config) -> Result<PathBuf, Error> {
+    if let Some(path) = &config.credentials {
+        return Ok(path.clone());
+    }
+    if let Some(path) = std::env::var_os("GOOGLE_APPLICATION_CREDENTIALS") {
+        return Ok(PathBuf::from(path));
+    }
+    let gcloud = std::env::var_os("CLOUDSDK_CONFIG")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".config/gcloud")));
+    match gcloud.map(|directory| directory.join("application_default_credentials.json")) {
+        Some(path) if path.exists() => Ok(path),
+        _ => Err(Error::Credentials {
+            path: PathBuf::from("google.credentials"),
+            why: "is not set, and neither GOOGLE_APPLICATION_CREDENTIALS nor gcloud's application default \
+                  credentials are there; set google.credentials to a service-account key or an OAuth client file"
+                .to_owned(),
+        }),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FileKind {
+    ServiceAccount,
+    InstalledClient,
+    AuthorizedUser,
+}
+
+fn kind_of(json: &serde_json::Value) -> Result<FileKind, String> {
+    let has = |key: &str| json.get(key).is_some();
+    match json.get("type").and_then(serde_json::Value::as_str) {
+        Some("service_account") => Ok(FileKind::ServiceAccount),
+        Some("authorized_user") => Ok(FileKind::AuthorizedUser),
+        Some(other) => Err(format!(
+            "is of the type `{other}`, which is not supported; use a service-account key, an OAuth client of the type \
+             \"Desktop app\", or an authorized_user file"
+        )),
+        None if has("installed") => Ok(FileKind::InstalledClient),
+        None if has("web") => Err(
+            "is an OAuth client of the type \"Web application\"; make one of the type \"Desktop app\" in the Google \
+             Cloud console under Clients and download its JSON"
+                .to_owned(),
+        ),
+        None if has("refresh_token") && has("client_id") => Ok(FileKind::AuthorizedUser),
+        None => Err(
+            "holds no credentials that are known here: neither a service-account key nor an OAuth client nor an \
+             authorized_user; download it again from the Google Cloud console"
+                .to_owned(),
+        ),
+    }
+}
+
+/// Where tokens may be fetched: https, or this machine.
+fn check_endpoint(uri: &str) -> Result<(), String> {
+    let url =
+        reqwest::Url::parse(uri).map_err(|error| format!("token_uri `{uri}` is no address: {error}"))?;
+    let local = matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
+    if url.scheme() == "https" || (url.scheme() == "http" && local) {
+        Ok(())
+    } else {
+        Err(format!("token_uri `{uri}` would send secrets unencrypted; it must be https"))
+    }
+}
+
+/// Reads the kind of a credentials file for `login`, which works with an OAuth client only.
+pub fn read_client(path: &Path) -> Result<Client, Error> {
+    let wrong = |why: String| Error::Credentials { path: path.to_owned(), why };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    let json: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| wrong(format!("is no JSON: {error}")))?;
+    match kind_of(&json).map_err(wrong)? {
+        FileKind::InstalledClient => Client::from_installed(&text).map_err(wrong),
+        FileKind::ServiceAccount => Err(wrong("is a service account, which needs no login".to_owned())),
+        FileKind::AuthorizedUser => {
+            Err(wrong("holds a login already; there is nothing to log in to".to_owned()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn files_are_told_apart_by_content() {
+        assert_eq!(kind_of(&json!({"type": "service_account"})), Ok(FileKind::ServiceAccount));
+        assert_eq!(kind_of(&json!({"type": "authorized_user"})), Ok(FileKind::AuthorizedUser));
+        assert_eq!(kind_of(&json!({"installed": {}})), Ok(FileKind::InstalledClient));
+        assert_eq!(kind_of(&json!({"refresh_token": "r", "client_id": "c"})), Ok(FileKind::AuthorizedUser));
+        assert!(kind_of(&json!({"web": {}})).unwrap_err().contains("Desktop app"));
+        assert!(kind_of(&json!({"type": "external_account"})).unwrap_err().contains("external_account"));
+        assert!(kind_of(&json!([])).is_err());
+    }
+
+    #[test]
+    fn secrets_go_nowhere_unencrypted() {
+        assert!(check_endpoint("https://oauth2.googleapis.com/token").is_ok());
+        assert!(check_endpoint("http://127.0.0.1:4444/token").is_ok());
+        assert!(check_endpoint("http://example.com/token").is_err());
+        assert!(check_endpoint("token").is_err());
+    }
+
+    #[test]
+    fn tokens_are_renewed_early() {
+        assert!(AccessToken::new("x".into(), Some(Duration::from_hours(1))).is_fresh());
+        assert!(!AccessToken::new("x".into(), Some(Duration::ZERO)).is_fresh());
+        assert_eq!(format!("{:?}", AccessToken::new("secret".into(), None)), "AccessToken([hidden])");
+    }
+}

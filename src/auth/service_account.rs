@@ -1,0 +1,100 @@
+//! A service account: signs its own requests, never expires, needs no browser. yup-oauth2 signs and asks.
+
+use std::time::Duration;
+
+use yup_oauth2::error::AuthErrorCode;
+use yup_oauth2::{ServiceAccountAuthenticator, ServiceAccountKey};
+
+use super::{AccessToken, Error, SCOPE, check_endpoint};
+
+/// yup-oauth2 has no limit of its own.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub(super) struct ServiceAccount {
+    key: ServiceAccountKey,
+    impersonate: Option<String>,
+}
+
+impl ServiceAccount {
+    pub(super) fn read(text: &str, impersonate: Option<String>) -> Result<Self, String> {
+        let key = yup_oauth2::parse_service_account_key(text)
+            .map_err(|error| format!("is no whole service-account key: {error}"))?;
+        check_endpoint(&key.token_uri)?;
+        Ok(Self { key, impersonate })
+    }
+
+    pub(super) fn describe(&self) -> String {
+        match &self.impersonate {
+            Some(user) => format!("service account {} for {user}", self.key.client_email),
+            None => format!("service account {}", self.key.client_email),
+        }
+    }
+
+    /// Asks for a new token. The authenticator is made for this one question: yup-oauth2 would remember an answer
+    /// without a token in it as a token that never ends.
+    pub(super) async fn fetch(&self) -> Result<AccessToken, Error> {
+        let builder = ServiceAccountAuthenticator::builder(self.key.clone());
+        let builder = match &self.impersonate {
+            Some(user) => builder.subject(user.clone()),
+            None => builder,
+        };
+        let authenticator = builder.build().await.map_err(|error| Error::Refused {
+            why: format!("the private key of {} cannot be used: {error}", self.key.client_email),
+        })?;
+        let answer = tokio::time::timeout(TIMEOUT, authenticator.token(&[SCOPE]))
+            .await
+            .map_err(|_elapsed| Error::Unavailable { why: "the token endpoint does not answer".to_owned() })?
+            .map_err(|error| self.explain(&error))?;
+        let lifetime = answer
+            .expiration_time()
+            .map(|end| Duration::try_from(end - std::time::SystemTime::now()).unwrap_or(Duration::ZERO));
+        match answer.token() {
+            Some(token) => Ok(AccessToken::new(token.to_owned(), lifetime)),
+            None => Err(Error::Unavailable { why: "the token endpoint answered without a token".to_owned() }),
+        }
+    }
+
+    fn explain(&self, error: &yup_oauth2::Error) -> Error {
+        let yup_oauth2::Error::AuthError(refusal) = error else {
+            // Everything else is a connection, or an answer that is none: HTML from a proxy, half a JSON.
+            return Error::Unavailable { why: format!("the token endpoint: {}", causes(error)) };
+        };
+        let said = refusal.to_string();
+        let remedy = match &refusal.error {
+            AuthErrorCode::InvalidGrant if said.contains("reasonable timeframe") => {
+                "this machine's clock is wrong; set it"
+            }
+            AuthErrorCode::InvalidGrant if self.impersonate.is_some() => {
+                "check the address in google.impersonate"
+            }
+            AuthErrorCode::InvalidGrant => {
+                "the key may have been deleted; make a new one for the service account"
+            }
+            AuthErrorCode::UnauthorizedClient => {
+                "in the Workspace admin console allow the service account's client id the scope \
+                 https://www.googleapis.com/auth/drive.readonly (domain-wide delegation), or remove google.impersonate"
+            }
+            AuthErrorCode::Other(code)
+                if matches!(
+                    code.as_str(),
+                    "internal_failure" | "server_error" | "temporarily_unavailable"
+                ) =>
+            {
+                return Error::Unavailable { why: said };
+            }
+            _ => "check the service account in the Google Cloud console",
+        };
+        Error::Refused { why: format!("{said}; {remedy}") }
+    }
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}

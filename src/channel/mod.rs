@@ -1,0 +1,222 @@
+//! The channel keeper: sees to it that Drive calls us on every log that is watched, without a gap, for ever.
+
+pub mod plan;
+pub mod registry;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::{debug, error, info, warn};
+
+use crate::drive::{self, Drive};
+use crate::http::jitter;
+use crate::model::{ChangeLog, Channel, ChannelId, ChannelState, ChannelToken, PageToken};
+use crate::retry::{self, Verdict};
+use crate::store::{self, Store};
+use crate::task::{Activation, Next, Step};
+use plan::{Action, Policy, plan};
+use registry::Registry;
+
+/// `[channel]` of the configuration, and the address that Drive is told to call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `webhook.public_url` and `webhook.path` together. `None`: no channels, polling only.
+    pub address: Option<String>,
+    /// The lifetime that is asked for; what Drive grants is what counts.
+    pub lifetime: Duration,
+    /// A channel is replaced this long before its end, but never later than at half its life.
+    pub renew_before: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_hours(24);
+        Self { address: None, lifetime: 7 * DAY, renew_before: DAY }
+    }
+}
+
+/// Drive's default when it does not say when a channel ends.
+const DEFAULT_LIFETIME: Duration = Duration::from_hours(1);
+/// The plan is looked at again at least this often, whatever it says.
+const LOOK: Duration = Duration::from_hours(1);
+/// A new channel's rows follow each other; whoever wakes the keeper can wait this long.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// Why the keeper could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Drive did not do what was asked.
+    #[error(transparent)]
+    Drive(#[from] drive::Error),
+    /// The ledger failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// Asking again and again would not help.
+    #[error("Drive grants a channel whose end has come already; set this machine's clock")]
+    EndsAtOnce,
+}
+
+/// The keeper.
+#[derive(Debug)]
+pub struct Keeper {
+    drive: Drive,
+    store: Store,
+    config: Config,
+    registry: Arc<Registry>,
+    failures: u32,
+    last_error: Option<String>,
+}
+
+impl Keeper {
+    /// Ready for its first step.
+    pub fn new(drive: Drive, store: Store, config: Config, registry: Arc<Registry>) -> Self {
+        Self { drive, store, config, registry, failures: 0, last_error: None }
+    }
+
+    /// Acts until nothing is left to do: a new channel, for one, makes an old one ready to be stopped.
+    async fn keep(&mut self) -> Result<(String, Duration), Error> {
+        let mut opened: Vec<ChangeLog> = Vec::new();
+        loop {
+            let channels = self.store.channels().await?;
+            self.registry.replace(&channels);
+            let logs = self.store.watched_logs().await?;
+            let names: Vec<ChangeLog> = logs.iter().map(|(log, _)| log.clone()).collect();
+            let plan = self.plan(&names, &channels);
+            if plan.actions.is_empty() {
+                let live = channels.iter().filter(|channel| channel.state == ChannelState::Live).count();
+                return Ok((format!("{live} of {} logs have a live channel", names.len()), until(plan.next)));
+            }
+            for action in plan.actions {
+                if let Action::Open(log) = &action {
+                    if opened.contains(log) {
+                        return Err(Error::EndsAtOnce);
+                    }
+                    opened.push(log.clone());
+                }
+                self.act(action, &logs, &channels).await?;
+            }
+        }
+    }
+
+    fn plan(&self, logs: &[ChangeLog], channels: &[Channel]) -> plan::Plan {
+        let policy =
+            Policy { address: self.config.address.as_deref(), renew_before: self.config.renew_before };
+        plan(logs, channels, &policy, Timestamp::now())
+    }
+
+    async fn act(
+        &self,
+        action: Action,
+        logs: &[(ChangeLog, PageToken)],
+        channels: &[Channel],
+    ) -> Result<(), Error> {
+        match action {
+            Action::Open(log) => match logs.iter().find(|(name, _)| *name == log) {
+                Some((log, token)) => self.open(log, token).await,
+                None => Ok(()),
+            },
+            Action::Stop(id) => match channels.iter().find(|channel| channel.id == id) {
+                Some(channel) => self.stop(channel).await,
+                None => Ok(()),
+            },
+            Action::End(id) => {
+                debug!(channel.id = %id, "a channel has ended");
+                Ok(self.store.set_channel_state(&id, ChannelState::Ended).await?)
+            }
+            Action::Forget(id) => Ok(self.store.forget_channel(&id).await?),
+        }
+    }
+
+    /// Opens a channel. Its row and its place in the registry come first: its first message can be here before
+    /// Drive's answer is.
+    async fn open(&self, log: &ChangeLog, from: &PageToken) -> Result<(), Error> {
+        let Some(address) = self.config.address.clone() else { return Ok(()) };
+        let now = Timestamp::now();
+        let asked = now.checked_add(self.config.lifetime).unwrap_or(now);
+        let token = ChannelToken::random();
+        let channel = Channel {
+            id: ChannelId::random(),
+            log: log.clone(),
+            address,
+            token_hash: token.hash(),
+            resource_id: None,
+            state: ChannelState::Opening,
+            created: now,
+            expires: asked,
+        };
+        self.store.add_channel(&channel).await?;
+        self.registry.add(&channel);
+        let granted = match self.drive.watch(log, from, &channel.id, &token, &channel.address, asked).await {
+            Ok(granted) => granted,
+            Err(error) => {
+                self.store.set_channel_state(&channel.id, ChannelState::Ended).await?;
+                return Err(error.into());
+            }
+        };
+        let expires = granted.expires.or_else(|| now.checked_add(DEFAULT_LIFETIME).ok()).unwrap_or(asked);
+        self.store.channel_opened(&channel.id, log, &granted.resource_id, expires).await?;
+        info!(channel.id = %channel.id, log = %log, address = channel.address, expires = %expires, "Drive calls us on a new channel");
+        Ok(())
+    }
+
+    async fn stop(&self, channel: &Channel) -> Result<(), Error> {
+        stop(&self.drive, &self.store, channel).await
+    }
+
+    fn went_wrong(&mut self, error: &Error) -> Next {
+        self.failures += 1;
+        let wait = match error {
+            Error::Drive(error) => {
+                match retry::Policy::CALL.decide(error.class(), self.failures, error.retry_after(), jitter())
+                {
+                    Verdict::After(wait) => wait,
+                    Verdict::GiveUp => retry::Policy::CALL.cap,
+                }
+            }
+            Error::Store(_) | Error::EndsAtOnce => retry::Policy::CALL.cap,
+        };
+        let said = error.to_string();
+        if self.last_error.as_ref() != Some(&said) {
+            error!(
+                error = said,
+                retry_ms = wait.as_millis() as u64,
+                "no push channel; the poll finds new files until there is one"
+            );
+        }
+        self.last_error = Some(said.clone());
+        Next { due: Some(wait), settle: wait, outcome: Err(said) }
+    }
+}
+
+impl Step for Keeper {
+    /// One step: whatever the plan says now.
+    async fn step(&mut self, _: Activation) -> Next {
+        match self.keep().await {
+            Ok((outcome, due)) => {
+                self.failures = 0;
+                self.last_error = None;
+                Next { due: Some(due), settle: SETTLE, outcome: Ok(outcome) }
+            }
+            Err(error) => self.went_wrong(&error),
+        }
+    }
+}
+
+/// How long until the next moment of the plan.
+fn until(next: Option<Timestamp>) -> Duration {
+    next.map_or(LOOK, |next| {
+        Duration::try_from(next.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO).min(LOOK)
+    })
+}
+
+/// Tells Drive to stop calling on a channel.
+pub async fn stop(drive: &Drive, store: &Store, channel: &Channel) -> Result<(), Error> {
+    if let Some(resource_id) = &channel.resource_id {
+        drive.stop(&channel.id, resource_id).await?;
+        info!(channel.id = %channel.id, log = %channel.log, "a channel is stopped");
+    } else {
+        warn!(channel.id = %channel.id, "a channel cannot be stopped: Drive never said its resource id");
+    }
+    Ok(store.set_channel_state(&channel.id, ChannelState::Ended).await?)
+}

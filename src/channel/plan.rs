@@ -1,0 +1,213 @@
+//! What is to be done about the channels, given what there are and what time it is. Values in, values out.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::model::{ChangeLog, Channel, ChannelId, ChannelState};
+
+/// How channels are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy<'a> {
+    /// Where Drive is to call. `None`: nowhere.
+    pub address: Option<&'a str>,
+    /// A channel is replaced this long before its end, but never later than at half its life.
+    pub renew_before: Duration,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Ask Drive for a channel on this log. The channel that it replaces, if any, keeps calling until then.
+    Open(ChangeLog),
+    /// Tell Drive to stop calling on this one.
+    Stop(ChannelId),
+    /// It has ended by itself.
+    End(ChannelId),
+    /// Nothing will come on it any more.
+    Forget(ChannelId),
+}
+
+/// What to do now, and when to look again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// In this order.
+    pub actions: Vec<Action>,
+    /// The next moment at which there will be something to do.
+    pub next: Option<Timestamp>,
+}
+
+/// Messages can come for a while on a channel that has ended; it is remembered this long, so that they are known.
+const MEMORY: Duration = Duration::from_hours(24);
+
+/// Decides.
+pub fn plan(logs: &[ChangeLog], channels: &[Channel], policy: &Policy<'_>, now: Timestamp) -> Plan {
+    let mut plan = Plan { actions: Vec::new(), next: None };
+    for log in logs {
+        let Some(address) = policy.address else { break };
+        let current = channels.iter().filter(|channel| serves(channel, log, address, now));
+        match current.map(|channel| replace_at(channel, policy)).max() {
+            Some(at) if at > now => plan.look_again(at),
+            Some(_) | None => plan.actions.push(Action::Open(log.clone())),
+        }
+    }
+    for channel in channels {
+        plan.settle(channel, logs, policy, now);
+    }
+    plan
+}
+
+impl Plan {
+    fn settle(&mut self, channel: &Channel, logs: &[ChangeLog], policy: &Policy<'_>, now: Timestamp) {
+        let id = || channel.id.clone();
+        match channel.state {
+            ChannelState::Live | ChannelState::Replaced if channel.expires <= now => {
+                self.actions.push(Action::End(id()));
+            }
+            ChannelState::Replaced => self.actions.push(Action::Stop(id())),
+            ChannelState::Live if policy.address.is_none() || !logs.contains(&channel.log) => {
+                self.actions.push(Action::Stop(id()));
+            }
+            // Another address: it is replaced as soon as the new one is open.
+            ChannelState::Live => self.look_again(channel.expires),
+            // Whether Drive opened it was never heard. Without its resource id it cannot be stopped.
+            ChannelState::Opening => self.actions.push(Action::End(id())),
+            ChannelState::Ended => {
+                let forget_at = channel.expires.checked_add(MEMORY).unwrap_or(channel.expires);
+                if forget_at <= now {
+                    self.actions.push(Action::Forget(id()));
+                } else {
+                    self.look_again(forget_at);
+                }
+            }
+        }
+    }
+
+    fn look_again(&mut self, at: Timestamp) {
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+    }
+}
+
+fn serves(channel: &Channel, log: &ChangeLog, address: &str, now: Timestamp) -> bool {
+    channel.state == ChannelState::Live
+        && channel.log == *log
+        && channel.address == address
+        && channel.expires > now
+}
+
+/// When a channel is to be replaced: `renew_before` its end or at half its life, whichever is earlier, and up to a
+/// tenth of that margin earlier still, so that many channels do not come due at once.
+fn replace_at(channel: &Channel, policy: &Policy<'_>) -> Timestamp {
+    let life = Duration::try_from(channel.expires.duration_since(channel.created)).unwrap_or(Duration::ZERO);
+    let margin = policy.renew_before.min(life / 2);
+    let early = margin.mul_f64(0.1 * spread(&channel.id));
+    channel.expires.checked_sub(margin + early).unwrap_or(channel.created)
+}
+
+/// A number from 0 to 1 that belongs to the channel: luck, but the same each time it is asked for.
+fn spread(id: &ChannelId) -> f64 {
+    let sum = id.as_str().bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    f64::from(sum % 1000) / 999.0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ADDRESS: &str = "https://videos.example.com/webhook";
+    const DAY: i64 = 86_400;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn channel(id: &str, state: ChannelState, created: i64, expires: i64) -> Channel {
+        Channel {
+            id: ChannelId::new(id),
+            log: ChangeLog::User,
+            address: ADDRESS.into(),
+            token_hash: String::new(),
+            resource_id: None,
+            state,
+            created: at(created),
+            expires: at(expires),
+        }
+    }
+
+    fn actions(channels: &[Channel], now: i64) -> Vec<Action> {
+        let policy = Policy { address: Some(ADDRESS), renew_before: Duration::from_secs(DAY as u64) };
+        plan(&[ChangeLog::User], channels, &policy, at(now)).actions
+    }
+
+    fn open() -> Action {
+        Action::Open(ChangeLog::User)
+    }
+
+    #[test]
+    fn a_log_without_a_channel_gets_one() {
+        assert_eq!(actions(&[], 0), [open()]);
+        assert_eq!(
+            actions(&[channel("a", ChannelState::Live, 0, 7 * DAY)], 8 * DAY),
+            [open(), Action::End(ChannelId::new("a"))]
+        );
+        let other = Channel {
+            address: "https://old.example.com/webhook".into(),
+            ..channel("a", ChannelState::Live, 0, 7 * DAY)
+        };
+        assert_eq!(actions(&[other], 1), [open()], "the old address keeps calling until the new one does");
+    }
+
+    #[test]
+    fn it_is_replaced_before_its_end_and_never_later_than_at_half_its_life() {
+        let week = channel("a", ChannelState::Live, 0, 7 * DAY);
+        assert_eq!(actions(std::slice::from_ref(&week), 5 * DAY), []);
+        assert_eq!(actions(&[week], 6 * DAY), [open()]);
+        let hour = channel("a", ChannelState::Live, 0, 3600);
+        assert_eq!(actions(std::slice::from_ref(&hour), 1500), []);
+        assert_eq!(actions(&[hour], 1800), [open()]);
+    }
+
+    #[test]
+    fn what_is_replaced_is_stopped_and_what_has_ended_is_forgotten_after_a_day() {
+        let new = channel("b", ChannelState::Live, 100, 7 * DAY);
+        assert_eq!(
+            actions(&[new.clone(), channel("a", ChannelState::Replaced, 0, DAY)], 200),
+            [Action::Stop(ChannelId::new("a"))]
+        );
+        assert_eq!(
+            actions(&[new.clone(), channel("a", ChannelState::Opening, 0, DAY)], 200),
+            [Action::End(ChannelId::new("a"))]
+        );
+        assert_eq!(actions(&[new.clone(), channel("a", ChannelState::Ended, 0, DAY)], 200), []);
+        assert_eq!(
+            actions(&[new, channel("a", ChannelState::Ended, 0, DAY)], 2 * DAY),
+            [Action::Forget(ChannelId::new("a"))]
+        );
+    }
+
+    #[test]
+    fn without_an_address_all_are_stopped() {
+        let policy = Policy { address: None, renew_before: Duration::from_secs(1) };
+        let live = channel("a", ChannelState::Live, 0, DAY);
+        assert_eq!(
+            plan(&[ChangeLog::User], &[live], &policy, at(1)).actions,
+            [Action::Stop(ChannelId::new("a"))]
+        );
+    }
+
+    proptest! {
+        /// Acting on the plan whenever it says so never leaves a moment without a live channel.
+        #[test]
+        fn there_is_always_a_live_channel(life in 2_i64..(7 * DAY), renew_before in 1_u64..(8 * DAY as u64), id in "[a-z]{8}") {
+            let policy = Policy { address: Some(ADDRESS), renew_before: Duration::from_secs(renew_before) };
+            let live = channel(&id, ChannelState::Live, 0, life);
+            let first = plan(&[ChangeLog::User], std::slice::from_ref(&live), &policy, at(0));
+            prop_assert_eq!(&first.actions, &[]);
+            let next = first.next.unwrap();
+            prop_assert!(next < live.expires && next >= live.created);
+            prop_assert_eq!(plan(&[ChangeLog::User], &[live], &policy, next).actions, [open()]);
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The command line: what can be asked for, and with which exit code it ends.
+
+mod channels;
+mod login;
+mod show;
+mod status;
+mod sync_once;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::config::{self, Problems, Settings};
+use crate::daemon::Daemon;
+use crate::drive::{self, Fault};
+use crate::telemetry::log::{self, Format};
+use crate::{auth, channel, sync};
+
+/// Turns Google Drive folders into an inbox: every new video is announced by a push notification, downloaded, verified
+/// and put in its place, once.
+#[derive(Debug, Parser)]
+#[command(name = "gdrive-webhook", version, after_help = EXIT_CODES)]
+struct Arguments {
+    /// The configuration file [default: $GDRIVE_WEBHOOK_CONFIG, ./gdrive-webhook.toml, /etc/gdrive-webhook/gdrive-webhook.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How log lines look; stronger than log.format
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    log_format: Option<Format>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 failed, 64 wrong usage, 77 login needed, 78 wrong configuration";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon
+    Run,
+    /// Catch up once: read what is new, download all of it, and end
+    Sync {
+        /// Only print what would be downloaded
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Log in to Google with an OAuth client of the type "Desktop app"
+    Login,
+    /// Show channels, engines, the queue, and each file that waits or failed, and why
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// What Drive is told to call
+    Channels {
+        #[command(subcommand)]
+        command: ChannelsCommand,
+    },
+    /// The configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Show the whole thing against an emulated Drive on this machine: no account, no configuration
+    #[cfg(feature = "demo")]
+    Demo(crate::demo::Options),
+}
+
+#[derive(Debug, Subcommand)]
+enum ChannelsCommand {
+    /// List the channels
+    List,
+    /// Tell Drive to stop calling on channels that are no longer used
+    Stop {
+        /// Stop all channels, also those in use
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Check the configuration and print every mistake in it
+    Check,
+    /// Print the configuration in effect, with file, environment and defaults together
+    Show,
+}
+
+/// How a command ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    Done = 0,
+    Failed = 1,
+    Usage = 64,
+    LoginNeeded = 77,
+    Configuration = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error).into(),
+    };
+    crate::http::install_tls();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("gdrive-webhook: the threads cannot be started: {error}");
+            return Exit::Failed.into();
+        }
+    };
+    let exit = runtime.block_on(dispatch(arguments));
+    // Threads that wait for a line on standard input never end by themselves.
+    runtime.shutdown_background();
+    exit.into()
+}
+
+fn usage(error: &clap::Error) -> Exit {
+    // Nothing can be said if the terminal is gone.
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done,
+        _ => Exit::Usage,
+    }
+}
+
+async fn dispatch(arguments: Arguments) -> Exit {
+    let Arguments { config, log_format, command } = arguments;
+    #[cfg(feature = "demo")]
+    let command = match command {
+        Command::Demo(options) => return ended(crate::demo::run(options, interrupted()).await),
+        other => other,
+    };
+    let settings = match config::load(config.as_deref()) {
+        Ok(settings) => settings,
+        Err(problems) => return misconfigured(&problems),
+    };
+    let mut log_config = settings.log.clone();
+    log_config.format = log_format.unwrap_or(log_config.format);
+    log::start(&log_config);
+    let outcome = match command {
+        Command::Run => run(settings).await.map(|()| Exit::Done),
+        Command::Sync { dry_run: false } => sync_once::sync(&settings, interrupted()).await,
+        Command::Sync { dry_run: true } => sync_once::dry_run(&settings).await,
+        Command::Login => login::login(&settings).await,
+        Command::Status { json } => status::status(&settings, json).await,
+        Command::Channels { command: ChannelsCommand::List } => channels::list(&settings).await,
+        Command::Channels { command: ChannelsCommand::Stop { all } } => channels::stop(&settings, all).await,
+        Command::Config { command: ConfigCommand::Check } => {
+            println!("{}: no mistakes", settings.source.display());
+            Ok(Exit::Done)
+        }
+        Command::Config { command: ConfigCommand::Show } => {
+            print!("{}", config::show(&settings));
+            Ok(Exit::Done)
+        }
+        #[cfg(feature = "demo")]
+        Command::Demo(_) => Ok(Exit::Usage),
+    };
+    match outcome {
+        Ok(exit) => exit,
+        Err(error) => ended(Err(error)),
+    }
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
+    let daemon = Daemon::build(settings).await?;
+    daemon.run(interrupted()).await
+}
+
+fn misconfigured(problems: &Problems) -> Exit {
+    eprintln!("{problems}");
+    Exit::Configuration
+}
+
+fn ended(outcome: anyhow::Result<()>) -> Exit {
+    let Err(error) = outcome else { return Exit::Done };
+    eprintln!("gdrive-webhook: {error:#}");
+    let by_auth = match error.downcast_ref::<auth::Error>() {
+        Some(auth::Error::Credentials { .. }) => Exit::Configuration,
+        Some(auth::Error::LoginNeeded { .. }) => Exit::LoginNeeded,
+        Some(auth::Error::Refused { .. } | auth::Error::Unavailable { .. }) | None => Exit::Failed,
+    };
+    match refusal(&error).map(drive::Error::fault) {
+        Some(Fault::LoginNeeded) => Exit::LoginNeeded,
+        Some(_) | None => by_auth,
+    }
+}
+
+/// What Drive said, if that is what a command failed of.
+fn refusal(error: &anyhow::Error) -> Option<&drive::Error> {
+    match (error.downcast_ref::<sync::Error>(), error.downcast_ref::<channel::Error>()) {
+        (Some(sync::Error::Drive(error)), _) | (_, Some(channel::Error::Drive(error))) => Some(error),
+        _ => None,
+    }
+}
+
+/// A token that SIGTERM or Ctrl-C cancels. A second one ends the program at once: what was on its way goes on at the
+/// next start.
+fn interrupted() -> CancellationToken {
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    tokio::spawn(async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {
+            warn!("signals cannot be heard; the program ends without finishing what is on its way");
+            return;
+        };
+        for count in 0.. {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if count > 0 {
+                info!("ended at once");
+                std::process::exit(Exit::Failed as i32);
+            }
+            token.cancel();
+        }
+    });
+    stop
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

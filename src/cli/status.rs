@@ -1,0 +1,147 @@
+//! `status`: asks the running program; where none runs, what the ledger says.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::Timestamp;
+
+use super::Exit;
+use super::show::{columns, duration, printable, relative, size};
+use crate::admin::status::{DeliveryReport, EngineReport, Report, report};
+use crate::config::Settings;
+use crate::store::{Access, Store};
+
+/// A program on this machine that does not answer by then is not going to.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) async fn status(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
+    let report = match ask(settings).await? {
+        Some(report) => report,
+        None => look(settings).await?,
+    };
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{}", render(&report, Timestamp::now()));
+    }
+    Ok(Exit::Done)
+}
+
+/// `None`: no program answers at the private door.
+async fn ask(settings: &Settings) -> anyhow::Result<Option<Report>> {
+    let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
+    let mut request = client.get(format!("http://{}/api/status", settings.admin.listen));
+    if let Some(token) = settings.admin.token()? {
+        request = request.bearer_auth(token);
+    }
+    let response = match request.send().await {
+        Ok(response) => response,
+        Err(error) if error.is_connect() => return Ok(None),
+        Err(error) => return Err(error).context("admin.listen does not answer"),
+    };
+    let status = response.status();
+    anyhow::ensure!(
+        status.is_success(),
+        "{} answers {status}; is it this program, and is admin.token_file right?",
+        settings.admin.listen
+    );
+    Ok(Some(response.json().await.context("admin.listen answers something that is no status")?))
+}
+
+async fn look(settings: &Settings) -> anyhow::Result<Report> {
+    let path = settings.store.path();
+    anyhow::ensure!(
+        path.exists(),
+        "nothing runs at {}, and there is no ledger at {} yet",
+        settings.admin.listen,
+        path.display()
+    );
+    let store = Store::open(&settings.store, Access::Shared).await?;
+    Ok(report(&store, None).await?)
+}
+
+fn render(report: &Report, now: Timestamp) -> String {
+    let mut text = String::new();
+    match &report.process {
+        Some(process) => {
+            let state = if report.not_ready.is_empty() { "ready" } else { "NOT READY" };
+            text += &format!(
+                "gdrive-webhook {}: {state}, running since {} (process {})\n",
+                report.version,
+                relative(process.started, now),
+                process.pid
+            );
+            for reason in &report.not_ready {
+                text += &format!("  {reason}\n");
+            }
+            text += &format!(
+                "  Drive calls: {}\n",
+                process.address.as_deref().unwrap_or("nothing; polling only")
+            );
+            text += &format!(
+                "  notifications: {}{}; strangers refused: {}\n",
+                process.notifications_accepted,
+                process
+                    .last_notification
+                    .map_or(String::new(), |last| format!(", the last {}", relative(last, now))),
+                process.notifications_refused
+            );
+        }
+        None => text += "gdrive-webhook: not running; this is what the ledger says\n",
+    }
+    text += &section(
+        "channels",
+        report.channels.iter().map(|c| {
+            vec![c.state.clone(), c.log.clone(), format!("{} left", duration(c.seconds_left)), c.id.clone()]
+        }),
+    );
+    text += &section("engines", report.engines.iter().map(|engine| row_of_engine(engine, now)));
+    text += &section(
+        "downloading",
+        report.transfers.iter().map(|t| {
+            let percent = (t.received * 100).checked_div(t.size).unwrap_or(100);
+            vec![format!("{percent} %"), size(t.size), printable(&t.name), t.id.clone()]
+        }),
+    );
+    text += &section(
+        "deliveries",
+        report.deliveries.iter().map(|(stage, count)| vec![stage.clone(), count.to_string()]),
+    );
+    text +=
+        &section("waiting or failed", report.attention.iter().map(|delivery| row_of_delivery(delivery, now)));
+    text
+}
+
+fn section(title: &str, rows: impl Iterator<Item = Vec<String>>) -> String {
+    let rows: Vec<Vec<String>> = rows.collect();
+    if rows.is_empty() { String::new() } else { format!("{title}\n{}", columns(&rows)) }
+}
+
+fn row_of_engine(engine: &EngineReport, now: Timestamp) -> Vec<String> {
+    let outcome = match (&engine.error, &engine.done) {
+        (Some(error), _) => format!("FAILED {} times: {error}", engine.failures),
+        (None, Some(done)) => done.clone(),
+        (None, None) => "has not run yet".to_owned(),
+    };
+    let due = match (engine.running, engine.due) {
+        (true, _) => "at work".to_owned(),
+        (false, Some(due)) => format!("next {}", relative(due, now)),
+        (false, None) => "waits to be woken".to_owned(),
+    };
+    vec![engine.name.clone(), due, outcome]
+}
+
+fn row_of_delivery(delivery: &DeliveryReport, now: Timestamp) -> Vec<String> {
+    let next = match delivery.next {
+        Some(next) if next > now => relative(next, now),
+        Some(_) => "now".to_owned(),
+        None => String::new(),
+    };
+    vec![
+        delivery.stage.clone(),
+        next,
+        printable(&delivery.name),
+        delivery.reason.clone().unwrap_or_default(),
+        delivery.id.clone(),
+    ]
+}

@@ -1,0 +1,159 @@
+//! `sync`: one pass and out. `--dry-run` does the pass on a copy of the ledger and downloads nothing.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::Exit;
+use super::show::{printable, size};
+use crate::config::Settings;
+use crate::daemon::Parts;
+use crate::delivery;
+use crate::model::{Delivery, Stage};
+use crate::store::{self, Access, Store};
+use crate::sync::Engine;
+use crate::task::{Reason, wake_up};
+use crate::telemetry::transfers::Transfers;
+
+/// A delivery that waits longer than this is left to the next pass.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How often the progress line is drawn.
+const DRAW: Duration = Duration::from_millis(200);
+
+pub(super) async fn sync(settings: &Settings, stop: CancellationToken) -> anyhow::Result<Exit> {
+    let began = Timestamp::now();
+    let parts = Parts::open(settings, Access::Exclusive).await?;
+    let (wake, _wakeups) = wake_up();
+    let mut engine = delivery::Engine::new(
+        parts.store.clone(),
+        parts.downloader.clone(),
+        settings.delivery,
+        Parts::destinations(settings),
+        parts.transfers.clone(),
+        wake,
+    );
+    let read = stop.run_until_cancelled(catch_up(&parts, settings)).await;
+    let transfers = parts.transfers.clone();
+    let finished = tokio::select! {
+        drained = stop.run_until_cancelled(engine.drain(PATIENCE)) => drained.transpose()?.is_some(),
+        () = draw(&transfers) => false,
+    };
+    clear_line();
+    engine.stop().await;
+    let failed = tell(&parts.store, began).await?;
+    parts.store.close().await;
+    // What Drive refused is reported last, when everything that was known has been fetched.
+    match read {
+        Some(read) => read?,
+        None => anyhow::bail!("interrupted; what was on its way goes on at the next start"),
+    }
+    anyhow::ensure!(finished, "interrupted; what was on its way goes on at the next start");
+    Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
+}
+
+pub(super) async fn dry_run(settings: &Settings) -> anyhow::Result<Exit> {
+    let scratch = std::env::temp_dir().join(format!("gdrive-webhook-{}", uuid::Uuid::new_v4().simple()));
+    std::fs::create_dir(&scratch)?;
+    let outcome = dry_run_in(settings, &scratch).await;
+    std::fs::remove_dir_all(&scratch)?;
+    outcome
+}
+
+async fn dry_run_in(settings: &Settings, scratch: &std::path::Path) -> anyhow::Result<Exit> {
+    let copy = scratch.join("state.db");
+    if settings.store.path().exists() {
+        Store::open(&settings.store, Access::Shared).await?.copy_to(&copy).await?;
+    }
+    let store = store::Config { url: format!("sqlite:{}", copy.display()) };
+    let parts = Parts::open(&Settings { store, ..settings.clone() }, Access::Exclusive).await?;
+    catch_up(&parts, settings).await?;
+    let open = [Stage::Unready, Stage::Pending, Stage::Downloading, Stage::Publishing];
+    let deliveries = parts.store.in_stages(&open, i64::MAX).await?;
+    for delivery in &deliveries {
+        let path = delivery.wanted.under(&delivery.destination);
+        println!(
+            "would download {} ({}) to {}",
+            printable(&delivery.name),
+            known_size(delivery),
+            path.display()
+        );
+    }
+    println!("{} files would be downloaded; nothing was changed", deliveries.len());
+    parts.store.close().await;
+    Ok(Exit::Done)
+}
+
+async fn catch_up(parts: &Parts, settings: &Settings) -> anyhow::Result<()> {
+    let (deliveries, _delivery_wakeups) = wake_up();
+    let (keeper, _keeper_wakeups) = wake_up();
+    let (drive, store) = (parts.drive.clone(), parts.store.clone());
+    let mut engine = Engine::new(drive, store, settings.sync, settings.folders.clone(), deliveries, keeper);
+    engine.catch_up(Reason::Manual).await?;
+    Ok(())
+}
+
+/// Says what became of each delivery, and how many are not in their place.
+async fn tell(store: &Store, since: Timestamp) -> anyhow::Result<usize> {
+    let (mut delivered, mut left) = (0, 0);
+    for delivery in store.moved_since(since).await? {
+        let reason = delivery.reason.as_deref().unwrap_or("not finished");
+        let name = printable(&delivery.name);
+        match delivery.stage {
+            Stage::Done => {
+                delivered += 1;
+                let place = delivery.published.as_ref().map_or(&delivery.wanted, |file| &file.path);
+                println!(
+                    "delivered {} ({})",
+                    place.under(&delivery.destination).display(),
+                    known_size(&delivery)
+                );
+            }
+            Stage::Skipped => println!("skipped {name}: {reason}"),
+            Stage::Failed => {
+                left += 1;
+                println!("FAILED {name}: {reason}");
+            }
+            Stage::Unready | Stage::Pending | Stage::Downloading | Stage::Publishing => {
+                left += 1;
+                println!("waiting {name}: {reason}");
+            }
+            Stage::Superseded | Stage::Existing => {}
+        }
+    }
+    println!("{delivered} delivered, {left} waiting or failed");
+    Ok(left)
+}
+
+fn known_size(delivery: &Delivery) -> String {
+    delivery.size.map_or_else(|| "size not known yet".to_owned(), size)
+}
+
+/// Draws one line of progress on a terminal, for ever; elsewhere only waits.
+async fn draw(transfers: &Transfers) {
+    let terminal = std::io::stderr().is_terminal();
+    loop {
+        tokio::time::sleep(DRAW).await;
+        let running = transfers.snapshot();
+        if !terminal || running.is_empty() {
+            continue;
+        }
+        let (received, total) = running.iter().fold((0, 0), |(received, total), (_, transfer)| {
+            (received + transfer.received(), total + transfer.size)
+        });
+        let filled = (received * 30).checked_div(total).unwrap_or(30).min(30) as usize;
+        let names =
+            running.iter().map(|(_, transfer)| printable(&transfer.name)).collect::<Vec<_>>().join(", ");
+        let names: String = names.chars().take(50).collect();
+        let bar = format!("{}{}", "#".repeat(filled), "-".repeat(30 - filled));
+        // A terminal that is gone is no reason to stop.
+        let _ = write!(std::io::stderr(), "\r\x1b[K[{bar}] {} of {}  {names}", size(received), size(total));
+    }
+}
+
+fn clear_line() {
+    if std::io::stderr().is_terminal() {
+        let _ = write!(std::io::stderr(), "\r\x1b[K");
+    }
+}

@@ -1,0 +1,320 @@
+//! The configuration: found, read, laid under the environment, and checked, with every mistake told at once. The only
+//! room that knows files and variables; all others have a `Config` struct of their own.
+
+mod file;
+mod keys;
+mod overlay;
+mod problem;
+mod raw;
+mod show;
+mod validate;
+mod values;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use problem::Problems;
+pub use show::show;
+
+use crate::sync::rules;
+use crate::telemetry::log;
+use crate::{admin, auth, channel, delivery, download, drive, receiver, store, sync};
+use overlay::{FILE_VARIABLE, Variable};
+use problem::Place;
+
+/// The configuration as it is meant.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The file it was read from.
+    pub source: PathBuf,
+    /// How long the end may take.
+    pub shutdown_grace: Duration,
+    /// Who we are to Google.
+    pub google: auth::Config,
+    /// Where Drive is.
+    pub drive: drive::Config,
+    /// The public door.
+    pub receiver: receiver::Config,
+    /// Push channels.
+    pub channel: channel::Config,
+    /// How often to look.
+    pub sync: sync::Config,
+    /// The watched folders.
+    pub folders: Vec<rules::Folder>,
+    /// One download.
+    pub download: download::Config,
+    /// All downloads together.
+    pub delivery: delivery::Config,
+    /// The ledger.
+    pub store: store::Config,
+    /// The private door.
+    pub admin: admin::Config,
+    /// The log.
+    pub log: log::Config,
+}
+
+/// Where a configuration is looked for when none is named.
+const PLACES: [&str; 2] = ["gdrive-webhook.toml", "/etc/gdrive-webhook/gdrive-webhook.toml"];
+const DOTENV: &str = ".env";
+
+/// Finds and reads the configuration: the named file, else `$GDRIVE_WEBHOOK_CONFIG`, else the usual places; with the
+/// environment and `.env` over it.
+pub fn load(named: Option<&Path>) -> Result<Settings, Problems> {
+    let here = std::env::current_dir().map_err(|error| {
+        Problems::one(Place::Nowhere, format!("the working directory cannot be read: {error}"))
+    })?;
+    let (mut variables, mut problems) = dotenv()?;
+    variables.extend(std::env::vars().map(|(name, value)| Variable::of_process(name, value)));
+    let outcome = find(named, &variables).and_then(|path| {
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| Problems::one(Place::File(path.clone()), format!("cannot be read: {error}")))?;
+        assemble(&text, &path, &here, variables)
+    });
+    match outcome {
+        Ok(settings) => problems.or(settings),
+        Err(more) => {
+            problems.append(more);
+            Err(problems)
+        }
+    }
+}
+
+/// Reads a configuration from its text, and from the variables that are given; relative paths are relative to `here`.
+pub fn load_from(
+    text: &str,
+    path: &Path,
+    here: &Path,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<Settings, Problems> {
+    let variables = variables.into_iter().map(|(name, value)| Variable::of_process(name, value)).collect();
+    assemble(text, path, here, variables)
+}
+
+fn assemble(text: &str, path: &Path, here: &Path, variables: Vec<Variable>) -> Result<Settings, Problems> {
+    let mut written = file::read(text, path);
+    if written.unreadable {
+        return written.problems.or(()).and(Err(Problems::default()));
+    }
+    let raw = overlay::lay(&mut written, variables, path);
+    validate::settings(&raw, written, path, here)
+}
+
+fn dotenv() -> Result<(Vec<Variable>, Problems), Problems> {
+    let path = Path::new(DOTENV);
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(overlay::dotenv(&text, path)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok((Vec::new(), Problems::default())),
+        Err(error) => Err(Problems::one(Place::File(path.to_owned()), format!("cannot be read: {error}"))),
+    }
+}
+
+fn find(named: Option<&Path>, variables: &[Variable]) -> Result<PathBuf, Problems> {
+    let by_variable =
+        variables.iter().rev().find(|variable| variable.name == FILE_VARIABLE && !variable.value.is_empty());
+    if let Some(path) =
+        named.map(Path::to_owned).or_else(|| by_variable.map(|variable| PathBuf::from(&variable.value)))
+    {
+        return Ok(path);
+    }
+    PLACES.iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| {
+        Problems::one(
+            Place::Nowhere,
+            format!(
+                "no configuration: there is neither {}; write one (config/default.toml in the sources holds every key with \
+                 its meaning) or name it with --config",
+                PLACES.join(" nor ")
+            ),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DEFAULT: &str = include_str!("../../config/default.toml");
+    const FOLDER: &str = "[[folder]]\nid = \"1AbC\"\ndestination = \"videos\"\n";
+
+    fn load(text: &str, variables: &[(&str, &str)]) -> Result<Settings, String> {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        load_from(text, Path::new("a.toml"), Path::new("/here"), variables)
+            .map_err(|problems| problems.to_string())
+    }
+
+    fn problems(text: &str) -> Vec<String> {
+        load(&format!("{FOLDER}{text}"), &[]).unwrap_err().lines().map(str::to_owned).collect()
+    }
+
+    /// Everything but where it came from.
+    fn essence(settings: &Settings) -> String {
+        show(settings).split_once('\n').unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn the_default_file_says_what_the_code_does() {
+        let bare = load(&DEFAULT.replace("# [[folder]]", FOLDER), &[]).unwrap();
+        let minimal = load(FOLDER, &[]).unwrap();
+        assert_eq!(essence(&bare), essence(&minimal));
+
+        let keys = |line: &str| {
+            line.split_once(" = ").is_some_and(|(name, _)| keys::KEYS.iter().any(|k| k.name() == name))
+        };
+        let uncommented: String = DEFAULT
+            .lines()
+            .map(|line| {
+                line.strip_prefix("# ").filter(|rest| keys(rest) || *rest == "[[folder]]").unwrap_or(line)
+            })
+            .filter(|line| !line.starts_with("max_size"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let folder = "[[folder]]\nid = \"1AbCdEfGhIjKlMnOpQrStUvWxYz\"\ndestination = \"/srv/videos\"\n";
+        let full = load(&uncommented, &[]).unwrap();
+        let same = load(folder, &[]).unwrap();
+        let folders = |settings: &Settings| {
+            essence(settings).split("[[folder]]").nth(1).unwrap().split("\n[").next().unwrap().to_owned()
+        };
+        assert_eq!(folders(&full), folders(&same));
+        for key in keys::KEYS {
+            let count = DEFAULT
+                .lines()
+                .filter(|line| line.trim_start_matches("# ").starts_with(&format!("{} = ", key.name())))
+                .count();
+            assert!(count >= 1, "{} is not in config/default.toml", key.path);
+        }
+    }
+
+    #[test]
+    fn what_is_shown_can_be_loaded_again() {
+        let text = format!(
+            "{FOLDER}name = [\"*.mp4\"]\nmax_size = \"2GiB\"\nonce = 1\n[webhook]\npublic_url = \"https://x.example/y/\"\n[sync]\npoll = \"90s\"\n"
+        )
+        .replace("once = 1\n", "on_update = \"keep-both\"\npath = \"{date}/{stem}-{id}.{ext}\"\n");
+        let first = load(&text, &[("GDRIVE_WEBHOOK__DOWNLOAD__CONCURRENCY", "9")]).unwrap();
+        assert_eq!(first.channel.address.as_deref(), Some("https://x.example/y/webhook"));
+        assert_eq!(first.delivery.concurrency, 9);
+        let second = load(&show(&first), &[]).unwrap();
+        assert_eq!(essence(&first), essence(&second));
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_with_their_lines() {
+        assert_eq!(
+            problems("[download]\nconcurency = 3\nstall = \"soon\"\n"),
+            [
+                "a.toml:5: unknown key download.concurency; did you mean download.concurrency?",
+                "a.toml:6: download.stall: \"soon\" is no duration; write a duration from \"1s\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn each_value_has_its_rule() {
+        for (text, expected) in [
+            (
+                "[google]\napi_url = \"http://example.com\"",
+                "google.api_url: \"http://example.com\" is not encrypted",
+            ),
+            ("[google]\nimpersonate = \"bob\"", "google.impersonate: \"bob\" is no address of a user"),
+            ("[webhook]\npublic_url = \"ngrok\"", "webhook.public_url: \"ngrok\" is no address"),
+            ("[webhook]\npath = \"hook\"", "webhook.path: \"hook\" does not begin with /"),
+            ("[webhook]\nlisten = \"8080\"", "webhook.listen: \"8080\" is no address to listen on"),
+            ("[channel]\nlifetime = \"30d\"", "channel.lifetime: \"30d\" is longer than Drive grants"),
+            ("[sync]\npoll = \"0s\"", "sync.poll: \"0s\" is no time at all"),
+            ("[download]\nconcurrency = 0", "download.concurrency: 0 is out of range"),
+            (
+                "[state]\nurl = \"postgres://x\"",
+                "state.url: \"postgres://x\" is not supported by this version",
+            ),
+            (
+                "[admin]\nlisten = \"0.0.0.0:8081\"",
+                "admin.listen: 0.0.0.0:8081 can be reached from elsewhere",
+            ),
+            ("[admin]\nlisten = \"127.0.0.1:8080\"", "admin.listen: 127.0.0.1:8080 is webhook.listen, too"),
+            ("[log]\nlevel = \"loud\"", "log.level: \"loud\" is no level"),
+            ("[log]\nformat = \"xml\"", "log.format: \"xml\" is no format"),
+            ("[[folder]]\nid = \"x y\"\ndestination = \"d\"", "folder.id: \"x y\" is no id of a folder"),
+            ("[[folder]]\nid = \"x\"", "folder.destination: is missing"),
+            (
+                "[[folder]]\nid = \"x\"\ndestination = \"s3://b\"",
+                "folder.destination: \"s3://b\" is an object store",
+            ),
+            (
+                "[[folder]]\nid = \"x\"\ndestination = \"d\"\nmin_size = \"2B\"\nmax_size = 1",
+                "folder.max_size: is smaller",
+            ),
+            (
+                "[[folder]]\nid = \"x\"\ndestination = \"d\"\nexclude = [\"[a\"]",
+                "folder.exclude: `[a` is no glob",
+            ),
+            (
+                "[[folder]]\nid = \"x\"\ndestination = \"d\"\ninclude = [\"video\"]",
+                "folder.include: \"video\" is no MIME type",
+            ),
+            (
+                "[[folder]]\nid = \"x\"\ndestination = \"d\"\npath = \"{nmae}\"",
+                "folder.path: \"{nmae}\" cannot be used: unknown placeholder",
+            ),
+            (
+                "[[folder]]\nid = \"x\"\ndestination = \"d\"\nexisting = \"yes\"",
+                "folder.existing: \"yes\" is neither",
+            ),
+            ("[download]\nstreams = 4", "unknown key download.streams"),
+        ] {
+            let told = problems(text);
+            assert_eq!(told.len(), 1, "{text}: {told:?}");
+            assert!(told[0].contains(expected) && told[0].starts_with("a.toml:"), "{text}: {}", told[0]);
+        }
+        assert!(load("", &[]).unwrap_err().contains("no folder to watch"));
+        assert!(load("[[folder]\n", &[]).unwrap_err().contains("a.toml:1:"));
+    }
+
+    #[test]
+    fn variables_are_stronger_than_the_file_and_checked_like_it() {
+        let text = format!("{FOLDER}[google]\ntoken = \"a\"\n[download]\nconcurrency = 2\n");
+        let settings = load(
+            &text,
+            &[
+                ("GDRIVE_WEBHOOK__GOOGLE__TOKEN", "0123"),
+                ("GDRIVE_WEBHOOK__DOWNLOAD__CONCURRENCY", "7"),
+                ("GDRIVE_WEBHOOK__WEBHOOK__PUBLIC_URL", ""),
+                ("OTHER", "x"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(settings.google.token, Path::new("/here/0123"), "text stays text");
+        assert_eq!((settings.delivery.concurrency, settings.channel.address), (7, None));
+        for (name, value, expected) in [
+            (
+                "GDRIVE_WEBHOOK__DOWNLOAD__CONCURENCY",
+                "4",
+                "unknown key download.concurency; did you mean download.concurrency?",
+            ),
+            ("GDRIVE_WEBHOOK__DOWNLOAD__CONCURRENCY", "many", "download.concurrency: \"many\" is no number"),
+            ("GDRIVE_WEBHOOK__SYNC__POLL", "never", "sync.poll: \"never\" is no duration"),
+            ("GDRIVE_WEBHOOK__FOLDER__ID", "x", "folders cannot be set in the environment"),
+        ] {
+            let told = load(&text, &[(name, value)]).unwrap_err();
+            assert!(
+                told.starts_with(&format!("environment variable {name}: ")) && told.contains(expected),
+                "{told}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_answered(text in "(?s).{0,200}") {
+            let _ = load(&text, &[]);
+        }
+
+        #[test]
+        fn any_slip_in_a_right_file_is_answered(at in 0_usize..4000, slip in "[\\[\\]{}\"'=#.,a-z0-9\n ]{0,3}") {
+            let mut text = DEFAULT.replace("# ", "");
+            let at = (at..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+            text.insert_str(at, &slip);
+            let _ = load(&text, &[]);
+        }
+    }
+}

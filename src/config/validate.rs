@@ -1,0 +1,418 @@
+//! From the configuration as written to the configuration as meant. Every value is looked at, whatever is wrong with
+//! the others.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::file::{Places, Written, in_folder};
+use super::keys::{self, FOLDER};
+use super::problem::{Place, Problems, quoted};
+use super::raw::{self, Raw};
+use super::{Settings, values};
+use crate::model::delivery::OnUpdate;
+use crate::model::path::Template;
+use crate::sync::rules::{Existing, Folder, NamePatterns};
+use crate::telemetry::log::{self, Format};
+use crate::{admin, auth, channel, delivery, download, drive, receiver, store, sync};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
+/// Drive grants a channel on a change log no more than this.
+const LONGEST_CHANNEL: Duration = Duration::from_hours(7 * 24);
+/// Longer than anybody means.
+const FOREVER: Duration = Duration::from_hours(24 * 3660);
+const CONCURRENCY: std::ops::RangeInclusive<i64> = 1..=64;
+const DEFAULT_GRACE: Duration = Duration::from_secs(20);
+/// Endings that mean a video, whatever type the uploader gave.
+pub(super) const EXTENSIONS: [&str; 20] = [
+    "mp4", "m4v", "mov", "mkv", "webm", "avi", "wmv", "flv", "mpg", "mpeg", "mts", "m2ts", "ts", "3gp",
+    "3g2", "mxf", "ogv", "vob", "asf", "f4v",
+];
+
+/// Checks everything.
+pub(super) fn settings(
+    raw: &Raw,
+    written: Written,
+    source: &Path,
+    here: &Path,
+) -> Result<Settings, Problems> {
+    let mut check = Check { places: written.places, problems: written.problems, source, here };
+    let grace = raw.shutdown_grace.as_deref();
+    let settings = Settings {
+        source: source.to_owned(),
+        shutdown_grace: check.value("shutdown_grace", grace, values::duration).unwrap_or(DEFAULT_GRACE),
+        google: check.google(&raw.google),
+        drive: check.drive(&raw.google),
+        receiver: check.receiver(&raw.webhook),
+        channel: check.channel(raw),
+        sync: check.sync(&raw.sync),
+        folders: raw
+            .folder
+            .iter()
+            .enumerate()
+            .filter_map(|(index, folder)| check.folder(index, folder))
+            .collect(),
+        download: check.download(&raw.download),
+        delivery: check.delivery(&raw.download),
+        store: check.store(&raw.state),
+        admin: check.admin(&raw.admin),
+        log: check.log(&raw.log),
+    };
+    check.together(&settings);
+    check.problems.or(settings)
+}
+
+struct Check<'a> {
+    places: Places,
+    problems: Problems,
+    source: &'a Path,
+    here: &'a Path,
+}
+
+impl Check<'_> {
+    /// Reads the value of a key, if there is one.
+    fn value<T>(
+        &mut self,
+        path: &str,
+        text: Option<&str>,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.value_at(path, path, text, read)
+    }
+
+    fn value_at<T>(
+        &mut self,
+        key: &str,
+        kept_as: &str,
+        text: Option<&str>,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = text?;
+        match read(text) {
+            Ok(value) => Some(value),
+            Err(what) => {
+                self.wrong(key, kept_as, &format!("{} {what}", quoted(text)));
+                None
+            }
+        }
+    }
+
+    fn wrong(&mut self, key: &str, kept_as: &str, what: &str) {
+        let place = self.places.get(kept_as).cloned().unwrap_or_else(|| Place::File(self.source.to_owned()));
+        let want = keys::find(key).map_or("something else", |key| key.want);
+        self.problems.add(place, format!("{key}: {what}; write {want}"));
+    }
+
+    fn path(&self, text: &str) -> PathBuf {
+        self.here.join(text)
+    }
+
+    fn google(&mut self, raw: &raw::Google) -> auth::Config {
+        let default = auth::Config::default();
+        let not_empty =
+            |text: &str| if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text.to_owned()) };
+        let user = |text: &str| {
+            if text.contains('@') { Ok(text.to_owned()) } else { Err("is no address of a user".to_owned()) }
+        };
+        let credentials = self.value("google.credentials", raw.credentials.as_deref(), not_empty);
+        let token = self.value("google.token", raw.token.as_deref(), not_empty);
+        auth::Config {
+            credentials: credentials.map(|text| self.path(&text)),
+            token: token.map_or_else(|| self.here.join(default.token), |text| self.path(&text)),
+            impersonate: self.value("google.impersonate", raw.impersonate.as_deref(), user),
+        }
+    }
+
+    fn drive(&mut self, raw: &raw::Google) -> drive::Config {
+        let api_url = self.value("google.api_url", raw.api_url.as_deref(), values::url);
+        api_url.map_or_else(drive::Config::default, |api_url| drive::Config { api_url })
+    }
+
+    fn receiver(&mut self, raw: &raw::Webhook) -> receiver::Config {
+        let default = receiver::Config::default();
+        let site_verification = self.value(
+            "webhook.site_verification",
+            raw.site_verification.as_deref(),
+            values::site_verification,
+        );
+        receiver::Config {
+            listen: self
+                .value("webhook.listen", raw.listen.as_deref(), values::address)
+                .unwrap_or(default.listen),
+            path: self
+                .value("webhook.path", raw.path.as_deref(), values::webhook_path)
+                .unwrap_or(default.path),
+            site_verification,
+        }
+    }
+
+    fn channel(&mut self, raw: &Raw) -> channel::Config {
+        let default = channel::Config::default();
+        let path = raw.webhook.path.clone().unwrap_or_else(|| receiver::Config::default().path);
+        let lifetime = |text: &str| match values::duration_within(text, SECOND, LONGEST_CHANNEL) {
+            Err(what) if what == "is too long" => Err("is longer than Drive grants".to_owned()),
+            other => other,
+        };
+        let public_url = self.value("webhook.public_url", raw.webhook.public_url.as_deref(), values::url);
+        let renew_before =
+            self.value("channel.renew_before", raw.channel.renew_before.as_deref(), values::duration);
+        channel::Config {
+            address: public_url.map(|url| format!("{url}{path}")),
+            lifetime: self
+                .value("channel.lifetime", raw.channel.lifetime.as_deref(), lifetime)
+                .unwrap_or(default.lifetime),
+            renew_before: renew_before.unwrap_or(default.renew_before),
+        }
+    }
+
+    fn sync(&mut self, raw: &raw::Sync) -> sync::Config {
+        let default = sync::Config::default();
+        let from = |least| move |text: &str| values::duration_within(text, least, FOREVER);
+        sync::Config {
+            poll: self.value("sync.poll", raw.poll.as_deref(), from(SECOND)).unwrap_or(default.poll),
+            reconcile: self
+                .value("sync.reconcile", raw.reconcile.as_deref(), from(MINUTE))
+                .unwrap_or(default.reconcile),
+        }
+    }
+
+    /// `None` if it has no id or no destination; then there is a problem already.
+    fn folder(&mut self, index: usize, raw: &raw::Folder) -> Option<Folder> {
+        let mut in_it = Section { check: self, index };
+        let id = in_it.needed("id", raw.id.as_deref(), values::folder);
+        let destination = in_it.needed("destination", raw.destination.as_deref(), local_directory);
+        let names = |list: &Option<Vec<String>>, default: &[&str]| -> Vec<String> {
+            list.clone().unwrap_or_else(|| default.iter().map(|&item| item.to_owned()).collect())
+        };
+        let include = names(&raw.include, &["video/*"]);
+        in_it.each("include", &include, |pattern| mime_pattern(pattern).map(|()| String::new()));
+        let extensions = names(&raw.extensions, &EXTENSIONS);
+        let extensions = in_it.each("extensions", &extensions, extension);
+        let name = in_it.patterns("name", &names(&raw.name, &["*"]));
+        let exclude = in_it.patterns("exclude", &names(&raw.exclude, &[]));
+        let min_size = in_it.optional("min_size", raw.min_size.as_deref(), values::size).unwrap_or(1);
+        let max_size = in_it.optional("max_size", raw.max_size.as_deref(), values::size);
+        if max_size.is_some_and(|most| most < min_size) {
+            in_it.wrong("max_size", "is smaller than folder.min_size");
+        }
+        let existing =
+            in_it.optional("existing", raw.existing.as_deref(), existing).unwrap_or(Existing::Ignore);
+        let on_update =
+            in_it.optional("on_update", raw.on_update.as_deref(), on_update).unwrap_or(OnUpdate::Replace);
+        let path = in_it.optional("path", Some(raw.path.as_deref().unwrap_or("{folder}/{name}")), template);
+        let (id, resource_key) = id?;
+        Some(Folder {
+            id,
+            resource_key,
+            destination: self.path(&destination?),
+            recursive: raw.recursive.unwrap_or(true),
+            include,
+            extensions,
+            name: name?,
+            exclude: exclude?,
+            min_size,
+            max_size,
+            existing,
+            path: path?,
+            on_update,
+        })
+    }
+
+    fn download(&mut self, raw: &raw::Download) -> download::Config {
+        let default = download::Config::default();
+        let stall = |text: &str| values::duration_within(text, SECOND, FOREVER);
+        download::Config {
+            stall: self.value("download.stall", raw.stall.as_deref(), stall).unwrap_or(default.stall),
+            acknowledge_abuse: raw.acknowledge_abuse.unwrap_or(default.acknowledge_abuse),
+        }
+    }
+
+    fn delivery(&mut self, raw: &raw::Download) -> delivery::Config {
+        match raw.concurrency {
+            Some(number) if CONCURRENCY.contains(&number) => {
+                delivery::Config { concurrency: number as usize }
+            }
+            Some(number) => {
+                self.wrong(
+                    "download.concurrency",
+                    "download.concurrency",
+                    &format!("{number} is out of range"),
+                );
+                delivery::Config::default()
+            }
+            None => delivery::Config::default(),
+        }
+    }
+
+    fn store(&mut self, raw: &raw::State) -> store::Config {
+        let here = self.here;
+        let sqlite = |text: &str| match text.strip_prefix("sqlite:") {
+            Some("" | "//") => Err("names no file".to_owned()),
+            Some(path) if path.contains(['?', '#', '%']) => {
+                Err("has one of ? # % in it, which an address takes for something else".to_owned())
+            }
+            Some(path) => {
+                Ok(format!("sqlite:{}", here.join(path.strip_prefix("//").unwrap_or(path)).display()))
+            }
+            None if text.starts_with("postgres") => Err("is not supported by this version".to_owned()),
+            None => Err("is no database that is known here".to_owned()),
+        };
+        let default = store::Config::default().url;
+        let url = self.value("state.url", Some(raw.url.as_deref().unwrap_or(&default)), sqlite);
+        url.map_or_else(store::Config::default, |url| store::Config { url })
+    }
+
+    fn admin(&mut self, raw: &raw::Admin) -> admin::Config {
+        let default = admin::Config::default();
+        admin::Config {
+            listen: self
+                .value("admin.listen", raw.listen.as_deref(), values::address)
+                .unwrap_or(default.listen),
+            token_file: raw.token_file.as_deref().map(|text| self.path(text)),
+        }
+    }
+
+    fn log(&mut self, raw: &raw::Log) -> log::Config {
+        let default = log::Config::default();
+        let level = |text: &str| {
+            log::check_level(text).map(|()| text.to_owned()).map_err(|_| "is no level".to_owned())
+        };
+        let format = |text: &str| match text {
+            "auto" => Ok(Format::Auto),
+            "text" => Ok(Format::Text),
+            "json" => Ok(Format::Json),
+            _ => Err("is no format".to_owned()),
+        };
+        log::Config {
+            level: self.value("log.level", raw.level.as_deref(), level).unwrap_or(default.level),
+            format: self.value("log.format", raw.format.as_deref(), format).unwrap_or(default.format),
+        }
+    }
+
+    /// What is right alone and wrong together.
+    fn together(&mut self, settings: &Settings) {
+        if !self.places.contains_key(FOLDER) {
+            let place = Place::File(self.source.to_owned());
+            self.problems
+                .add(place, "there is no folder to watch; write [[folder]] with an id and a destination");
+        }
+        let (public, private) = (settings.receiver.listen, settings.admin.listen);
+        if public == private && public.port() != 0 {
+            self.wrong("admin.listen", "admin.listen", &format!("{private} is webhook.listen, too"));
+        }
+        if !private.ip().is_loopback() && settings.admin.token_file.is_none() {
+            let what = format!("{private} can be reached from elsewhere, and admin.token_file is not set");
+            self.wrong("admin.listen", "admin.listen", &what);
+        }
+    }
+}
+
+/// One `[[folder]]`.
+struct Section<'c, 'a> {
+    check: &'c mut Check<'a>,
+    index: usize,
+}
+
+impl Section<'_, '_> {
+    fn optional<T>(
+        &mut self,
+        name: &str,
+        text: Option<&str>,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.check.value_at(&format!("{FOLDER}.{name}"), &in_folder(self.index, name), text, read)
+    }
+
+    fn needed<T>(
+        &mut self,
+        name: &str,
+        text: Option<&str>,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let kept_as = in_folder(self.index, name);
+        if text.is_none() && !self.check.places.contains_key(&kept_as) {
+            let whole = format!("{FOLDER}[{}]", self.index);
+            self.check.wrong(&format!("{FOLDER}.{name}"), &whole, "is missing");
+        }
+        self.optional(name, text, read)
+    }
+
+    fn each(
+        &mut self,
+        name: &str,
+        items: &[String],
+        read: impl Fn(&str) -> Result<String, String>,
+    ) -> Vec<String> {
+        items.iter().filter_map(|item| self.optional(name, Some(item), &read)).collect()
+    }
+
+    fn patterns(&mut self, name: &str, patterns: &[String]) -> Option<NamePatterns> {
+        match NamePatterns::new(patterns) {
+            Ok(patterns) => Some(patterns),
+            Err(what) => {
+                self.wrong(name, &what);
+                None
+            }
+        }
+    }
+
+    fn wrong(&mut self, name: &str, what: &str) {
+        self.check.wrong(&format!("{FOLDER}.{name}"), &in_folder(self.index, name), what);
+    }
+}
+
+fn local_directory(text: &str) -> Result<String, String> {
+    match text.split_once("://") {
+        Some(("s3" | "gs" | "az", _)) => {
+            Err("is an object store, which this version does not support".to_owned())
+        }
+        Some(_) => Err("is an address and no directory".to_owned()),
+        None if text.is_empty() => Err("is empty".to_owned()),
+        None => Ok(text.to_owned()),
+    }
+}
+
+fn mime_pattern(text: &str) -> Result<(), String> {
+    let word = |word: &str| !word.is_empty() && !word.contains(['/', ' ']);
+    match text.split_once('/') {
+        Some((family, kind))
+            if word(family)
+                && word(kind)
+                && !family.contains('*')
+                && (kind == "*" || !kind.contains('*')) =>
+        {
+            Ok(())
+        }
+        _ => Err("is no MIME type".to_owned()),
+    }
+}
+
+fn extension(text: &str) -> Result<String, String> {
+    let plain = text.trim_start_matches('.').to_lowercase();
+    if plain.is_empty() || plain.contains(['.', '/', '*', ' ']) {
+        Err("is no ending of a name".to_owned())
+    } else {
+        Ok(plain)
+    }
+}
+
+fn existing(text: &str) -> Result<Existing, String> {
+    match text {
+        "ignore" => Ok(Existing::Ignore),
+        "download" => Ok(Existing::Download),
+        _ => Err("is neither".to_owned()),
+    }
+}
+
+fn on_update(text: &str) -> Result<OnUpdate, String> {
+    match text {
+        "replace" => Ok(OnUpdate::Replace),
+        "keep-both" => Ok(OnUpdate::KeepBoth),
+        "ignore" => Ok(OnUpdate::Ignore),
+        _ => Err("is none of them".to_owned()),
+    }
+}
+
+fn template(text: &str) -> Result<Template, String> {
+    Template::parse(text).map_err(|what| format!("cannot be used: {what}"))
+}

@@ -1,0 +1,233 @@
+//! Values as people write them: durations, sizes, addresses, folders. Each reader says what is wrong with a value; what
+//! would be right is in the list of keys.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use jiff::{Span, SpanRelativeTo};
+
+use crate::model::FileId;
+
+/// `7d`, `1h 30m`, `90s`. Days are 24 hours; months and years have no fixed length and are refused.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let span: Span = text.parse().map_err(|_| "is no duration".to_owned())?;
+    let exact = span
+        .to_duration(SpanRelativeTo::days_are_24_hours())
+        .map_err(|_| "has no fixed length".to_owned())?;
+    let duration = Duration::try_from(exact).map_err(|_| "is negative".to_owned())?;
+    if duration.is_zero() { Err("is no time at all".to_owned()) } else { Ok(duration) }
+}
+
+/// A duration within bounds.
+pub(super) fn duration_within(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if duration < least {
+        Err("is too short".to_owned())
+    } else if duration > most {
+        Err("is too long".to_owned())
+    } else {
+        Ok(duration)
+    }
+}
+
+/// `1GiB`, `500MB`, `1B`, or a plain number of bytes.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim().find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.trim().len());
+    let (number, unit) = text.trim().split_at(digits);
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1_000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        "t" | "tb" => 1_000_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        _ => return Err("is no size".to_owned()),
+    };
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole.checked_mul(factor).ok_or_else(|| "is larger than any file".to_owned());
+    }
+    match number.parse::<f64>() {
+        Ok(part) if part.is_finite() && part * factor as f64 <= 9e18 => Ok((part * factor as f64) as u64),
+        Ok(_) => Err("is larger than any file".to_owned()),
+        Err(_) => Err("is no size".to_owned()),
+    }
+}
+
+/// `127.0.0.1:8080`
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "is no address to listen on".to_owned())
+}
+
+/// An https address, or an http one on this machine; without the slash at its end.
+pub(super) fn url(text: &str) -> Result<String, String> {
+    let url = reqwest::Url::parse(text).map_err(|error| format!("is no address: {error}"))?;
+    let local = url.host_str().is_some_and(is_loopback);
+    match url.scheme() {
+        "https" => {}
+        "http" if local => {}
+        "http" => return Err("is not encrypted: http is for this machine only".to_owned()),
+        _ => return Err("is no https address".to_owned()),
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err("names no host".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+        return Err("has more than scheme, host, port and path".to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// `/webhook`: where it is served, so only what needs no escaping and means nothing special to a router.
+pub(super) fn webhook_path(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '~');
+    if !text.starts_with('/') || text.len() < 2 {
+        return Err("does not begin with / and a name".to_owned());
+    }
+    if !text.chars().all(plain)
+        || text.contains("//")
+        || text.split('/').any(|part| part == "." || part == "..")
+    {
+        return Err("has characters that a path should not have".to_owned());
+    }
+    if text == "/robots.txt" {
+        return Err("is taken by what Google's sender reads".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// `google0123456789abcdef.html`
+pub(super) fn site_verification(text: &str) -> Result<String, String> {
+    let middle = text.strip_prefix("google").and_then(|rest| rest.strip_suffix(".html"));
+    match middle {
+        Some(code) if !code.is_empty() && code.chars().all(|c| c.is_ascii_alphanumeric()) => {
+            Ok(text.to_owned())
+        }
+        _ => Err("is no file of Search Console's".to_owned()),
+    }
+}
+
+/// A folder's id, with the resource key if it came in an address.
+pub(super) fn folder(text: &str) -> Result<(FileId, Option<String>), String> {
+    let text = text.trim();
+    if !text.contains("://") {
+        return Ok((id(text)?, None));
+    }
+    let url = reqwest::Url::parse(text).map_err(|error| format!("is no address: {error}"))?;
+    if !matches!(url.host_str(), Some("drive.google.com" | "docs.google.com")) {
+        return Err("is no address of Google Drive".to_owned());
+    }
+    let parts: Vec<&str> = url.path().split('/').filter(|part| !part.is_empty()).collect();
+    let after =
+        |word: &str| parts.iter().position(|part| *part == word).and_then(|at| parts.get(at + 1)).copied();
+    let by_query = || url.query_pairs().find(|(name, _)| name == "id").map(|(_, value)| value.into_owned());
+    let found = match (after("folders"), after("d")) {
+        (Some(found), _) => found.to_owned(),
+        (None, Some(_)) => return Err("is the address of a file, not of a folder".to_owned()),
+        (None, None) if parts.ends_with(&["my-drive"]) => "root".to_owned(),
+        (None, None) => by_query().ok_or_else(|| "is no address of a folder".to_owned())?,
+    };
+    let key = url.query_pairs().find(|(name, _)| name == "resourcekey").map(|(_, value)| value.into_owned());
+    Ok((id(&found)?, key.filter(|key| !key.is_empty())))
+}
+
+fn id(text: &str) -> Result<FileId, String> {
+    if !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
+        Ok(FileId::new(text))
+    } else {
+        Err("is no id of a folder".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, seconds) in [("7d", 604_800), ("1h 30m", 5400), ("90s", 90), ("2w", 1_209_600)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for (text, word) in [
+            ("soon", "no duration"),
+            ("-5s", "negative"),
+            ("0s", "no time"),
+            ("1mo", "no fixed"),
+            ("5", "no duration"),
+        ] {
+            assert!(duration(text).unwrap_err().contains(word), "{text}: {:?}", duration(text));
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("1B", 1),
+            ("500MB", 500_000_000),
+            ("1GiB", 1 << 30),
+            ("1.5 KiB", 1536),
+            ("2 t", 2_000_000_000_000),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "GB", "-1", "1 parsec", "99999999999999 TiB", "1.2.3"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        assert_eq!(url("https://videos.example.com/hooks/"), Ok("https://videos.example.com/hooks".into()));
+        assert_eq!(url("http://127.0.0.1:8080"), Ok("http://127.0.0.1:8080".into()));
+        assert_eq!(url("http://[::1]:8080"), Ok("http://[::1]:8080".into()));
+        for text in ["http://videos.example.com", "ngrok", "ftp://x", "https://u:p@x", "https://x?y=1"] {
+            assert!(url(text).is_err(), "{text}");
+        }
+        for text in ["webhook", "/", "/a b", "/{x}", "/a/../b", "/robots.txt", "/a?b"] {
+            assert!(webhook_path(text).is_err(), "{text}");
+        }
+        assert_eq!(webhook_path("/hooks/drive-1"), Ok("/hooks/drive-1".into()));
+    }
+
+    #[test]
+    fn folders_by_id_and_by_address() {
+        for (text, id, key) in [
+            ("1AbC_d-E", "1AbC_d-E", None),
+            ("root", "root", None),
+            ("https://drive.google.com/drive/folders/1AbC", "1AbC", None),
+            (
+                "https://drive.google.com/drive/u/0/folders/1AbC?resourcekey=0-xyz&usp=sharing",
+                "1AbC",
+                Some("0-xyz"),
+            ),
+            ("https://drive.google.com/drive/my-drive", "root", None),
+            ("https://drive.google.com/open?id=1AbC", "1AbC", None),
+        ] {
+            assert_eq!(folder(text), Ok((FileId::new(id), key.map(str::to_owned))), "{text}");
+        }
+        for (text, word) in [
+            ("https://drive.google.com/file/d/1AbC/view", "of a file"),
+            ("https://example.com/drive/folders/1AbC", "Google Drive"),
+            ("My Videos", "no id"),
+            ("", "no id"),
+        ] {
+            assert!(folder(text).unwrap_err().contains(word), "{text}");
+        }
+    }
+
+    #[test]
+    fn verification_files() {
+        assert!(site_verification("google0123456789abcdef.html").is_ok());
+        for text in ["x.html", "google.html", "google1/../x.html"] {
+            assert!(site_verification(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! One attempt at one delivery, from the first byte to its place.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, error, info, info_span, warn};
+
+use super::Error;
+use super::step::{DISK_WAIT, Step, after_destination, after_download};
+use crate::destination::{self, Local};
+use crate::download::{self, Downloader, Source};
+use crate::http::jitter;
+use crate::model::delivery::{OnUpdate, PublishedFile};
+use crate::model::{Delivery, RelativePath, Stage};
+use crate::spool::{Expected, VerifiedPart};
+use crate::store::{self, Store};
+use crate::telemetry::transfers::Transfers;
+
+/// A name that is taken between looking and publishing is chosen anew; nobody takes this many in a row.
+const PLACE_TRIES: usize = 100;
+/// A file id's first characters are enough to tell files of one name in one folder apart.
+const MARK_LENGTH: usize = 8;
+
+pub(super) struct Attempt {
+    pub(super) store: Store,
+    pub(super) downloader: Downloader,
+    pub(super) transfers: Arc<Transfers>,
+    pub(super) stop: CancellationToken,
+}
+
+impl Attempt {
+    /// Runs to the end, whatever the end is; what it was stands in the ledger afterwards.
+    pub(super) async fn run(self, delivery: Delivery) {
+        let span = info_span!("delivery", delivery.id = %delivery.id, file.id = %delivery.file_id, file.name = ?delivery.name);
+        async {
+            if let Err(error) = self.deliver(&delivery).await
+                && let Err(error) = self.went_wrong(&delivery, error).await
+            {
+                error!(%error, "what became of a delivery cannot be written down; it is taken up at the next start");
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn deliver(&self, delivery: &Delivery) -> Result<(), Error> {
+        let began = Timestamp::now();
+        let expected = expected(delivery)?;
+        let root = delivery.destination.clone();
+        let place = blocking(move || Local::open(&root)).await?;
+        let shown = self.transfers.begin(delivery.id.as_str(), &delivery.name, expected.size);
+        let source = Source { file_id: &delivery.file_id, resource_key: delivery.resource_key.as_deref() };
+        let received = &shown.transfer.received;
+        let part = self
+            .downloader
+            .fetch(&source, place.spool(), &delivery.id, expected, received, &self.stop)
+            .await?;
+        let published = self.publish(delivery, &place, part).await?;
+        let now = Timestamp::now();
+        if !self.store.done(&delivery.id, now).await? {
+            warn!("a delivery was moved by somebody else while it was published");
+        }
+        info!(
+            path = %place.absolute(&published.path).display(),
+            size_bytes = published.size,
+            checksum = published.checksum.as_ref().map(crate::model::file::Checksum::tagged),
+            duration_ms = millis_between(began, now),
+            since_found_ms = millis_between(delivery.created, now),
+            attempt = delivery.attempt + 1,
+            "delivered"
+        );
+        Ok(())
+    }
+
+    /// Into its place. What is about to happen stands in the ledger before it happens, so that a crash in between can
+    /// be settled by looking at the disk.
+    async fn publish(
+        &self,
+        delivery: &Delivery,
+        place: &Local,
+        part: VerifiedPart,
+    ) -> Result<PublishedFile, Error> {
+        let part = Arc::new(part);
+        for _ in 0..PLACE_TRIES {
+            let earlier = self.replaceable(delivery, place).await?;
+            let path = match &earlier {
+                Some(earlier) => earlier.path.clone(),
+                None => free_place(place, delivery).await?,
+            };
+            let file = as_published(&part, path, earlier.is_some());
+            if !self.store.publishing(&delivery.id, &file, Timestamp::now()).await? {
+                return Err(Error::Overtaken);
+            }
+            let (target, moved, path) = (place.clone(), part.clone(), file.path.clone());
+            let done = blocking(move || match &earlier {
+                Some(earlier) => target.replace(&moved, earlier),
+                None => target.publish(&moved, &path),
+            })
+            .await;
+            match done {
+                Err(destination::Error::Taken { .. } | destination::Error::Changed { .. }) => {}
+                Err(error) => return Err(Error::Unpublished(error)),
+                Ok(()) => return Ok(file),
+            }
+        }
+        Err(destination::Error::Taken { path: delivery.wanted.clone() }.into())
+    }
+
+    /// The earlier content of the file at the destination, if this one is to take its place and it is untouched.
+    async fn replaceable(&self, delivery: &Delivery, place: &Local) -> Result<Option<PublishedFile>, Error> {
+        if delivery.on_update != OnUpdate::Replace {
+            return Ok(None);
+        }
+        let earlier = self.store.delivered(&delivery.file_id).await?;
+        let same_place = earlier.filter(|earlier| earlier.destination == delivery.destination);
+        let Some(earlier) = same_place.and_then(|earlier| earlier.published) else { return Ok(None) };
+        let (place, file) = (place.clone(), earlier.clone());
+        let untouched = blocking(move || place.is_untouched(&file)).await?;
+        if !untouched {
+            info!(path = %earlier.path, "the earlier content is not as it was delivered any more; it stays, and this one lies beside it");
+        }
+        Ok(untouched.then_some(earlier))
+    }
+
+    async fn went_wrong(&self, delivery: &Delivery, error: Error) -> Result<(), store::Error> {
+        let now = Timestamp::now();
+        let step = match error {
+            Error::Download(error) => {
+                after_download(&error, delivery.attempt, delivery.reason.as_deref(), jitter())
+            }
+            Error::Destination(error) => after_destination(&error),
+            Error::Unpublished(error) => {
+                // It may be in its place or not: the engine looks at the disk before anything else happens to it.
+                let until = now.checked_add(DISK_WAIT).unwrap_or(now);
+                warn!(%error, "a verified file is not in its place yet");
+                return self.store.hold(&delivery.id, until, &error.to_string(), now).await.map(|_| ());
+            }
+            Error::Overtaken => Step::Release,
+            Error::Store(error) => return Err(error),
+        };
+        let waits = match step {
+            Step::Release => {
+                let reason = delivery.reason.as_deref();
+                self.store.put_back(&delivery.id, delivery.run_at, delivery.attempt, reason, now).await?
+            }
+            Step::Again { after, counts, reason } => {
+                warn!(
+                    reason,
+                    wait_ms = after.as_millis() as u64,
+                    attempt = delivery.attempt + 1,
+                    "a delivery waits"
+                );
+                let run_at = now.checked_add(after).unwrap_or(now);
+                let attempt = delivery.attempt + u32::from(counts);
+                self.store.put_back(&delivery.id, run_at, attempt, Some(&reason), now).await?
+            }
+            Step::Fail(reason) => {
+                error!(reason, "a delivery failed and is given up");
+                self.store.end(&delivery.id, Stage::Failed, &reason, now).await?;
+                false
+            }
+            Step::Skip(reason) => {
+                info!(reason, "skipped");
+                self.store.end(&delivery.id, Stage::Skipped, &reason, now).await?;
+                false
+            }
+            Step::Supersede(reason) => {
+                info!(reason, "a delivery is void");
+                self.store.end(&delivery.id, Stage::Superseded, &reason, now).await?;
+                false
+            }
+        };
+        if !waits {
+            self.discard(delivery).await;
+        }
+        Ok(())
+    }
+
+    /// Nobody will need the part again. If it cannot be removed now, the next start does it.
+    async fn discard(&self, delivery: &Delivery) {
+        let (root, id) = (delivery.destination.clone(), delivery.id.clone());
+        if let Err(error) = blocking(move || Local::open(&root)?.discard(&id)).await {
+            warn!(%error, "a part stays until the next start");
+        }
+    }
+}
+
+fn expected(delivery: &Delivery) -> Result<Expected, Error> {
+    match (delivery.size, delivery.checksums.strongest()) {
+        (Some(size), Some(checksum)) => Ok(Expected { size, checksum, modified: delivery.modified }),
+        // The sync engine leaves such files as unready; one that slipped through waits like any other.
+        _ => Err(download::Error::Short.into()),
+    }
+}
+
+async fn free_place(place: &Local, delivery: &Delivery) -> Result<RelativePath, destination::Error> {
+    let (place, wanted) = (place.clone(), delivery.wanted.clone());
+    let mark: String = delivery.file_id.as_str().chars().take(MARK_LENGTH).collect();
+    blocking(move || place.free_place(&wanted, &mark)).await
+}
+
+fn as_published(part: &VerifiedPart, path: RelativePath, replaces: bool) -> PublishedFile {
+    PublishedFile {
+        path,
+        inode: part.inode(),
+        size: part.size(),
+        modified_ns: part.modified_ns(),
+        checksum: Some(part.checksum().clone()),
+        replaces,
+    }
+}
+
+fn millis_between(from: Timestamp, to: Timestamp) -> i64 {
+    to.as_millisecond() - from.as_millisecond()
+}
+
+/// Runs file work off the runtime's threads.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, destination::Error> + Send + 'static,
+) -> Result<T, destination::Error> {
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(destination::Error::Io {
+            doing: "work on",
+            path: PathBuf::new(),
+            source: io::Error::other(error),
+        }),
+    }
+}

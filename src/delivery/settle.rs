@@ -1,0 +1,96 @@
+//! What a crash or a failing disk has left: parts without a delivery, and deliveries of which nobody knows whether
+//! their file is in its place.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use tracing::{debug, info, warn};
+
+use super::Engine;
+use super::attempt::blocking;
+use super::step::DISK_WAIT;
+use crate::destination::{self, Local, Settled};
+use crate::model::{Delivery, DeliveryId};
+use crate::store;
+
+impl Engine {
+    /// Takes up what an earlier run left.
+    pub(super) async fn take_up(&mut self) -> Result<(), store::Error> {
+        self.store.take_up_again().await?;
+        for root in self.destinations.clone() {
+            if let Err(error) = self.tidy_up(root).await? {
+                warn!(%error, "a destination is not to be had now; its deliveries wait");
+            }
+        }
+        self.taken_up = true;
+        Ok(())
+    }
+
+    /// Removes parts that no open delivery will go on with.
+    async fn tidy_up(&self, root: PathBuf) -> Result<Result<(), destination::Error>, store::Error> {
+        let opened = blocking(move || {
+            let place = Local::open(&root)?;
+            let parts = place.parts()?;
+            Ok((place, parts))
+        });
+        let (place, parts) = match opened.await {
+            Ok(opened) => opened,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut orphans: Vec<DeliveryId> = Vec::new();
+        for id in parts {
+            if !self.store.is_open(&id).await? {
+                orphans.push(id);
+            }
+        }
+        Ok(blocking(move || {
+            for id in &orphans {
+                debug!(delivery.id = %id, "a part without a delivery is removed");
+                place.discard(id)?;
+            }
+            Ok(())
+        })
+        .await)
+    }
+
+    /// Finds out on disk what became of deliveries that were being published. `true`: some could not be settled yet.
+    pub(super) async fn settle(&mut self) -> Result<bool, store::Error> {
+        let mut unsettled = false;
+        for delivery in self.store.publishing_since(Timestamp::now()).await? {
+            if !self.stops.contains_key(&delivery.id) && !self.settle_one(&delivery).await? {
+                unsettled = true;
+            }
+        }
+        Ok(unsettled)
+    }
+
+    async fn settle_one(&self, delivery: &Delivery) -> Result<bool, store::Error> {
+        let now = Timestamp::now();
+        let Some(file) = delivery.published.clone() else {
+            self.store.put_back(&delivery.id, now, delivery.attempt, delivery.reason.as_deref(), now).await?;
+            return Ok(true);
+        };
+        let earlier = self.store.delivered(&delivery.file_id).await?.and_then(|earlier| earlier.published);
+        let (root, id, target) = (delivery.destination.clone(), delivery.id.clone(), file.clone());
+        let settled = blocking(move || Local::open(&root)?.settle(&id, &target, earlier.as_ref())).await;
+        match settled {
+            Ok(Settled::Published) => {
+                self.store.done(&delivery.id, now).await?;
+                info!(delivery.id = %delivery.id, file.id = %delivery.file_id, path = %file.path, "delivered, shortly before the program ended");
+                Ok(true)
+            }
+            Ok(Settled::NotYet) => {
+                self.store
+                    .put_back(&delivery.id, now, delivery.attempt, delivery.reason.as_deref(), now)
+                    .await?;
+                Ok(true)
+            }
+            Err(error) => {
+                warn!(delivery.id = %delivery.id, %error, "whether a file is in its place cannot be seen now");
+                let until = now.checked_add(DISK_WAIT).unwrap_or(now);
+                self.store.hold(&delivery.id, until, &error.to_string(), now).await?;
+                Ok(false)
+            }
+        }
+    }
+}

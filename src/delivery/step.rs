@@ -1,0 +1,164 @@
+//! What becomes of a delivery after an attempt that failed. Values in, a value out.
+
+use std::io;
+use std::time::Duration;
+
+use crate::destination;
+use crate::download;
+use crate::drive::{self, Fault};
+use crate::retry::{Class, Policy, Verdict};
+
+/// Between attempts at one file. There is no last one: what is passing passes, and a video that waits is not lost.
+const ATTEMPTS: Policy =
+    Policy { base: Duration::from_secs(2), cap: Duration::from_mins(10), attempts: None };
+/// A new content is in the change log within seconds; then this delivery is overtaken.
+const CHANGED: Policy = Policy { base: Duration::from_secs(3), cap: Duration::from_mins(10), attempts: None };
+/// A full or read-only disk is looked at again this often; it costs no call.
+pub(super) const DISK_WAIT: Duration = Duration::from_secs(30);
+/// Begins the reason of a delivery whose bytes were wrong once.
+const WRONG_ONCE: &str = "wrong content, fetched once more";
+
+/// What becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Again after this long.
+    Again {
+        /// The wait.
+        after: Duration,
+        /// Whether the attempt counts, so that the next wait is longer.
+        counts: bool,
+        /// Why it waits.
+        reason: String,
+    },
+    /// Again with the next run of the program; nothing is wrong.
+    Release,
+    /// Given up; a person should look.
+    Fail(String),
+    /// Not to be had.
+    Skip(String),
+    /// Overtaken.
+    Supersede(String),
+}
+
+/// Decides after a download failed. `attempt` counts the failures before this one.
+pub fn after_download(error: &download::Error, attempt: u32, reason: Option<&str>, jitter: f64) -> Step {
+    match error {
+        download::Error::Stopped => Step::Release,
+        download::Error::Drive(error) => after_refusal(error, attempt, jitter),
+        download::Error::Changed(_) => again(CHANGED, attempt, None, error.to_string(), jitter),
+        download::Error::Short | download::Error::WriterGone => {
+            again(ATTEMPTS, attempt, None, error.to_string(), jitter)
+        }
+        download::Error::WrongContent(why) if reason.is_some_and(|reason| reason.starts_with(WRONG_ONCE)) => {
+            Step::Fail(format!("the content was wrong twice: {why}"))
+        }
+        download::Error::WrongContent(why) => {
+            again(CHANGED, attempt, None, format!("{WRONG_ONCE}: {why}"), jitter)
+        }
+        download::Error::Disk(error) => after_disk(error),
+    }
+}
+
+/// Decides after the destination could not be used.
+pub fn after_destination(error: &destination::Error) -> Step {
+    match error {
+        destination::Error::Io { source, .. } => after_disk(source),
+        destination::Error::Taken { .. } | destination::Error::Changed { .. } => {
+            Step::Fail(error.to_string())
+        }
+    }
+}
+
+fn after_disk(error: &io::Error) -> Step {
+    let reason = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "the destination's disk is full".to_owned()
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "the destination is read-only".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "the destination may not be written; check its owner and mode".to_owned()
+        }
+        _ => format!("the destination: {error}"),
+    };
+    Step::Again { after: DISK_WAIT, counts: false, reason }
+}
+
+fn after_refusal(error: &drive::Error, attempt: u32, jitter: f64) -> Step {
+    let said = error.to_string();
+    match error.fault() {
+        Fault::NotFound => Step::Supersede("it is gone from Drive".to_owned()),
+        Fault::NotDownloadable => Step::Skip(said),
+        Fault::Abusive => Step::Fail(said),
+        Fault::Connection
+        | Fault::Unreadable
+        | Fault::Server
+        | Fault::LoginNeeded
+        | Fault::Credentials
+        | Fault::Unauthorized
+        | Fault::RateLimit
+        | Fault::DailyLimit
+        | Fault::FileQuota
+        | Fault::Forbidden
+        | Fault::PageToken
+        | Fault::ChannelIdNotUnique
+        | Fault::Push
+        | Fault::Range
+        | Fault::BadRequest => wait_out(error, attempt, said, jitter),
+    }
+}
+
+fn wait_out(error: &drive::Error, attempt: u32, said: String, jitter: f64) -> Step {
+    let class = error.class();
+    match ATTEMPTS.decide(class, attempt + 1, error.retry_after(), jitter) {
+        Verdict::After(after) => {
+            // What is nobody's fault but everybody's wait does not make the file's own waits longer.
+            let counts = matches!(class, Class::Transient | Class::FileQuota | Class::Configuration);
+            Step::Again { after, counts, reason: said }
+        }
+        Verdict::GiveUp => Step::Fail(said),
+    }
+}
+
+fn again(policy: Policy, attempt: u32, retry_after: Option<Duration>, reason: String, jitter: f64) -> Step {
+    match policy.decide(Class::Transient, attempt + 1, retry_after, jitter) {
+        Verdict::After(after) => Step::Again { after, counts: true, reason },
+        Verdict::GiveUp => Step::Fail(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong() -> download::Error {
+        download::Error::WrongContent("7 bytes came where Drive says 8".into())
+    }
+
+    #[test]
+    fn wrong_content_is_fetched_once_more_and_then_given_up() {
+        let Step::Again { reason, counts: true, .. } = after_download(&wrong(), 0, None, 0.5) else {
+            panic!()
+        };
+        assert!(
+            matches!(after_download(&wrong(), 1, Some(&reason), 0.5), Step::Fail(why) if why.contains("7 bytes"))
+        );
+    }
+
+    #[test]
+    fn what_passes_is_never_given_up() {
+        for error in [download::Error::Short, download::Error::Changed("x".into())] {
+            let step = after_download(&error, 1_000_000, None, 1.0);
+            assert!(
+                matches!(step, Step::Again { after, .. } if after == Duration::from_mins(10)),
+                "{step:?}"
+            );
+        }
+        assert_eq!(after_download(&download::Error::Stopped, 3, None, 0.5), Step::Release);
+    }
+
+    #[test]
+    fn a_full_disk_holds_up_without_counting() {
+        let step = after_disk(&io::Error::from(io::ErrorKind::StorageFull));
+        assert!(matches!(step, Step::Again { counts: false, reason, .. } if reason.contains("full")));
+    }
+}

@@ -1,0 +1,330 @@
+//! A directory on this machine. A file appears under its final name by one rename that refuses to overwrite; every
+//! directory on the way is entered without following symbolic links, so that nothing leads out of the destination.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::io::Errno;
+
+use crate::model::delivery::PublishedFile;
+use crate::model::{DeliveryId, RelativePath};
+use crate::spool::{Spool, VerifiedPart};
+
+/// A destination directory.
+#[derive(Clone, Debug)]
+pub struct Local {
+    root: PathBuf,
+    spool: Spool,
+}
+
+/// Why a file could not be put in its place.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Somebody has taken the name meanwhile.
+    #[error("{path} is taken")]
+    Taken {
+        /// Below the destination.
+        path: RelativePath,
+    },
+    /// The file that was to be replaced is not as it was delivered any more.
+    #[error("{path} was changed since it was delivered")]
+    Changed {
+        /// Below the destination.
+        path: RelativePath,
+    },
+    /// The disk or the permissions say no.
+    #[error("cannot {doing} {path}: {source}")]
+    Io {
+        /// What was attempted.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What the disk says of a delivery that a crash has interrupted while it was being published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It had been published.
+    Published,
+    /// It had not.
+    NotYet,
+}
+
+/// A directory and a name in it.
+struct Place {
+    directory: OwnedFd,
+    name: String,
+}
+
+/// Nobody has this many files of one name from one Drive file; the limit only ends the search.
+const MARK_LIMIT: u32 = 10_000;
+const DIRECTORY_MODE: u32 = 0o777;
+
+impl Local {
+    /// Opens a destination; makes its directory if need be.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        let fail = |source| Error::Io { doing: "use the destination", path: root.to_owned(), source };
+        std::fs::create_dir_all(root).map_err(fail)?;
+        let spool = Spool::open(root).map_err(fail)?;
+        Ok(Self { root: root.to_owned(), spool })
+    }
+
+    /// Where its parts wait.
+    pub fn spool(&self) -> &Spool {
+        &self.spool
+    }
+
+    /// The deliveries that have a part here.
+    pub fn parts(&self) -> Result<Vec<DeliveryId>, Error> {
+        self.spool.parts().map_err(|source| Error::Io {
+            doing: "list the parts in",
+            path: self.root.clone(),
+            source,
+        })
+    }
+
+    /// Removes the part of a delivery that will not be finished.
+    pub fn discard(&self, id: &DeliveryId) -> Result<(), Error> {
+        self.spool.discard(id).map_err(|source| Error::Io {
+            doing: "remove",
+            path: self.spool.path(id),
+            source,
+        })
+    }
+
+    /// The whole path of a delivered file.
+    pub fn absolute(&self, path: &RelativePath) -> PathBuf {
+        path.under(&self.root)
+    }
+
+    /// The wanted path if nobody has it, else the same name with a mark that nobody has.
+    pub fn free_place(&self, wanted: &RelativePath, mark: &str) -> Result<RelativePath, Error> {
+        let wanted = self.walkable(wanted)?;
+        for round in 0..MARK_LIMIT {
+            let path = if round == 0 { wanted.clone() } else { wanted.marked(mark, round) };
+            if self.stat(&path)?.is_none() {
+                return Ok(path);
+            }
+        }
+        Err(Error::Taken { path: wanted })
+    }
+
+    /// Whether the file is there as it was delivered.
+    pub fn is_untouched(&self, file: &PublishedFile) -> Result<bool, Error> {
+        Ok(self.stat(&file.path)?.is_some_and(|stat| matches_record(&stat, file)))
+    }
+
+    /// Puts a verified part in its place, and makes that durable. The place must be free.
+    pub fn publish(&self, part: &VerifiedPart, path: &RelativePath) -> Result<(), Error> {
+        let place = self.enter(path)?;
+        move_without_overwriting(part.path(), &place).map_err(|errno| match errno {
+            Errno::EXIST => Error::Taken { path: path.clone() },
+            other => self.io("publish", path, other),
+        })?;
+        self.sync(&place, path)
+    }
+
+    /// Puts a verified part in the place of the file that was delivered there before, if that is still untouched.
+    pub fn replace(&self, part: &VerifiedPart, earlier: &PublishedFile) -> Result<(), Error> {
+        let path = &earlier.path;
+        let changed = || Error::Changed { path: path.clone() };
+        if !self.is_untouched(earlier)? {
+            return Err(changed());
+        }
+        let place = self.enter(path)?;
+        match sys::renameat_with(sys::CWD, part.path(), &place.directory, &place.name, RenameFlags::EXCHANGE)
+        {
+            Ok(()) => {}
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                // No exchange on this file system: a plain rename, a moment after the check.
+                sys::renameat(sys::CWD, part.path(), &place.directory, &place.name)
+                    .map_err(|errno| self.io("replace", path, errno))?;
+                return self.sync(&place, path);
+            }
+            Err(Errno::NOENT) => return Err(changed()),
+            Err(errno) => return Err(self.io("replace", path, errno)),
+        }
+        // What was at the place now bears the part's name. Had it been touched between the look and the exchange, it
+        // goes back.
+        let swapped_out = sys::lstat(part.path()).map_err(|errno| self.io("look at", path, errno))?;
+        if !matches_record(&swapped_out, earlier) {
+            sys::renameat_with(sys::CWD, part.path(), &place.directory, &place.name, RenameFlags::EXCHANGE)
+                .map_err(|errno| self.io("restore", path, errno))?;
+            return Err(changed());
+        }
+        self.sync(&place, path)?;
+        sys::unlink(part.path()).map_err(|errno| self.io("remove the earlier content of", path, errno))
+    }
+
+    /// Looks at the disk after a crash between "about to publish" and "published".
+    ///
+    /// The part keeps its inode when it is renamed, so the place tells. A part that is neither waiting nor at its
+    /// place was published and taken away by whoever it was for, unless the hidden folder itself has been removed:
+    /// then nothing is proved, and the file is fetched once more.
+    pub fn settle(
+        &self,
+        id: &DeliveryId,
+        file: &PublishedFile,
+        earlier: Option<&PublishedFile>,
+    ) -> Result<Settled, Error> {
+        let part = self.spool.path(id);
+        let waiting = stat_path(&part).map_err(|errno| self.io("look at", &file.path, errno))?;
+        let in_place = self.stat(&file.path)?.is_some_and(|stat| stat.st_ino == file.inode);
+        match (waiting, in_place) {
+            (None, true) => self.sync(&self.enter(&file.path)?, &file.path).map(|()| Settled::Published),
+            (Some(left), true) => {
+                self.sync(&self.enter(&file.path)?, &file.path)?;
+                self.put_away(&part, &left, file, earlier)?;
+                Ok(Settled::Published)
+            }
+            (Some(_), false) => Ok(Settled::NotYet),
+            (None, false) if self.spool.is_fresh() => Ok(Settled::NotYet),
+            (None, false) => Ok(Settled::Published),
+        }
+    }
+
+    /// Something bears the part's name although the part is in its place: a second link to it, or the content that
+    /// it was exchanged for. That one goes if it is untouched, and is kept under a name of its own if not.
+    fn put_away(
+        &self,
+        part: &Path,
+        left: &Stat,
+        file: &PublishedFile,
+        earlier: Option<&PublishedFile>,
+    ) -> Result<(), Error> {
+        let own_link = left.st_ino == file.inode;
+        if own_link || earlier.is_some_and(|earlier| matches_record(left, earlier)) {
+            return sys::unlink(part)
+                .map_err(|errno| self.io("remove the earlier content of", &file.path, errno));
+        }
+        let kept = self.free_place(&file.path, "kept")?;
+        let place = self.enter(&kept)?;
+        move_without_overwriting(part, &place).map_err(|errno| self.io("keep the changed", &kept, errno))
+    }
+
+    /// The path with every directory on it usable: where something that is no directory bears the name of one, the
+    /// directory gets another name.
+    fn walkable(&self, wanted: &RelativePath) -> Result<RelativePath, Error> {
+        let mut path = wanted.clone();
+        for _ in 0..MARK_LIMIT {
+            match self.walk(&path, Missing::Create) {
+                Ok(_) => return Ok(path),
+                Err(Blocked::At(index)) => {
+                    path = path.with_directory(index, &format!("{}_", path.directories()[index]));
+                }
+                Err(Blocked::By(errno)) => return Err(self.io("make the folders of", &path, errno)),
+            }
+        }
+        Err(Error::Taken { path })
+    }
+
+    fn enter(&self, path: &RelativePath) -> Result<Place, Error> {
+        match self.walk(path, Missing::Create) {
+            Ok(Some(directory)) => Ok(Place { directory, name: path.file_name().to_owned() }),
+            Ok(None) | Err(Blocked::At(_)) => Err(Error::Taken { path: path.clone() }),
+            Err(Blocked::By(errno)) => Err(self.io("make the folders of", path, errno)),
+        }
+    }
+
+    fn stat(&self, path: &RelativePath) -> Result<Option<Stat>, Error> {
+        let directory = match self.walk(path, Missing::Stop) {
+            Ok(Some(directory)) => directory,
+            Ok(None) | Err(Blocked::At(_)) => return Ok(None),
+            Err(Blocked::By(errno)) => return Err(self.io("look at", path, errno)),
+        };
+        match sys::statat(&directory, path.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(self.io("look at", path, errno)),
+        }
+    }
+
+    /// Opens the directory of a path, step by step.
+    fn walk(&self, path: &RelativePath, missing: Missing) -> Result<Option<OwnedFd>, Blocked> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut here = sys::open(&self.root, flags, Mode::empty()).map_err(Blocked::By)?;
+        for (index, name) in path.directories().iter().enumerate() {
+            let step = |here: &OwnedFd| sys::openat(here, name, flags | OFlags::NOFOLLOW, Mode::empty());
+            here = match (step(&here), missing) {
+                (Ok(next), _) => next,
+                (Err(Errno::NOENT), Missing::Stop) => return Ok(None),
+                (Err(Errno::NOENT), Missing::Create) => {
+                    make_directory(&here, name).map_err(Blocked::By)?;
+                    step(&here).map_err(Blocked::By)?
+                }
+                (Err(Errno::NOTDIR | Errno::LOOP), _) => return Err(Blocked::At(index)),
+                (Err(errno), _) => return Err(Blocked::By(errno)),
+            };
+        }
+        Ok(Some(here))
+    }
+
+    fn sync(&self, place: &Place, path: &RelativePath) -> Result<(), Error> {
+        sys::fsync(&place.directory).map_err(|errno| self.io("make durable the folder of", path, errno))
+    }
+
+    fn io(&self, doing: &'static str, path: &RelativePath, errno: Errno) -> Error {
+        Error::Io { doing, path: self.absolute(path), source: errno.into() }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Missing {
+    Create,
+    Stop,
+}
+
+enum Blocked {
+    /// By something at this directory's name that is none.
+    At(usize),
+    By(Errno),
+}
+
+fn make_directory(here: &OwnedFd, name: &str) -> Result<(), Errno> {
+    match sys::mkdirat(here, name, Mode::from_raw_mode(DIRECTORY_MODE)) {
+        Ok(()) => sys::fsync(here),
+        Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// One rename that refuses to overwrite. Where the file system has no such rename, a second link does the same in two
+/// steps; where it has no links either, a look before the rename has to do.
+fn move_without_overwriting(from: &Path, to: &Place) -> Result<(), Errno> {
+    match sys::renameat_with(sys::CWD, from, &to.directory, &to.name, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+        done => return done,
+    }
+    match sys::linkat(sys::CWD, from, &to.directory, &to.name, AtFlags::empty()) {
+        Ok(()) => return sys::unlink(from),
+        Err(Errno::PERM | Errno::NOSYS | Errno::OPNOTSUPP | Errno::MLINK) => {}
+        Err(errno) => return Err(errno),
+    }
+    match sys::statat(&to.directory, &to.name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Err(Errno::EXIST),
+        Err(Errno::NOENT) => sys::renameat(sys::CWD, from, &to.directory, &to.name),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn stat_path(path: &Path) -> Result<Option<Stat>, Errno> {
+    match sys::lstat(path) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn matches_record(stat: &Stat, file: &PublishedFile) -> bool {
+    let modified_ns = stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec as i64);
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+        && stat.st_ino == file.inode
+        && stat.st_size as u64 == file.size
+        && modified_ns == file.modified_ns
+}

@@ -1,0 +1,94 @@
+//! The download engine: one delivery's bytes from Drive into a verified part. It knows Drive and the spool; where the
+//! file goes afterwards, and what the ledger says, is not its business.
+
+pub mod plan;
+mod transfer;
+
+use std::io;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::drive::{self, Drive};
+use crate::model::{DeliveryId, FileId};
+use crate::spool::{Expected, Part, Spool, VerifiedPart};
+
+/// `[download]` of the configuration, as far as it concerns one transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// No byte for this long: the connection counts as dead.
+    pub stall: Duration,
+    /// Fetch files that Google takes for malware or spam; works for their owner only.
+    pub acknowledge_abuse: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { stall: Duration::from_mins(1), acknowledge_abuse: false }
+    }
+}
+
+/// Why a download did not end in a verified part.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Drive did not give the bytes.
+    #[error(transparent)]
+    Drive(#[from] drive::Error),
+    /// The connection ended in order, again and again, before all bytes were there.
+    #[error("the download ends before all bytes are there")]
+    Short,
+    /// The file has another content by now.
+    #[error("the content changed: {0}")]
+    Changed(String),
+    /// All bytes came, and they are not what Drive said.
+    #[error("wrong content: {0}")]
+    WrongContent(String),
+    /// The disk.
+    #[error("the part cannot be written")]
+    Disk(#[from] io::Error),
+    /// The thread that writes has ended without an error.
+    #[error("the writing thread ended")]
+    WriterGone,
+    /// The program is ending.
+    #[error("stopped")]
+    Stopped,
+}
+
+/// What to fetch.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The file.
+    pub file_id: &'a FileId,
+    /// The key that link-shared older files ask for.
+    pub resource_key: Option<&'a str>,
+}
+
+/// The engine: a connection to Drive and how to use it.
+#[derive(Clone, Debug)]
+pub struct Downloader {
+    drive: Drive,
+    config: Config,
+}
+
+impl Downloader {
+    /// Calls nobody yet.
+    pub fn new(drive: Drive, config: Config) -> Self {
+        Self { drive, config }
+    }
+
+    /// Downloads into the spool, going on from what an earlier run has left there. `received` shows how many bytes are
+    /// there while it runs.
+    pub async fn fetch(
+        &self,
+        source: &Source<'_>,
+        spool: &Spool,
+        id: &DeliveryId,
+        expected: Expected,
+        received: &AtomicU64,
+        stop: &CancellationToken,
+    ) -> Result<VerifiedPart, Error> {
+        let part = Part::open(spool, id, expected).await?;
+        transfer::transfer(&self.drive, self.config, source, part, received, stop).await
+    }
+}

@@ -1,0 +1,281 @@
+//! What Drive can say instead of an answer, as one classification. Told by status and `reason`, never by the message,
+//! which is for people.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::auth;
+use crate::retry::Class;
+
+/// A call that failed.
+#[derive(Clone, Debug)]
+pub struct Error {
+    what: &'static str,
+    fault: Fault,
+    status: Option<u16>,
+    said: String,
+    retry_after: Option<Duration>,
+}
+
+/// What is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection failed, broke off, or fell silent.
+    Connection,
+    /// An answer that is none: HTML from a proxy, half a JSON.
+    Unreadable,
+    /// Drive is out of order.
+    Server,
+    /// Nobody is logged in.
+    LoginNeeded,
+    /// The token endpoint refuses the credentials, or cannot be reached.
+    Credentials,
+    /// The access token was refused twice in a row.
+    Unauthorized,
+    /// Too many calls.
+    RateLimit,
+    /// The project's allowance of the day is used up.
+    DailyLimit,
+    /// This file was downloaded too often.
+    FileQuota,
+    /// Malware or spam, says Google.
+    Abusive,
+    /// The file has no bytes, or we may not have them.
+    NotDownloadable,
+    /// The project, the scope or the organisation does not allow it.
+    Forbidden,
+    /// Gone, or not ours to see.
+    NotFound,
+    /// The page token is refused.
+    PageToken,
+    /// The channel id was used before.
+    ChannelIdNotUnique,
+    /// The push channel is refused: its address, its kind, or their number.
+    Push,
+    /// More bytes were asked for than there are.
+    Range,
+    /// Drive does not understand the call.
+    BadRequest,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    error: Body,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    errors: Vec<Detail>,
+}
+
+#[derive(Clone, Default, Deserialize)]
+struct Detail {
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    location: String,
+}
+
+impl Error {
+    pub(super) fn connection(what: &'static str, said: String) -> Self {
+        Self { what, fault: Fault::Connection, status: None, said, retry_after: None }
+    }
+
+    pub(super) fn unreadable(what: &'static str, error: &serde_json::Error) -> Self {
+        let said = format!("the answer cannot be read: {error}");
+        Self { what, fault: Fault::Unreadable, status: None, said, retry_after: None }
+    }
+
+    pub(super) fn auth(what: &'static str, error: &auth::Error) -> Self {
+        let fault = match error {
+            auth::Error::LoginNeeded { .. } => Fault::LoginNeeded,
+            auth::Error::Refused { .. } | auth::Error::Credentials { .. } => Fault::Credentials,
+            auth::Error::Unavailable { .. } => Fault::Connection,
+        };
+        Self { what, fault, status: None, said: error.to_string(), retry_after: None }
+    }
+
+    pub(super) fn refusal(
+        what: &'static str,
+        status: u16,
+        body: &[u8],
+        retry_after: Option<Duration>,
+    ) -> Self {
+        let envelope = serde_json::from_slice::<Envelope>(body).ok();
+        let detail = envelope.as_ref().and_then(|e| e.error.errors.first()).cloned().unwrap_or_default();
+        let said = match &envelope {
+            Some(Envelope { error }) if !error.message.is_empty() => error.message.clone(),
+            _ => "without an explanation".to_owned(),
+        };
+        let said = if detail.reason.is_empty() { said } else { format!("{said} ({})", detail.reason) };
+        Self { what, fault: classify(status, &detail), status: Some(status), said, retry_after }
+    }
+
+    /// What is at fault.
+    pub fn fault(&self) -> Fault {
+        self.fault
+    }
+
+    /// The HTTP status, if there was an answer.
+    pub fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    /// How long Drive asks us to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// What it calls for.
+    pub fn class(&self) -> Class {
+        match self.fault {
+            Fault::Connection
+            | Fault::Unreadable
+            | Fault::Server
+            | Fault::Unauthorized
+            | Fault::ChannelIdNotUnique => Class::Transient,
+            Fault::RateLimit => Class::RateLimited,
+            Fault::DailyLimit => Class::DailyLimit,
+            Fault::FileQuota => Class::FileQuota,
+            Fault::LoginNeeded => Class::LoginNeeded,
+            Fault::Credentials | Fault::Forbidden | Fault::Push | Fault::BadRequest => Class::Configuration,
+            // A refused token or range is answered by another call, not by the same one later.
+            Fault::PageToken | Fault::Range => Class::Transient,
+            Fault::Abusive | Fault::NotDownloadable | Fault::NotFound => Class::Permanent,
+        }
+    }
+
+    /// What a person can do about it, where somebody can.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self.fault {
+            Fault::Forbidden => Some(
+                "check in the Google Cloud console that the Drive API is enabled, and that the credentials have the scope \
+                 drive.readonly",
+            ),
+            Fault::NotFound => {
+                Some("check the id, and share the folder with the account that the credentials belong to")
+            }
+            Fault::Push => Some(
+                "check that webhook.public_url is reachable from the internet over https with a valid certificate; \
+                 until then the poll finds new files",
+            ),
+            Fault::Abusive => Some("if it is yours and you trust it, set download.acknowledge_abuse = true"),
+            Fault::FileQuota => Some("the file was downloaded too often; Drive lifts that within a day"),
+            Fault::Connection
+            | Fault::Unreadable
+            | Fault::Server
+            | Fault::LoginNeeded
+            | Fault::Credentials
+            | Fault::Unauthorized
+            | Fault::RateLimit
+            | Fault::DailyLimit
+            | Fault::NotDownloadable
+            | Fault::PageToken
+            | Fault::ChannelIdNotUnique
+            | Fault::Range
+            | Fault::BadRequest => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.status {
+            Some(status) => write!(f, "{}: Drive answers {status}: {}", self.what, self.said)?,
+            None => write!(f, "{}: {}", self.what, self.said)?,
+        }
+        match self.remedy() {
+            Some(remedy) => write!(f, "; {remedy}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The one place that knows Drive's reasons. Where a reason is unknown the status decides.
+fn classify(status: u16, detail: &Detail) -> Fault {
+    let about_token = detail.location == "pageToken" || detail.reason.starts_with("pageToken");
+    match (status, detail.reason.as_str()) {
+        (400 | 403 | 404 | 410, _) if about_token && detail.reason != "required" => Fault::PageToken,
+        (_, "rateLimitExceeded" | "userRateLimitExceeded") | (429, _) => Fault::RateLimit,
+        (_, "dailyLimitExceeded" | "dailyLimitExceededUnreg") => Fault::DailyLimit,
+        (_, "downloadQuotaExceeded" | "sharingRateLimitExceeded") => Fault::FileQuota,
+        (_, "cannotDownloadAbusiveFile" | "invalidAbuseAcknowledgment") => Fault::Abusive,
+        (
+            _,
+            "fileNotDownloadable"
+            | "cannotDownloadFile"
+            | "downloadRestrictedForRevision"
+            | "download_restricted_for_revision"
+            | "insufficientFilePermissions",
+        ) => Fault::NotDownloadable,
+        (_, "channelIdNotUnique") => Fault::ChannelIdNotUnique,
+        (_, "subscriptionRateLimitExceeded") => Fault::Push,
+        (_, reason) if reason.starts_with("push") => Fault::Push,
+        (401, _) => Fault::Unauthorized,
+        (403, _) => Fault::Forbidden,
+        (404 | 410, _) => Fault::NotFound,
+        (416, _) => Fault::Range,
+        (408 | 500..=599, _) => Fault::Server,
+        _ => Fault::BadRequest,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(reason: &str, location: &str) -> Vec<u8> {
+        format!(
+            r#"{{"error":{{"code":403,"message":"Said so.","errors":[{{"reason":"{reason}","location":"{location}"}}]}}}}"#
+        )
+        .into_bytes()
+    }
+
+    #[test]
+    fn reasons_are_told_apart() {
+        for (status, reason, location, fault) in [
+            (401, "authError", "Authorization", Fault::Unauthorized),
+            (403, "userRateLimitExceeded", "", Fault::RateLimit),
+            (403, "rateLimitExceeded", "", Fault::RateLimit),
+            (429, "rateLimitExceeded", "", Fault::RateLimit),
+            (429, "", "", Fault::RateLimit),
+            (403, "dailyLimitExceeded", "", Fault::DailyLimit),
+            (403, "downloadQuotaExceeded", "", Fault::FileQuota),
+            (403, "cannotDownloadAbusiveFile", "", Fault::Abusive),
+            (403, "fileNotDownloadable", "alt", Fault::NotDownloadable),
+            (403, "cannotDownloadFile", "", Fault::NotDownloadable),
+            (403, "insufficientPermissions", "", Fault::Forbidden),
+            (403, "accessNotConfigured", "", Fault::Forbidden),
+            (403, "subscriptionRateLimitExceeded", "", Fault::Push),
+            (400, "push.webhookUrlNotHttps", "", Fault::Push),
+            (401, "push.webhookUrlUnauthorized", "", Fault::Push),
+            (400, "channelIdNotUnique", "", Fault::ChannelIdNotUnique),
+            (404, "notFound", "fileId", Fault::NotFound),
+            (400, "invalid", "pageToken", Fault::PageToken),
+            (403, "pageTokenExpired", "", Fault::PageToken),
+            (410, "gone", "pageToken", Fault::PageToken),
+            (400, "required", "pageToken", Fault::BadRequest),
+            (400, "invalid", "q", Fault::BadRequest),
+            (416, "requestedRangeNotSatisfiable", "", Fault::Range),
+            (500, "internalError", "", Fault::Server),
+            (503, "backendError", "", Fault::Server),
+        ] {
+            let error = Error::refusal("a call", status, &body(reason, location), None);
+            assert_eq!(error.fault(), fault, "{status} {reason} {location}");
+        }
+    }
+
+    #[test]
+    fn pages_of_proxies_are_errors_like_any_other() {
+        let error = Error::refusal("list changes", 502, b"<html><h1>Bad Gateway</h1></html>", None);
+        assert_eq!(error.fault(), Fault::Server);
+        assert_eq!(error.to_string(), "list changes: Drive answers 502: without an explanation");
+    }
+}

@@ -1,0 +1,122 @@
+//! Drive: the few calls this program makes, and the only place that knows Google's field names. It stores nothing and
+//! decides nothing; each call is made once, and whoever called decides when to call again.
+
+mod changes;
+mod channels;
+pub mod error;
+mod files;
+mod wire;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde::de::DeserializeOwned;
+
+pub use channels::Granted;
+pub use error::{Error, Fault};
+pub use files::{Listed, Media};
+
+use crate::auth::{AccessToken, Auth};
+use crate::http::{Http, explain, retry_after};
+
+/// `[google]` of the configuration, as far as it says where Drive is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `https://www.googleapis.com`, or another root for tests and private endpoints; no slash at the end.
+    pub api_url: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { api_url: "https://www.googleapis.com".to_owned() }
+    }
+}
+
+/// An error answer is a few hundred bytes; HTML pages of proxies are more, and the first part tells.
+const ERROR_BODY_LIMIT: usize = 64 * 1024;
+
+/// A connection to Drive, shared by everybody who calls it.
+#[derive(Clone, Debug)]
+pub struct Drive {
+    http: Arc<Http>,
+    auth: Arc<Auth>,
+    base: String,
+}
+
+impl Drive {
+    /// Calls nobody yet.
+    pub fn new(config: &Config, http: Arc<Http>, auth: Arc<Auth>) -> Self {
+        Self { http, auth, base: format!("{}/drive/v3", config.api_url) }
+    }
+
+    /// Whose Drive it is, for messages.
+    pub fn describe(&self) -> String {
+        self.auth.describe()
+    }
+
+    fn call(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.api.request(method, format!("{}{path}", self.base))
+    }
+
+    /// Makes a call and reads its JSON answer.
+    async fn json<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        request: RequestBuilder,
+    ) -> Result<T, Error> {
+        let response = self.send(what, request).await?;
+        let body = response.bytes().await.map_err(|error| Error::connection(what, explain(error)))?;
+        serde_json::from_slice(&body).map_err(|error| Error::unreadable(what, &error))
+    }
+
+    /// Makes a call: passes the gate, shows the token, and after a 401 once more with a new one.
+    async fn send(&self, what: &'static str, request: RequestBuilder) -> Result<Response, Error> {
+        let again = request.try_clone();
+        let token = self.auth.token().await.map_err(|error| Error::auth(what, &error))?;
+        match self.send_once(what, request, &token).await {
+            Err(error) if error.status() == Some(StatusCode::UNAUTHORIZED.as_u16()) => {
+                self.auth.refused(&token).await;
+                let Some(again) = again else { return Err(error) };
+                let token = self.auth.token().await.map_err(|error| Error::auth(what, &error))?;
+                self.send_once(what, again, &token).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn send_once(
+        &self,
+        what: &'static str,
+        request: RequestBuilder,
+        token: &AccessToken,
+    ) -> Result<Response, Error> {
+        self.http.gate.pass().await;
+        let response = request
+            .bearer_auth(token.expose())
+            .send()
+            .await
+            .map_err(|error| Error::connection(what, explain(error)))?;
+        let status = response.status();
+        if status.is_success() {
+            self.http.gate.served();
+            return Ok(response);
+        }
+        let wait = retry_after(response.headers(), Timestamp::now());
+        let error = Error::refusal(what, status.as_u16(), &read_some(response).await, wait);
+        self.http.gate.refused(error.class(), error.retry_after());
+        Err(error)
+    }
+}
+
+/// The beginning of a body. A body that breaks off still tells as much as came.
+async fn read_some(mut response: Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        body.extend_from_slice(&chunk);
+        if body.len() > ERROR_BODY_LIMIT {
+            break;
+        }
+    }
+    body
+}

@@ -1,0 +1,202 @@
+//! The two HTTP clients, and the gate that makes all calls wait when one was told that they are too many.
+//!
+//! API calls share one HTTP/2 connection and take gzip. Media comes over HTTP/1.1, a connection a transfer: one HTTP/2
+//! connection caps every transfer at its flow-control window per round trip, and gzip would break ranges.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::redirect;
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::retry::{Class, Policy, Verdict};
+
+/// Google's hosts answer from everywhere; a connection that takes longer is not coming.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// A whole API call, body included. Listing a thousand changes takes Drive a few seconds at worst.
+const CALL_TIMEOUT: Duration = Duration::from_mins(1);
+const REDIRECT_LIMIT: usize = 5;
+/// The word "gzip" in the agent is what makes Google compress, besides `Accept-Encoding`.
+const USER_AGENT: &str = concat!("gdrive-webhook/", env!("CARGO_PKG_VERSION"), " (gzip)");
+
+/// Both clients and their gate.
+#[derive(Debug)]
+pub struct Http {
+    /// For JSON.
+    pub api: reqwest::Client,
+    /// For bytes.
+    pub media: reqwest::Client,
+    /// Passed before every call to Drive.
+    pub gate: Gate,
+}
+
+impl Http {
+    /// `stall` is how long a transfer may stay silent before its connection counts as dead.
+    pub fn new(stall: Duration) -> Result<Self, reqwest::Error> {
+        let common = || {
+            reqwest::Client::builder()
+                .user_agent(USER_AGENT)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .redirect(redirects())
+                .tcp_nodelay(true)
+        };
+        Ok(Self {
+            api: common().timeout(CALL_TIMEOUT).build()?,
+            media: common().http1_only().no_gzip().read_timeout(stall).build()?,
+            gate: Gate::default(),
+        })
+    }
+}
+
+/// A few redirects, and never from https to http. reqwest drops the authorization when the host changes.
+fn redirects() -> redirect::Policy {
+    redirect::Policy::custom(|attempt| {
+        let from_https = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
+        if attempt.previous().len() > REDIRECT_LIMIT {
+            attempt.error("too many redirects")
+        } else if from_https && attempt.url().scheme() != "https" {
+            attempt.error("redirected away from https")
+        } else {
+            attempt.follow()
+        }
+    })
+}
+
+/// Installs the one TLS implementation of the program. Without it reqwest panics when a client is built.
+pub fn install_tls() {
+    // The error says that it is installed already, which is what was wanted.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// The pause that all calls share. Drive counts calls by user and project, not by caller: when one is told to slow
+/// down, all do.
+#[derive(Debug, Default)]
+pub struct Gate {
+    state: Mutex<GateState>,
+}
+
+#[derive(Debug, Default)]
+struct GateState {
+    closed_until: Option<Instant>,
+    refusals: u32,
+}
+
+impl Gate {
+    /// Waits until calls may be made.
+    pub async fn pass(&self) {
+        loop {
+            let until = self.lock().closed_until;
+            match until {
+                Some(until) if until > Instant::now() => tokio::time::sleep_until(until).await,
+                Some(_) | None => return,
+            }
+        }
+    }
+
+    /// How long it stays closed; zero when it is open.
+    pub fn closed_for(&self) -> Duration {
+        self.lock()
+            .closed_until
+            .map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Closes for everybody after a refusal of class `RateLimited` or `DailyLimit`; other classes do not concern it.
+    pub fn refused(&self, class: Class, retry_after: Option<Duration>) {
+        if !matches!(class, Class::RateLimited | Class::DailyLimit) {
+            return;
+        }
+        let mut state = self.lock();
+        let already_closed = state.closed_until.is_some_and(|until| until > Instant::now());
+        if !already_closed {
+            // Calls that were under way when the gate closed are refused too; they are the same refusal.
+            state.refusals += 1;
+        }
+        let Verdict::After(wait) = Policy::CALL.decide(class, state.refusals.max(1), retry_after, jitter())
+        else {
+            return;
+        };
+        let until = Instant::now() + wait;
+        if state.closed_until.is_none_or(|closed| closed < until) {
+            state.closed_until = Some(until);
+            warn!(wait_ms = wait.as_millis() as u64, ?class, "Drive asks for fewer calls: all calls pause");
+        }
+    }
+
+    /// A call was served.
+    pub fn served(&self) {
+        self.lock().refusals = 0;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, GateState> {
+        // The state is two plain values, whole at any time; a panic elsewhere does not spoil them.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A number from 0 to 1, to spread waits out.
+pub fn jitter() -> f64 {
+    f64::from(uuid::Uuid::new_v4().as_u64_pair().1 as u32) / f64::from(u32::MAX)
+}
+
+/// `Retry-After` in both its forms: seconds, or a date.
+pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    // An HTTP date is an RFC 2822 date that says "GMT" for its zone.
+    let date = rfc2822::parse(text).ok()?.timestamp();
+    Some(Duration::try_from(date.duration_since(now)).unwrap_or(Duration::ZERO))
+}
+
+/// An error and what caused it, in one line, without the address it went to: addresses can carry secrets.
+pub fn explain(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())])
+    }
+
+    #[test]
+    fn retry_after_reads_seconds_and_dates() {
+        let now = "2026-11-24T12:00:00Z".parse().unwrap();
+        assert_eq!(retry_after(&headers("30"), now), Some(Duration::from_secs(30)));
+        assert_eq!(retry_after(&headers("Tue, 24 Nov 2026 12:01:00 GMT"), now), Some(Duration::from_mins(1)));
+        assert_eq!(retry_after(&headers("Tue, 24 Nov 2026 11:00:00 GMT"), now), Some(Duration::ZERO));
+        assert_eq!(retry_after(&headers("soon"), now), None);
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_gate_holds_everybody_for_as_long_as_asked() {
+        let gate = Gate::default();
+        gate.refused(Class::Transient, None);
+        assert_eq!(gate.closed_for(), Duration::ZERO, "a hiccup is no reason to hold others");
+        gate.refused(Class::RateLimited, Some(Duration::from_secs(30)));
+        let began = Instant::now();
+        gate.pass().await;
+        assert!(began.elapsed() >= Duration::from_secs(30));
+        gate.refused(Class::RateLimited, None);
+        assert!(gate.closed_for() <= Duration::from_secs(2), "second refusal in a row");
+        gate.served();
+    }
+}

@@ -1,0 +1,83 @@
+//! A daemon that turns Google Drive folders into an inbox. Drive announces a change by a push notification; the change
+//! log says what it was; every new video below a watched folder is downloaded, verified, and put in its place in one
+//! step. This page is the architecture.
+//!
+//! # How one notification travels
+//!
+//! ```text
+//! POST with X-Goog-* headers
+//!   receiver/notification    parse                  Notification { channel, token, state, number }
+//!   channel/registry         authenticate           204, and a wake-up of capacity one
+//! sync engine wakes
+//!   drive/changes            changes(token)         Page { changes, next }
+//!   sync/decide              decide(change, rules, tree, ledger)   Decision          no I/O
+//!   store/pages              commit_changes         folders, deliveries and token in one transaction
+//! delivery engine wakes
+//!   store/deliveries         claim                  Delivery
+//!   download/transfer        media -> spool         Part, hashed while it is written
+//!   spool/part               verify                 VerifiedPart
+//!   destination/local        publish                one rename that overwrites nothing
+//!   store/deliveries         done
+//! channel keeper, by its timer
+//!   channel/plan             plan(channels, now)    Open | Stop | End | Forget       no I/O
+//! ```
+//!
+//! A notification carries no data: it wakes. Push, poll, start and `sync` run the same step.
+//!
+//! # The rooms, lowest floor first
+//!
+//! A room names rooms on lower floors only; `tests/it/tidy.rs` reads the sources and fails when one does not.
+//!
+//! | floor | rooms |
+//! |---|---|
+//! | 1 | [`model`]: words · [`retry`]: when to try again · [`task`]: how an engine lives · [`telemetry`]: log, counters, systemd |
+//! | 2 | [`http`]: clients and their shared pause · [`listen`]: sockets · [`spool`]: the only writer of parts · [`store`]: the only SQL |
+//! | 3 | [`admin`]: the private door · [`auth`]: access tokens, login · [`destination`]: takes verified parts only |
+//! | 4 | [`drive`]: the few calls, and Google's field names |
+//! | 5 | [`channel`]: the keeper of push channels · [`download`]: bytes into a verified part · [`sync`]: logs and listings into the ledger |
+//! | 6 | [`delivery`]: from the ledger to the destination · [`receiver`]: the public door |
+//! | 7 | [`config`]: files and environment; every other room only has a `Config` |
+//! | 8 | [`daemon`]: everything put together, the only one that starts engines |
+//! | 9 | `demo`: the daemon against an emulated Drive |
+//! | 10 | [`cli`] |
+//!
+//! # What always holds
+//!
+//! - A page token moves only in the transaction that records everything its page said, and only from the token that the
+//!   page was asked with.
+//! - The start token is taken before the folders are listed: what changes meanwhile comes after it. A refused token begins
+//!   again in the same way, and the listing is compared with the ledger.
+//! - A content is new when the ledger does not have it under `(file id, head revision id)`, and the same bytes are not
+//!   there under another revision. Times and versions prove nothing.
+//! - Only [`spool`] makes a `VerifiedPart`, and only a `VerifiedPart` can be published.
+//! - Where a file is about to be published stands in the ledger before it is moved. After a crash the disk tells which of
+//!   the two came last.
+//! - A channel's row is written before Drive is asked for the channel: its first message can come before the answer.
+//! - The files `model/*`, `retry`, `sync/decide`, `sync/rules`, `sync/tree`, `channel/plan`, `delivery/step`,
+//!   `download/plan`, `receiver/notification`, `admin/health` and `drive/error` decide and do nothing else: no clock, no
+//!   disk, no network, no luck, no `async`. Time and luck are arguments.
+//! - The receiver waits for nobody: it reads the registry, wakes, answers.
+//! - An engine that ends by itself takes the program down. Half a program would look alive.
+
+pub mod admin;
+pub mod auth;
+pub mod channel;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod delivery;
+#[cfg(feature = "demo")]
+pub mod demo;
+pub mod destination;
+pub mod download;
+pub mod drive;
+pub mod http;
+pub mod listen;
+pub mod model;
+pub mod receiver;
+pub mod retry;
+pub mod spool;
+pub mod store;
+pub mod sync;
+pub mod task;
+pub mod telemetry;

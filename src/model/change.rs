@@ -1,0 +1,72 @@
+//! What a change log says: the current state of items, not the steps that led there.
+
+use std::fmt;
+
+use super::{File, FileId, PageToken};
+
+/// A change log. The user's own Drive has one, and so has every shared drive; each has page tokens of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ChangeLog {
+    /// My Drive and what others shared with the user.
+    User,
+    /// One shared drive, by its id.
+    SharedDrive(String),
+}
+
+impl ChangeLog {
+    /// The name the ledger knows it by.
+    pub fn key(&self) -> String {
+        match self {
+            Self::User => "user".to_owned(),
+            Self::SharedDrive(id) => format!("drive:{id}"),
+        }
+    }
+
+    /// Reads `key` back.
+    pub fn from_key(key: &str) -> Self {
+        key.strip_prefix("drive:").map_or(Self::User, |id| Self::SharedDrive(id.to_owned()))
+    }
+
+    /// The shared drive's id, if it is one's log.
+    pub fn drive_id(&self) -> Option<&str> {
+        match self {
+            Self::User => None,
+            Self::SharedDrive(id) => Some(id),
+        }
+    }
+}
+
+impl fmt::Display for ChangeLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.key())
+    }
+}
+
+/// One page of a log.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Oldest first.
+    pub changes: Vec<Change>,
+    /// Where to go on.
+    pub next: PageToken,
+    /// Whether `next` is already written, or is where changes to come will be.
+    pub end: bool,
+}
+
+/// One entry of a log.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The item that changed.
+    pub file_id: FileId,
+    /// Its state now.
+    pub entry: Entry,
+}
+
+/// The state of a changed item.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// Deleted, no longer ours to see, or moved to another log.
+    Gone,
+    /// Still there.
+    Present(Box<File>),
+}

@@ -1,0 +1,145 @@
+//! A delivery: one revision of one file, from the moment it is known to the moment it is in its place.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use super::file::{Checksum, Checksums};
+use super::{DeliveryId, FileId, RelativePath, RevisionId};
+
+/// A row of the ledger.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Its own id; names its part on disk, too.
+    pub id: DeliveryId,
+    /// The file.
+    pub file_id: FileId,
+    /// Which content of it. `(file_id, revision)` is unique in the ledger.
+    pub revision: RevisionId,
+    /// The name in Drive.
+    pub name: String,
+    /// The type in Drive.
+    pub mime_type: String,
+    /// Bytes to expect.
+    pub size: Option<u64>,
+    /// What the bytes must hash to.
+    pub checksums: Checksums,
+    /// Modification time for the delivered file.
+    pub modified: Option<Timestamp>,
+    /// The key that link-shared older files ask for.
+    pub resource_key: Option<String>,
+    /// The directory it goes to.
+    pub destination: PathBuf,
+    /// The name that is wanted below `destination`.
+    pub wanted: RelativePath,
+    /// What a new content of an already delivered file does.
+    pub on_update: OnUpdate,
+    /// How far it is.
+    pub stage: Stage,
+    /// Failed attempts so far.
+    pub attempt: u32,
+    /// Not before this.
+    pub run_at: Timestamp,
+    /// Why it waits, failed, or was skipped.
+    pub reason: Option<String>,
+    /// First seen.
+    pub created: Timestamp,
+    /// Last moved.
+    pub updated: Timestamp,
+    /// What was, or is about to be, published.
+    pub published: Option<PublishedFile>,
+}
+
+/// A file at the destination as it was when it was put there: enough to tell later whether it still is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedFile {
+    /// Below the destination.
+    pub path: RelativePath,
+    /// Inode number, which a rename keeps and a rewrite through a new file does not.
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Modification time, nanoseconds since 1970.
+    pub modified_ns: i64,
+    /// The verified checksum.
+    pub checksum: Option<Checksum>,
+    /// It takes the place of an earlier content at the same path.
+    pub replaces: bool,
+}
+
+/// What happens when a delivered file gets a new content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnUpdate {
+    /// Takes the earlier one's place, as long as that one is still as it was delivered; else both are kept.
+    Replace,
+    /// Lies beside it under another name.
+    KeepBoth,
+    /// Is not delivered.
+    Ignore,
+}
+
+/// The way of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Drive has not said size and checksum yet: looked at again soon.
+    Unready,
+    /// Waits for its turn, or for `run_at`.
+    Pending,
+    /// A transfer works on it.
+    Downloading,
+    /// Verified, and about to be moved to `published`: a crash here is settled by looking at the disk.
+    Publishing,
+    /// In its place.
+    Done,
+    /// Given up, with the reason; `retry` puts it back.
+    Failed,
+    /// Not wanted or not to be had, with the reason.
+    Skipped,
+    /// Overtaken: a newer content, trashed, or gone from Drive.
+    Superseded,
+    /// Was there before the first run, and `existing = "ignore"` says to leave it.
+    Existing,
+}
+
+impl Stage {
+    const ALL: [Self; 9] = [
+        Self::Unready,
+        Self::Pending,
+        Self::Downloading,
+        Self::Publishing,
+        Self::Done,
+        Self::Failed,
+        Self::Skipped,
+        Self::Superseded,
+        Self::Existing,
+    ];
+
+    /// The word the ledger, the log and `status` use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unready => "unready",
+            Self::Pending => "pending",
+            Self::Downloading => "downloading",
+            Self::Publishing => "publishing",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Superseded => "superseded",
+            Self::Existing => "existing",
+        }
+    }
+
+    /// Reads `as_str` back.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.as_str() == word)
+    }
+
+    /// Whether work is left to do.
+    pub fn is_open(self) -> bool {
+        match self {
+            Self::Unready | Self::Pending | Self::Downloading | Self::Publishing => true,
+            Self::Done | Self::Failed | Self::Skipped | Self::Superseded | Self::Existing => false,
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A type for each identifier, so that none can be passed where another is meant.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+macro_rules! identifier {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Takes the text as it is; whoever reads it from outside has checked it.
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            /// The text of the identifier.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+identifier! {
+    /// A Drive file, folder or shortcut. Folders are files to Drive.
+    FileId
+}
+identifier! {
+    /// One content of a file: Drive's `headRevisionId`. It changes with the bytes and with nothing else.
+    RevisionId
+}
+identifier! {
+    /// A position in a change log. Opaque; tokens of different logs do not compare.
+    PageToken
+}
+identifier! {
+    /// A push channel, chosen by us: a fresh UUID each time, since Drive never accepts an id twice.
+    ChannelId
+}
+identifier! {
+    /// What a channel watches, as Drive names it. Needed to stop the channel.
+    ResourceId
+}
+identifier! {
+    /// One delivery: one revision of one file on its way to its place.
+    DeliveryId
+}
+
+impl ChannelId {
+    /// A new id that nobody has used.
+    pub fn random() -> Self {
+        Self(uuid::Uuid::new_v4().to_string())
+    }
+}
+
+impl DeliveryId {
+    /// A new id that nobody has used.
+    pub fn random() -> Self {
+        Self(uuid::Uuid::new_v4().simple().to_string())
+    }
+}
+
+/// The secret that Drive repeats in every notification of a channel. Never logged, never stored: the ledger
+/// keeps its SHA-256 only.
+#[derive(Clone)]
+pub struct ChannelToken(String);
+
+impl ChannelToken {
+    /// 244 random bits as 64 hexadecimal digits, well under Drive's limit of 256 characters.
+    pub fn random() -> Self {
+        Self(format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()))
+    }
+
+    /// The text to send to Drive.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What the ledger keeps of it.
+    pub fn hash(&self) -> String {
+        hash_token(self.0.as_bytes())
+    }
+}
+
+/// SHA-256 of a token's text, as lower-case hexadecimal.
+pub fn hash_token(text: &[u8]) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl fmt::Debug for ChannelToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ChannelToken([hidden])")
+    }
+}

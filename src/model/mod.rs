@@ -1,0 +1,15 @@
+//! The words of the trade: values that every room speaks in. They know no SQL, no HTTP, no disk and no clock.
+
+pub mod change;
+pub mod channel;
+pub mod delivery;
+pub mod file;
+pub mod id;
+pub mod path;
+
+pub use change::{Change, ChangeLog, Entry, Page};
+pub use channel::{Channel, ChannelState};
+pub use delivery::{Delivery, Stage};
+pub use file::{Checksums, File, Kind};
+pub use id::{ChannelId, ChannelToken, DeliveryId, FileId, PageToken, ResourceId, RevisionId};
+pub use path::RelativePath;

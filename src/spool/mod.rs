@@ -1,0 +1,73 @@
+//! Parts: files that are not whole yet. They wait in a hidden folder at their destination, on the same file system as
+//! their place, so that publishing them is one rename. The only writer of parts; it knows no network.
+
+pub mod checksum;
+pub mod part;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+pub use part::{Expected, Part, Sink, Verdict, VerifiedPart};
+
+use crate::model::DeliveryId;
+
+/// The hidden folder at each destination.
+pub const HIDDEN: &str = ".gdrive-webhook";
+const EXTENSION: &str = "part";
+
+/// The hidden folder of one destination.
+#[derive(Clone, Debug)]
+pub struct Spool {
+    directory: PathBuf,
+    fresh: bool,
+}
+
+impl Spool {
+    /// Opens the spool at a destination; makes its folder if need be.
+    pub fn open(destination: &Path) -> io::Result<Self> {
+        let directory = destination.join(HIDDEN);
+        let fresh = match fs::DirBuilder::new().mode(0o700).create(&directory) {
+            Ok(()) => {
+                fs::File::open(destination)?.sync_all()?;
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { directory, fresh })
+    }
+
+    /// Whether the folder was made by this opening: then the absence of a part proves nothing.
+    pub fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
+    /// Where the part of a delivery is, or would be.
+    pub fn path(&self, id: &DeliveryId) -> PathBuf {
+        self.directory.join(id.as_str()).with_extension(EXTENSION)
+    }
+
+    /// Removes the part of a delivery that will not be finished.
+    pub fn discard(&self, id: &DeliveryId) -> io::Result<()> {
+        match fs::remove_file(self.path(id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The deliveries that have a part here.
+    pub fn parts(&self) -> io::Result<Vec<DeliveryId>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == EXTENSION)
+                && let Some(stem) = path.file_stem().and_then(|stem| stem.to_str())
+            {
+                found.push(DeliveryId::new(stem));
+            }
+        }
+        Ok(found)
+    }
+}

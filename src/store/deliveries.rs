@@ -1,0 +1,327 @@
+//! Deliveries in the ledger. Every move names the stage it starts from: what was overtaken meanwhile does not move.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row};
+
+use super::{Error, Store, millis, optional_time, placeholders, time};
+use crate::model::delivery::{OnUpdate, PublishedFile};
+use crate::model::file::{Checksum, Checksums};
+use crate::model::{Delivery, DeliveryId, FileId, RelativePath, RevisionId, Stage};
+
+/// What the ledger knows of one content of a file: enough to decide whether a change is news.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    /// Which content.
+    pub revision: RevisionId,
+    /// How far it is.
+    pub stage: Stage,
+    /// Its checksums, to recognise the same bytes under another revision.
+    pub checksums: Checksums,
+    /// Why it waits, failed or was skipped.
+    pub reason: Option<String>,
+}
+
+/// Deliveries by stage.
+pub type Counts = BTreeMap<&'static str, i64>;
+
+const BATCH: usize = 500;
+
+impl Store {
+    /// What the ledger knows of these files.
+    pub async fn ledger(&self, ids: &[FileId]) -> Result<HashMap<FileId, Vec<Ledger>>, Error> {
+        let mut known: HashMap<FileId, Vec<Ledger>> = HashMap::new();
+        for ids in ids.chunks(BATCH) {
+            let sql = format!(
+                "select file_id, revision, stage, sha256, sha1, md5, reason from delivery where file_id in ({}) order by seq",
+                placeholders(0, ids.len())
+            );
+            let mut query = sqlx::query(AssertSqlSafe(sql));
+            for id in ids {
+                query = query.bind(id.as_str().to_owned());
+            }
+            for row in query.fetch_all(&self.pool).await? {
+                let file_id = FileId::new(row.try_get::<String, _>("file_id")?);
+                known.entry(file_id).or_default().push(Ledger {
+                    revision: RevisionId::new(row.try_get::<String, _>("revision")?),
+                    stage: stage(&row)?,
+                    checksums: checksums(&row)?,
+                    reason: row.try_get("reason")?,
+                });
+            }
+        }
+        Ok(known)
+    }
+
+    /// Takes the next delivery that is due, if there is one, and marks it as downloading.
+    pub async fn claim(&self, now: Timestamp) -> Result<Option<Delivery>, Error> {
+        let row = sqlx::query(
+            "update delivery set stage = 'downloading', moved_at = $1 where id = (\
+             select id from delivery where stage = 'pending' and run_at <= $1 order by run_at, seq limit 1) returning *",
+        )
+        .bind(millis(now))
+        .fetch_optional(&self.pool)
+        .await?;
+        row.as_ref().map(delivery).transpose()
+    }
+
+    /// When the next pending delivery is due.
+    pub async fn next_due(&self) -> Result<Option<Timestamp>, Error> {
+        let row = sqlx::query("select min(run_at) as run_at from delivery where stage = 'pending'")
+            .fetch_one(&self.pool)
+            .await?;
+        optional_time(&row, "run_at")
+    }
+
+    /// After a crash: what was downloading waits again.
+    pub async fn take_up_again(&self) -> Result<(), Error> {
+        sqlx::query("update delivery set stage = 'pending' where stage = 'downloading'")
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Deliveries that are said to be publishing, and due for a look.
+    pub async fn publishing_since(&self, now: Timestamp) -> Result<Vec<Delivery>, Error> {
+        let rows =
+            sqlx::query("select * from delivery where stage = 'publishing' and run_at <= $1 order by seq")
+                .bind(millis(now))
+                .fetch_all(&self.pool)
+                .await?;
+        rows.iter().map(delivery).collect()
+    }
+
+    /// Verified and about to be moved to this place. `false`: it was overtaken.
+    pub async fn publishing(
+        &self,
+        id: &DeliveryId,
+        place: &PublishedFile,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        let moved = sqlx::query(
+            "update delivery set stage = 'publishing', place = $1, place_inode = $2, place_size = $3, place_mtime = $4, \
+             place_sum = $5, place_replaces = $6, moved_at = $7 where id = $8 and stage in ('downloading', 'publishing')",
+        )
+        .bind(place.path.to_string())
+        .bind(place.inode as i64)
+        .bind(place.size as i64)
+        .bind(place.modified_ns)
+        .bind(place.checksum.as_ref().map(Checksum::tagged))
+        .bind(i64::from(place.replaces))
+        .bind(millis(now))
+        .bind(id.as_str())
+        .execute(&self.pool)
+        .await?;
+        Ok(moved.rows_affected() == 1)
+    }
+
+    /// It is in its place.
+    pub async fn done(&self, id: &DeliveryId, now: Timestamp) -> Result<bool, Error> {
+        let moved = sqlx::query(
+            "update delivery set stage = 'done', reason = null, moved_at = $1 where id = $2 and stage = 'publishing'",
+        )
+        .bind(millis(now))
+        .bind(id.as_str())
+        .execute(&self.pool)
+        .await?;
+        Ok(moved.rows_affected() == 1)
+    }
+
+    /// Whether it could be put in its place is not known; somebody looks at the disk, but not before this.
+    pub async fn hold(
+        &self,
+        id: &DeliveryId,
+        until: Timestamp,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        let moved = sqlx::query(
+            "update delivery set run_at = $1, reason = $2, moved_at = $3 where id = $4 and stage = 'publishing'",
+        )
+        .bind(millis(until))
+        .bind(reason)
+        .bind(millis(now))
+        .bind(id.as_str())
+        .execute(&self.pool)
+        .await?;
+        Ok(moved.rows_affected() == 1)
+    }
+
+    /// Ends a delivery that is worked on. `false`: it was overtaken.
+    pub async fn end(&self, id: &DeliveryId, to: Stage, reason: &str, now: Timestamp) -> Result<bool, Error> {
+        let moved = sqlx::query(
+            "update delivery set stage = $1, reason = $2, moved_at = $3 \
+             where id = $4 and stage in ('downloading', 'publishing')",
+        )
+        .bind(to.as_str())
+        .bind(reason)
+        .bind(millis(now))
+        .bind(id.as_str())
+        .execute(&self.pool)
+        .await?;
+        Ok(moved.rows_affected() == 1)
+    }
+
+    /// Puts a delivery that is worked on back in the queue. `false`: it was overtaken.
+    pub async fn put_back(
+        &self,
+        id: &DeliveryId,
+        run_at: Timestamp,
+        attempt: u32,
+        reason: Option<&str>,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        let moved = sqlx::query(
+            "update delivery set stage = 'pending', run_at = $1, attempt = $2, reason = $3, moved_at = $4 \
+             where id = $5 and stage in ('downloading', 'publishing')",
+        )
+        .bind(millis(run_at))
+        .bind(i64::from(attempt))
+        .bind(reason)
+        .bind(millis(now))
+        .bind(id.as_str())
+        .execute(&self.pool)
+        .await?;
+        Ok(moved.rows_affected() == 1)
+    }
+
+    /// The newest content of a file that was delivered.
+    pub async fn delivered(&self, file_id: &FileId) -> Result<Option<Delivery>, Error> {
+        let row = sqlx::query(
+            "select * from delivery where file_id = $1 and stage = 'done' order by seq desc limit 1",
+        )
+        .bind(file_id.as_str())
+        .fetch_optional(&self.pool)
+        .await?;
+        row.as_ref().map(delivery).transpose()
+    }
+
+    /// Whether the delivery still has work to do.
+    pub async fn is_open(&self, id: &DeliveryId) -> Result<bool, Error> {
+        let row = sqlx::query("select stage from delivery where id = $1")
+            .bind(id.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map_or(Ok(false), |row| stage(row).map(Stage::is_open))
+    }
+
+    /// Files whose size and checksum were not known yet and that are due for another look.
+    pub async fn unready(&self, now: Timestamp) -> Result<Vec<Delivery>, Error> {
+        let rows = sqlx::query(
+            "select * from delivery where stage = 'unready' and run_at <= $1 order by run_at, seq limit 100",
+        )
+        .bind(millis(now))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(delivery).collect()
+    }
+
+    /// When the next unready file is due for another look.
+    pub async fn next_unready(&self) -> Result<Option<Timestamp>, Error> {
+        let row = sqlx::query("select min(run_at) as run_at from delivery where stage = 'unready'")
+            .fetch_one(&self.pool)
+            .await?;
+        optional_time(&row, "run_at")
+    }
+
+    /// An unready file still is; looked at again later.
+    pub async fn still_unready(&self, id: &DeliveryId, run_at: Timestamp, attempt: u32) -> Result<(), Error> {
+        sqlx::query("update delivery set run_at = $1, attempt = $2 where id = $3 and stage = 'unready'")
+            .bind(millis(run_at))
+            .bind(i64::from(attempt))
+            .bind(id.as_str())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Deliveries in any of the stages, oldest first.
+    pub async fn in_stages(&self, stages: &[Stage], limit: i64) -> Result<Vec<Delivery>, Error> {
+        let sql = format!(
+            "select * from delivery where stage in ({}) order by seq limit {limit}",
+            placeholders(0, stages.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for stage in stages {
+            query = query.bind(stage.as_str());
+        }
+        query.fetch_all(&self.pool).await?.iter().map(delivery).collect()
+    }
+
+    /// Deliveries that were found or moved on since then, in the order of their arrival.
+    pub async fn moved_since(&self, since: Timestamp) -> Result<Vec<Delivery>, Error> {
+        let rows = sqlx::query("select * from delivery where moved_at >= $1 order by seq")
+            .bind(millis(since))
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(delivery).collect()
+    }
+
+    /// How many deliveries are in each stage.
+    pub async fn counts(&self) -> Result<Counts, Error> {
+        let rows =
+            sqlx::query("select stage, count(*) from delivery group by stage").fetch_all(&self.pool).await?;
+        rows.iter().map(|row| Ok((stage(row)?.as_str(), row.try_get(1)?))).collect()
+    }
+}
+
+pub(super) fn on_update_word(on_update: OnUpdate) -> &'static str {
+    match on_update {
+        OnUpdate::Replace => "replace",
+        OnUpdate::KeepBoth => "keep-both",
+        OnUpdate::Ignore => "ignore",
+    }
+}
+
+fn stage(row: &AnyRow) -> Result<Stage, Error> {
+    let word: String = row.try_get("stage")?;
+    Stage::from_word(&word).ok_or(Error::Value { what: "a delivery's stage", value: word })
+}
+
+fn checksums(row: &AnyRow) -> Result<Checksums, Error> {
+    Ok(Checksums { sha256: row.try_get("sha256")?, sha1: row.try_get("sha1")?, md5: row.try_get("md5")? })
+}
+
+fn delivery(row: &AnyRow) -> Result<Delivery, Error> {
+    let on_update: String = row.try_get("on_update")?;
+    let on_update = [OnUpdate::Replace, OnUpdate::KeepBoth, OnUpdate::Ignore]
+        .into_iter()
+        .find(|known| on_update_word(*known) == on_update)
+        .ok_or(Error::Value { what: "on_update", value: on_update })?;
+    Ok(Delivery {
+        id: DeliveryId::new(row.try_get::<String, _>("id")?),
+        file_id: FileId::new(row.try_get::<String, _>("file_id")?),
+        revision: RevisionId::new(row.try_get::<String, _>("revision")?),
+        name: row.try_get("name")?,
+        mime_type: row.try_get("mime_type")?,
+        size: row.try_get::<Option<i64>, _>("size")?.map(|size| size as u64),
+        checksums: checksums(row)?,
+        modified: optional_time(row, "modified_at")?,
+        resource_key: row.try_get("resource_key")?,
+        destination: PathBuf::from(row.try_get::<String, _>("destination")?),
+        wanted: RelativePath::from_stored(&row.try_get::<String, _>("wanted")?),
+        on_update,
+        stage: stage(row)?,
+        attempt: row.try_get::<i64, _>("attempt")? as u32,
+        run_at: time(row.try_get("run_at")?),
+        reason: row.try_get("reason")?,
+        created: time(row.try_get("seen_at")?),
+        updated: time(row.try_get("moved_at")?),
+        published: published(row)?,
+    })
+}
+
+fn published(row: &AnyRow) -> Result<Option<PublishedFile>, Error> {
+    let Some(path) = row.try_get::<Option<String>, _>("place")? else { return Ok(None) };
+    Ok(Some(PublishedFile {
+        path: RelativePath::from_stored(&path),
+        inode: row.try_get::<Option<i64>, _>("place_inode")?.unwrap_or_default() as u64,
+        size: row.try_get::<Option<i64>, _>("place_size")?.unwrap_or_default() as u64,
+        modified_ns: row.try_get::<Option<i64>, _>("place_mtime")?.unwrap_or_default(),
+        checksum: row.try_get::<Option<String>, _>("place_sum")?.as_deref().and_then(Checksum::from_tagged),
+        replaces: row.try_get::<i64, _>("place_replaces")? != 0,
+    }))
+}

@@ -1,0 +1,221 @@
+//! Known folders: every folder below a watched one, with what is left to list in it.
+
+use std::collections::HashMap;
+
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
+
+use super::{Error, Store, placeholders};
+use crate::model::{ChangeLog, FileId};
+
+/// A folder that is watched, or lies below one that is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder {
+    /// Its id.
+    pub id: FileId,
+    /// The change log that speaks of it.
+    pub log: ChangeLog,
+    /// The folder it lies in.
+    pub parent: Option<FileId>,
+    /// Its name in Drive.
+    pub name: String,
+    /// Whether the configuration names it.
+    pub watched: bool,
+    /// Whether its content still has to be listed.
+    pub listing: Listing,
+    /// A watched folder whose existing files were noted, but whose log has not been read to its end since: what
+    /// changed in between may have come after the first run began, and then it is new.
+    pub settling: bool,
+}
+
+/// What is left to do with a folder's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listing {
+    /// Nothing: changes tell the rest.
+    Done,
+    /// List it; what is not in the ledger is new.
+    Deliver,
+    /// List it; what is there was there before the first run and is only noted.
+    Note,
+}
+
+impl Listing {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Deliver => "deliver",
+            Self::Note => "note",
+        }
+    }
+
+    fn from_word(word: String) -> Result<Self, Error> {
+        match word.as_str() {
+            "done" => Ok(Self::Done),
+            "deliver" => Ok(Self::Deliver),
+            "note" => Ok(Self::Note),
+            _ => Err(Error::Value { what: "a folder's listing", value: word }),
+        }
+    }
+}
+
+/// Ids per query; SQLite's limit on bound values is far above.
+const BATCH: usize = 500;
+
+impl Store {
+    /// Those of the folders that are known.
+    pub async fn folders(&self, ids: &[FileId]) -> Result<HashMap<FileId, Folder>, Error> {
+        let mut known = HashMap::new();
+        for ids in ids.chunks(BATCH) {
+            let sql = format!("select * from folder where id in ({})", placeholders(0, ids.len()));
+            let mut query = sqlx::query(AssertSqlSafe(sql));
+            for id in ids {
+                query = query.bind(id.as_str().to_owned());
+            }
+            for row in query.fetch_all(&self.pool).await? {
+                let folder = folder(&row)?;
+                known.insert(folder.id.clone(), folder);
+            }
+        }
+        Ok(known)
+    }
+
+    /// The watched folders of the last run.
+    pub async fn watched(&self) -> Result<Vec<Folder>, Error> {
+        let rows =
+            sqlx::query("select * from folder where watched = 1 order by id").fetch_all(&self.pool).await?;
+        rows.iter().map(folder).collect()
+    }
+
+    /// Writes a watched folder down. One that is known keeps what is left to list, unless it was not watched before.
+    pub async fn watch(&self, new: &Folder) -> Result<(), Error> {
+        sqlx::query(
+            "insert into folder (id, log, parent_id, name, watched, listing, settling) \
+             values ($1, $2, $3, $4, 1, $5, $6) \
+             on conflict (id) do update set log = excluded.log, parent_id = excluded.parent_id, \
+             name = excluded.name, watched = 1, \
+             listing = case when folder.watched = 1 then folder.listing else excluded.listing end, \
+             settling = case when folder.watched = 1 then folder.settling else excluded.settling end",
+        )
+        .bind(new.id.as_str())
+        .bind(new.log.key())
+        .bind(new.parent.as_ref().map(FileId::as_str))
+        .bind(new.name.as_str())
+        .bind(new.listing.as_str())
+        .bind(i64::from(new.settling))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// The configuration does not name this folder any more. It stays known only if it lies below another one.
+    pub async fn unwatch(&self, id: &FileId) -> Result<(), Error> {
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query("update folder set watched = 0 where id = $1")
+            .bind(id.as_str())
+            .execute(&mut *transaction)
+            .await?;
+        let below_another =
+            sqlx::query("select 1 from folder where id = $1 and parent_id in (select id from folder)")
+                .bind(id.as_str())
+                .fetch_optional(&mut *transaction)
+                .await?
+                .is_some();
+        if !below_another {
+            drop_folder(&mut transaction, id).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// A folder of this log whose content has to be listed; what is to be noted comes first.
+    pub async fn unlisted(&self, log: &ChangeLog) -> Result<Option<Folder>, Error> {
+        sqlx::query(
+            "select * from folder where log = $1 and listing <> 'done' order by listing desc, watched desc, id limit 1",
+        )
+        .bind(log.key())
+        .fetch_optional(&self.pool)
+        .await?
+        .as_ref()
+        .map(folder)
+        .transpose()
+    }
+
+    /// Has every folder of the log listed again and compared with the ledger.
+    pub async fn list_all_again(&self, log: &ChangeLog) -> Result<(), Error> {
+        list_all_again(&mut *self.pool.acquire().await?, log).await
+    }
+}
+
+pub(super) async fn list_all_again(connection: &mut AnyConnection, log: &ChangeLog) -> Result<(), Error> {
+    sqlx::query("update folder set listing = 'deliver' where log = $1 and listing = 'done'")
+        .bind(log.key())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Writes a folder that was found or has changed. A known one keeps whether it is watched and what is left to list.
+pub(super) async fn adopt(connection: &mut AnyConnection, new: &Folder) -> Result<(), Error> {
+    sqlx::query(
+        "insert into folder (id, log, parent_id, name, watched, listing) values ($1, $2, $3, $4, 0, $5) \
+         on conflict (id) do update set log = excluded.log, parent_id = excluded.parent_id, name = excluded.name",
+    )
+    .bind(new.id.as_str())
+    .bind(new.log.key())
+    .bind(new.parent.as_ref().map(FileId::as_str))
+    .bind(new.name.as_str())
+    .bind(new.listing.as_str())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Forgets a folder and what lies below it. Watched folders stay, wherever they lie.
+pub(super) async fn drop_folder(connection: &mut AnyConnection, id: &FileId) -> Result<(), Error> {
+    sqlx::query(
+        "with recursive gone (id) as (\
+           select id from folder where id = $1 and watched = 0 \
+           union \
+           select folder.id from folder join gone on folder.parent_id = gone.id where folder.watched = 0\
+         ) delete from folder where id in (select id from gone)",
+    )
+    .bind(id.as_str())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// A folder has been listed to its end. Known folders in it that were not among `seen` have gone without a word.
+pub(super) async fn listed(
+    connection: &mut AnyConnection,
+    id: &FileId,
+    seen: &[FileId],
+) -> Result<(), Error> {
+    sqlx::query("update folder set listing = 'done' where id = $1")
+        .bind(id.as_str())
+        .execute(&mut *connection)
+        .await?;
+    let children = sqlx::query("select id from folder where parent_id = $1 and watched = 0")
+        .bind(id.as_str())
+        .fetch_all(&mut *connection)
+        .await?;
+    for row in children {
+        let child = FileId::new(row.try_get::<String, _>(0)?);
+        if !seen.contains(&child) {
+            drop_folder(connection, &child).await?;
+        }
+    }
+    Ok(())
+}
+
+fn folder(row: &AnyRow) -> Result<Folder, Error> {
+    Ok(Folder {
+        id: FileId::new(row.try_get::<String, _>("id")?),
+        log: ChangeLog::from_key(row.try_get("log")?),
+        parent: row.try_get::<Option<String>, _>("parent_id")?.map(FileId::new),
+        name: row.try_get("name")?,
+        watched: row.try_get::<i64, _>("watched")? != 0,
+        listing: Listing::from_word(row.try_get("listing")?)?,
+        settling: row.try_get::<i64, _>("settling")? != 0,
+    })
+}

@@ -1,0 +1,315 @@
+//! One page of changes or of a listing, recorded whole: the folders and deliveries it leads to, and with them, in the
+//! same transaction, the page token. A token never stands past anything that is not in the ledger.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use sqlx::{AnyConnection, Row};
+
+use super::folders::{adopt, drop_folder, list_all_again, listed};
+use super::{Error, Folder, Store, millis, optional_time};
+use crate::model::delivery::OnUpdate;
+use crate::model::{ChangeLog, DeliveryId, File, FileId, PageToken, RelativePath, RevisionId};
+
+/// Where a change log stands.
+#[derive(Clone, Debug)]
+pub struct LogState {
+    /// Everything before it is recorded.
+    pub token: PageToken,
+    /// When it was last read to its end.
+    pub listed: Option<Timestamp>,
+    /// When all its folders were last compared with the ledger.
+    pub compared: Option<Timestamp>,
+}
+
+/// What the entries of a page come to.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Folders that are below a watched one now, under this name and parent.
+    pub adopted: Vec<Folder>,
+    /// Folders that are no longer.
+    pub dropped: Vec<FileId>,
+    /// What goes into the ledger.
+    pub found: Vec<NewDelivery>,
+    /// Files whose open deliveries are void, each with the reason.
+    pub withdrawn: Vec<(FileId, &'static str)>,
+}
+
+/// A file for the ledger.
+#[derive(Clone, Debug)]
+pub struct NewDelivery {
+    /// The file as Drive described it.
+    pub file: Box<File>,
+    /// The key of its content.
+    pub revision: RevisionId,
+    /// The watched folder it was found below.
+    pub watched: FileId,
+    /// Where it goes.
+    pub destination: PathBuf,
+    /// The name it should have there.
+    pub wanted: RelativePath,
+    /// What happens to an earlier content.
+    pub on_update: OnUpdate,
+    /// In which way it enters the ledger.
+    pub found: Found,
+}
+
+/// How a file enters the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// To be delivered; a row of the same content that is not open is opened again.
+    New,
+    /// To be delivered as soon as Drive says its size and checksum; not before this.
+    Unready(Timestamp),
+    /// It was there before the first run. The text says why it would not have been delivered, if so.
+    Existing(Option<String>),
+    /// Not to be delivered, with the reason.
+    Skipped(String),
+}
+
+impl Found {
+    fn stage(&self) -> &'static str {
+        match self {
+            Self::New => "pending",
+            Self::Unready(_) => "unready",
+            Self::Existing(_) => "existing",
+            Self::Skipped(_) => "skipped",
+        }
+    }
+
+    fn reason(&self) -> Option<&str> {
+        match self {
+            Self::New => None,
+            Self::Unready(_) => Some("waits for Drive to say its size and checksum"),
+            Self::Existing(reason) => reason.as_deref(),
+            Self::Skipped(reason) => Some(reason),
+        }
+    }
+}
+
+impl Store {
+    /// Where a log stands; `None` before its first run.
+    pub async fn log_state(&self, log: &ChangeLog) -> Result<Option<LogState>, Error> {
+        let row = sqlx::query("select * from change_log where log = $1")
+            .bind(log.key())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| {
+            Ok(LogState {
+                token: PageToken::new(row.try_get::<String, _>("page_token")?),
+                listed: optional_time(&row, "listed_at")?,
+                compared: optional_time(&row, "compared_at")?,
+            })
+        })
+        .transpose()
+    }
+
+    /// The logs that watched folders are on and that have begun, with their tokens.
+    pub async fn watched_logs(&self) -> Result<Vec<(ChangeLog, PageToken)>, Error> {
+        let rows = sqlx::query(
+            "select log, page_token from change_log where log in (select log from folder where watched = 1) order by log",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok((ChangeLog::from_key(row.try_get(0)?), PageToken::new(row.try_get::<String, _>(1)?)))
+            })
+            .collect()
+    }
+
+    /// Begins a log at a token that Drive has just given, or begins it again after Drive refused the old one. What
+    /// happened between the two tokens is found by listing all folders, so that is noted in the same transaction.
+    pub async fn begin_log(&self, log: &ChangeLog, token: &PageToken) -> Result<(), Error> {
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query(
+            "insert into change_log (log, page_token) values ($1, $2) \
+             on conflict (log) do update set page_token = excluded.page_token",
+        )
+        .bind(log.key())
+        .bind(token.as_str())
+        .execute(&mut *transaction)
+        .await?;
+        list_all_again(&mut transaction, log).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Records a page of changes and moves the token from `from` to `to`. `false`: the token was not at `from` any
+    /// more, and nothing was recorded.
+    pub async fn commit_changes(
+        &self,
+        log: &ChangeLog,
+        from: &PageToken,
+        to: &PageToken,
+        outcome: &Outcome,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        let mut transaction = self.pool.begin().await?;
+        let moved = sqlx::query("update change_log set page_token = $1 where log = $2 and page_token = $3")
+            .bind(to.as_str())
+            .bind(log.key())
+            .bind(from.as_str())
+            .execute(&mut *transaction)
+            .await?
+            .rows_affected();
+        if moved == 0 {
+            return Ok(false);
+        }
+        record(&mut transaction, outcome, now).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// Records a page of a folder's listing. With the last page come the ids of all folders seen in it.
+    pub async fn commit_listing(
+        &self,
+        folder: &FileId,
+        outcome: &Outcome,
+        finished: Option<&[FileId]>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let mut transaction = self.pool.begin().await?;
+        record(&mut transaction, outcome, now).await?;
+        if let Some(seen) = finished {
+            listed(&mut transaction, folder, seen).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Records what was found outside of a page.
+    pub async fn record(&self, outcome: &Outcome, now: Timestamp) -> Result<(), Error> {
+        let mut transaction = self.pool.begin().await?;
+        record(&mut transaction, outcome, now).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// The log has been read to its end; its watched folders have settled.
+    pub async fn log_listed(&self, log: &ChangeLog, now: Timestamp) -> Result<(), Error> {
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query("update change_log set listed_at = $1 where log = $2")
+            .bind(millis(now))
+            .bind(log.key())
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query("update folder set settling = 0 where log = $1 and settling = 1 and listing = 'done'")
+            .bind(log.key())
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// All folders of the log have been compared with the ledger.
+    pub async fn log_compared(&self, log: &ChangeLog, now: Timestamp) -> Result<(), Error> {
+        sqlx::query("update change_log set compared_at = $1 where log = $2")
+            .bind(millis(now))
+            .bind(log.key())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+}
+
+async fn record(connection: &mut AnyConnection, outcome: &Outcome, now: Timestamp) -> Result<(), Error> {
+    for id in &outcome.dropped {
+        drop_folder(connection, id).await?;
+    }
+    for folder in &outcome.adopted {
+        adopt(connection, folder).await?;
+    }
+    for (file_id, reason) in &outcome.withdrawn {
+        supersede(connection, file_id, None, reason, now).await?;
+    }
+    if outcome.found.is_empty() {
+        return Ok(());
+    }
+    let mut seq: i64 = sqlx::query("select coalesce(max(seq), 0) from delivery")
+        .fetch_one(&mut *connection)
+        .await?
+        .try_get(0)?;
+    for new in &outcome.found {
+        seq += 1;
+        insert(connection, new, seq, now).await?;
+        if matches!(new.found, Found::New | Found::Unready(_)) {
+            let reason = "a newer content came";
+            supersede(connection, &new.file.id, Some(&new.revision), reason, now).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends the open deliveries of a file, except the one of `keep`. One that is being published is let through: its
+/// content is verified, and what comes after it takes its place.
+async fn supersede(
+    connection: &mut AnyConnection,
+    file_id: &FileId,
+    keep: Option<&RevisionId>,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), Error> {
+    sqlx::query(
+        "update delivery set stage = 'superseded', reason = $1, moved_at = $2 where file_id = $3 and revision <> $4 \
+         and stage in ('unready', 'pending', 'downloading', 'failed')",
+    )
+    .bind(reason)
+    .bind(millis(now))
+    .bind(file_id.as_str())
+    .bind(keep.map_or("", RevisionId::as_str))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// A row that is there already is opened again only by `New` and `Unready`, and only when it is not open or done:
+/// whether the content is new was decided on the row as it stood, and the token's transaction keeps it so.
+async fn insert(
+    connection: &mut AnyConnection,
+    new: &NewDelivery,
+    seq: i64,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let NewDelivery { file, revision, .. } = new;
+    let run_at = match new.found {
+        Found::Unready(at) => at,
+        Found::New | Found::Existing(_) | Found::Skipped(_) => now,
+    };
+    sqlx::query(
+        "insert into delivery (id, seq, file_id, revision, log, watched_id, name, mime_type, size, sha256, sha1, md5, \
+         created_at, modified_at, resource_key, destination, wanted, on_update, stage, run_at, reason, seen_at, moved_at) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $22) \
+         on conflict (file_id, revision) do update set name = excluded.name, mime_type = excluded.mime_type, \
+         size = excluded.size, sha256 = excluded.sha256, sha1 = excluded.sha1, md5 = excluded.md5, \
+         modified_at = excluded.modified_at, resource_key = excluded.resource_key, watched_id = excluded.watched_id, \
+         destination = excluded.destination, wanted = excluded.wanted, on_update = excluded.on_update, \
+         stage = excluded.stage, run_at = excluded.run_at, reason = excluded.reason, attempt = 0, moved_at = excluded.moved_at \
+         where excluded.stage in ('pending', 'unready') and delivery.stage in ('unready', 'superseded', 'skipped', 'existing')",
+    )
+    .bind(DeliveryId::random().as_str())
+    .bind(seq)
+    .bind(file.id.as_str())
+    .bind(revision.as_str())
+    .bind(file.drive_id.clone().map_or(ChangeLog::User, ChangeLog::SharedDrive).key())
+    .bind(new.watched.as_str())
+    .bind(file.name.as_str())
+    .bind(file.mime_type.as_str())
+    .bind(file.size.map(|size| size as i64))
+    .bind(file.checksums.sha256.as_deref())
+    .bind(file.checksums.sha1.as_deref())
+    .bind(file.checksums.md5.as_deref())
+    .bind(file.created.map(millis))
+    .bind(file.modified.map(millis))
+    .bind(file.resource_key.as_deref())
+    .bind(new.destination.to_string_lossy().into_owned())
+    .bind(new.wanted.to_string())
+    .bind(super::deliveries::on_update_word(new.on_update))
+    .bind(new.found.stage())
+    .bind(millis(run_at))
+    .bind(new.found.reason())
+    .bind(millis(now))
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,375 @@
+//! One entry of a change log or of a folder's listing, held against what is known: what it comes to. Values in, a
+//! value out.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::rules::{Below, Route, Rules, Skip};
+use super::tree::Tree;
+use crate::model::delivery::OnUpdate;
+use crate::model::{Change, ChangeLog, Entry, File, Kind, RevisionId, Stage};
+use crate::store::{Folder, Found, Ledger, Listing, NewDelivery};
+
+/// A fresh upload shows its checksum within seconds.
+const UNREADY_LOOK: Duration = Duration::from_secs(5);
+
+/// Where an entry comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A change log: somebody did something.
+    Change,
+    /// A listing, whose files are new if the ledger does not have them.
+    Listing,
+    /// The first listing of a watched folder with `existing = "ignore"`.
+    FirstListing,
+}
+
+impl Origin {
+    /// The origin of what is found while listing a folder.
+    pub fn of(listing: Listing) -> Self {
+        match listing {
+            Listing::Note => Self::FirstListing,
+            Listing::Deliver | Listing::Done => Self::Listing,
+        }
+    }
+}
+
+/// What an entry comes to.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// A folder is below a watched one now, or has another name or place there.
+    Adopt(Folder),
+    /// A folder no longer is.
+    Drop,
+    /// A file goes into the ledger.
+    Record(Box<NewDelivery>),
+    /// What is open for the file is void.
+    Withdraw(&'static str),
+    /// A file in a watched folder is not wanted.
+    Skip(Skip),
+    /// Nothing is to be done.
+    Nothing(Why),
+}
+
+/// Why nothing is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It lies below no watched folder.
+    Elsewhere,
+    /// Its content is in the ledger already.
+    Known,
+    /// The bytes are the same as those of an earlier content that is in the ledger.
+    SameBytes,
+}
+
+/// Decides about one entry.
+pub fn decide(
+    change: &Change,
+    origin: Origin,
+    rules: &Rules,
+    tree: &Tree,
+    ledger: &[Ledger],
+    now: Timestamp,
+) -> Decision {
+    let known_folder = tree.get(&change.file_id);
+    let file = match &change.entry {
+        Entry::Gone => return gone(known_folder, ledger, "it is gone from Drive"),
+        Entry::Present(file) if file.trashed => return gone(known_folder, ledger, "it is in Drive's bin"),
+        Entry::Present(file) => file,
+    };
+    let places = tree.places(file.parent.as_ref());
+    match file.kind() {
+        Kind::Folder => folder(file, origin, rules, known_folder, &places),
+        Kind::Binary | Kind::GoogleNative | Kind::Shortcut if places.is_empty() => {
+            Decision::Nothing(Why::Elsewhere)
+        }
+        Kind::Binary | Kind::GoogleNative | Kind::Shortcut => match rules.route(file, &places) {
+            Ok(route) => wanted(file, route, origin, tree, ledger, now),
+            Err(skip) => unwanted(file, skip, origin, &places, ledger),
+        },
+    }
+}
+
+fn gone(known_folder: Option<&Folder>, ledger: &[Ledger], reason: &'static str) -> Decision {
+    match known_folder {
+        // A watched folder stays watched: it may come back, and until then there is nothing below it.
+        Some(folder) if folder.watched => Decision::Nothing(Why::Known),
+        Some(_) => Decision::Drop,
+        None if ledger.iter().any(|row| row.stage.is_open()) => Decision::Withdraw(reason),
+        None => Decision::Nothing(Why::Elsewhere),
+    }
+}
+
+fn folder(file: &File, origin: Origin, rules: &Rules, known: Option<&Folder>, places: &[Below]) -> Decision {
+    let watched = known.is_some_and(|folder| folder.watched);
+    if !watched && !places.iter().any(|below| rules.is_recursive(&below.watched)) {
+        return if known.is_some() { Decision::Drop } else { Decision::Nothing(Why::Elsewhere) };
+    }
+    let listing = match (known, origin) {
+        (Some(folder), _) => folder.listing,
+        (None, Origin::FirstListing) => Listing::Note,
+        // Its content may have no entries of its own: it was moved in, or came back from the bin.
+        (None, Origin::Change | Origin::Listing) => Listing::Deliver,
+    };
+    Decision::Adopt(Folder {
+        id: file.id.clone(),
+        log: log_of(file),
+        parent: file.parent.clone(),
+        name: file.name.clone(),
+        watched,
+        listing,
+        settling: known.is_some_and(|folder| folder.settling),
+    })
+}
+
+fn wanted(
+    file: &File,
+    route: Route,
+    origin: Origin,
+    tree: &Tree,
+    ledger: &[Ledger],
+    now: Timestamp,
+) -> Decision {
+    let Some(revision) =
+        file.revision_key().filter(|_| file.size.is_some() && file.checksums.strongest().is_some())
+    else {
+        return not_ready(file, route, ledger, now);
+    };
+    let settling = tree.is_settling(&route.watched);
+    if let Some(row) = ledger.iter().find(|row| row.revision == revision) {
+        let is_news = match row.stage {
+            Stage::Unready | Stage::Superseded => true,
+            Stage::Skipped => {
+                file.can_download != Some(false) && row.reason.as_deref() == Some(NO_PERMISSION)
+            }
+            // Noted before the first run. It counts as new if somebody touched it since that run began and only now we
+            // hear of it, or if it is only now that it is wanted.
+            Stage::Existing => origin == Origin::Change && (settling || row.reason.is_some()),
+            Stage::Pending | Stage::Downloading | Stage::Publishing | Stage::Done | Stage::Failed => false,
+        };
+        if !is_news {
+            return Decision::Nothing(Why::Known);
+        }
+    } else if ledger.iter().any(|row| holds_same_bytes(row, file)) {
+        return Decision::Nothing(Why::SameBytes);
+    }
+    let found = if file.can_download == Some(false) {
+        Found::Skipped(NO_PERMISSION.to_owned())
+    } else if origin == Origin::FirstListing {
+        Found::Existing(None)
+    } else if route.on_update == OnUpdate::Ignore && ledger.iter().any(|row| row.stage == Stage::Done) {
+        Found::Skipped("a new content of a delivered file, and `on_update` is \"ignore\"".to_owned())
+    } else {
+        Found::New
+    };
+    Decision::Record(Box::new(delivery(file, revision, route, found)))
+}
+
+/// The reason under which a file is skipped until somebody changes its sharing.
+const NO_PERMISSION: &str = "its owner does not allow downloads";
+
+/// A file is noted on the first listing even if it is not wanted: widening the rules later does not make it new.
+fn unwanted(file: &File, skip: Skip, origin: Origin, places: &[Below], ledger: &[Ledger]) -> Decision {
+    let noted = origin == Origin::FirstListing && file.kind() == Kind::Binary && ledger.is_empty();
+    match (noted, file.revision_key(), places.first()) {
+        (true, Some(revision), Some(below)) => {
+            let route = Route {
+                watched: below.watched.clone(),
+                destination: std::path::PathBuf::new(),
+                wanted: crate::model::RelativePath::from_segments([&file.name]),
+                on_update: OnUpdate::Replace,
+            };
+            Decision::Record(Box::new(delivery(
+                file,
+                revision,
+                route,
+                Found::Existing(Some(skip.to_string())),
+            )))
+        }
+        _ => Decision::Skip(skip),
+    }
+}
+
+/// Size or checksum are missing. It waits in the ledger under a revision of its own until they are there.
+fn not_ready(file: &File, route: Route, ledger: &[Ledger], now: Timestamp) -> Decision {
+    let revision = file.revision_key().unwrap_or_else(|| RevisionId::new("unready"));
+    if ledger.iter().any(|row| row.revision == revision && row.stage != Stage::Superseded) {
+        return Decision::Nothing(Why::Known);
+    }
+    let look = now.checked_add(UNREADY_LOOK).unwrap_or(now);
+    Decision::Record(Box::new(delivery(file, revision, route, Found::Unready(look))))
+}
+
+/// Drive gives a new revision to an upload of the same bytes. They are at the destination, or on their way.
+fn holds_same_bytes(row: &Ledger, file: &File) -> bool {
+    let there = match row.stage {
+        Stage::Done | Stage::Pending | Stage::Downloading | Stage::Publishing => true,
+        Stage::Unready | Stage::Failed | Stage::Skipped | Stage::Superseded | Stage::Existing => false,
+    };
+    there && row.checksums.agree_with(&file.checksums)
+}
+
+fn delivery(file: &File, revision: RevisionId, route: Route, found: Found) -> NewDelivery {
+    NewDelivery {
+        file: Box::new(file.clone()),
+        revision,
+        watched: route.watched,
+        destination: route.destination,
+        wanted: route.wanted,
+        on_update: route.on_update,
+        found,
+    }
+}
+
+fn log_of(file: &File) -> ChangeLog {
+    file.drive_id.clone().map_or(ChangeLog::User, ChangeLog::SharedDrive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rules::tests::{file, folder as rule};
+    use super::super::tree::tests::folder as known;
+    use super::*;
+    use crate::model::file::FOLDER;
+    use crate::model::{Checksums, FileId};
+
+    fn tree() -> Tree {
+        let mut tree = Tree::default();
+        tree.extend([known("watched", None, true), known("sub", Some("watched"), false)]);
+        tree
+    }
+
+    fn settling() -> Tree {
+        let mut tree = tree();
+        tree.extend([Folder { settling: true, ..known("watched", None, true) }]);
+        tree
+    }
+
+    fn present(file: File) -> Change {
+        Change { file_id: file.id.clone(), entry: Entry::Present(Box::new(file)) }
+    }
+
+    fn video() -> File {
+        file("a.mp4", "video/mp4")
+    }
+
+    fn row(revision: &str, stage: Stage) -> Ledger {
+        Ledger { revision: RevisionId::new(revision), stage, checksums: Checksums::default(), reason: None }
+    }
+
+    fn outcome(change: &Change, origin: Origin, tree: &Tree, ledger: &[Ledger]) -> String {
+        let rules = Rules::new(vec![rule("watched")]);
+        match decide(change, origin, &rules, tree, ledger, Timestamp::UNIX_EPOCH) {
+            Decision::Adopt(folder) => format!("adopt {:?}", folder.listing),
+            Decision::Drop => "drop".into(),
+            Decision::Record(new) => match new.found {
+                Found::New => "new".into(),
+                Found::Unready(_) => "unready".into(),
+                Found::Existing(reason) => format!("existing {}", reason.is_some()),
+                Found::Skipped(_) => "skipped".into(),
+            },
+            Decision::Withdraw(_) => "withdraw".into(),
+            Decision::Skip(_) => "skip".into(),
+            Decision::Nothing(why) => format!("{why:?}"),
+        }
+    }
+
+    #[test]
+    fn a_content_is_new_once() {
+        let video = present(video());
+        for (stage, expected) in [
+            (None, "new"),
+            (Some(Stage::Pending), "Known"),
+            (Some(Stage::Downloading), "Known"),
+            (Some(Stage::Publishing), "Known"),
+            (Some(Stage::Done), "Known"),
+            (Some(Stage::Failed), "Known"),
+            (Some(Stage::Existing), "Known"),
+            (Some(Stage::Superseded), "new"),
+            (Some(Stage::Unready), "new"),
+        ] {
+            let ledger: Vec<_> = stage.map(|stage| row("r1", stage)).into_iter().collect();
+            assert_eq!(outcome(&video, Origin::Change, &tree(), &ledger), expected, "{stage:?}");
+        }
+        assert_eq!(
+            outcome(&video, Origin::Change, &tree(), &[row("r0", Stage::Done)]),
+            "new",
+            "another content"
+        );
+    }
+
+    #[test]
+    fn the_same_bytes_under_a_new_revision_are_not_new() {
+        let same = |stage| Ledger { checksums: video().checksums, ..row("r0", stage) };
+        assert_eq!(outcome(&present(video()), Origin::Change, &tree(), &[same(Stage::Done)]), "SameBytes");
+        assert_eq!(outcome(&present(video()), Origin::Change, &tree(), &[same(Stage::Existing)]), "new");
+    }
+
+    #[test]
+    fn what_was_there_before_stays_unless_it_came_while_the_first_listing_ran() {
+        let video = present(video());
+        let existing = [row("r1", Stage::Existing)];
+        assert_eq!(outcome(&video, Origin::FirstListing, &tree(), &[]), "existing false");
+        assert_eq!(outcome(&video, Origin::Change, &settling(), &existing), "new");
+        assert_eq!(outcome(&video, Origin::Listing, &settling(), &existing), "Known");
+        let unwanted_then = [Ledger { reason: Some("its name".into()), ..row("r1", Stage::Existing) }];
+        assert_eq!(
+            outcome(&video, Origin::Change, &tree(), &unwanted_then),
+            "new",
+            "renamed to a wanted name"
+        );
+        assert_eq!(
+            outcome(&video, Origin::Listing, &tree(), &unwanted_then),
+            "Known",
+            "the rules were widened"
+        );
+        let text = present(file("a.txt", "text/plain"));
+        assert_eq!(outcome(&text, Origin::FirstListing, &tree(), &[]), "existing true");
+    }
+
+    #[test]
+    fn places_and_kinds() {
+        let elsewhere = present(File { parent: Some(FileId::new("other")), ..video() });
+        assert_eq!(outcome(&elsewhere, Origin::Change, &tree(), &[]), "Elsewhere");
+        let deeper = present(File { parent: Some(FileId::new("sub")), ..video() });
+        assert_eq!(outcome(&deeper, Origin::Change, &tree(), &[]), "new");
+        assert_eq!(outcome(&present(file("a.txt", "text/plain")), Origin::Change, &tree(), &[]), "skip");
+        let forbidden = present(File { can_download: Some(false), ..video() });
+        assert_eq!(outcome(&forbidden, Origin::Change, &tree(), &[]), "skipped");
+        let unready = present(File { checksums: Checksums::default(), ..video() });
+        assert_eq!(outcome(&unready, Origin::Change, &tree(), &[]), "unready");
+        assert_eq!(outcome(&unready, Origin::Change, &tree(), &[row("r1", Stage::Unready)]), "Known");
+    }
+
+    #[test]
+    fn what_goes_away_is_withdrawn_or_dropped() {
+        let trashed = present(File { trashed: true, ..video() });
+        let gone = |id: &str| Change { file_id: FileId::new(id), entry: Entry::Gone };
+        assert_eq!(outcome(&trashed, Origin::Change, &tree(), &[row("r1", Stage::Pending)]), "withdraw");
+        assert_eq!(outcome(&trashed, Origin::Change, &tree(), &[row("r1", Stage::Done)]), "Elsewhere");
+        assert_eq!(
+            outcome(&gone("f1"), Origin::Change, &tree(), &[row("r1", Stage::Downloading)]),
+            "withdraw"
+        );
+        assert_eq!(outcome(&gone("sub"), Origin::Change, &tree(), &[]), "drop");
+        assert_eq!(outcome(&gone("watched"), Origin::Change, &tree(), &[]), "Known");
+    }
+
+    #[test]
+    fn folders_come_and_go() {
+        let at = |id: &str, parent: &str| {
+            present(File { id: FileId::new(id), parent: Some(FileId::new(parent)), ..file("x", FOLDER) })
+        };
+        assert_eq!(outcome(&at("new", "sub"), Origin::Change, &tree(), &[]), "adopt Deliver");
+        assert_eq!(outcome(&at("new", "sub"), Origin::FirstListing, &tree(), &[]), "adopt Note");
+        assert_eq!(outcome(&at("sub", "watched"), Origin::Change, &tree(), &[]), "adopt Done", "renamed");
+        assert_eq!(outcome(&at("sub", "other"), Origin::Change, &tree(), &[]), "drop", "moved out");
+        assert_eq!(
+            outcome(&at("watched", "other"), Origin::Change, &tree(), &[]),
+            "adopt Done",
+            "it is watched by id"
+        );
+        assert_eq!(outcome(&at("new", "other"), Origin::Change, &tree(), &[]), "Elsewhere");
+    }
+}

@@ -1,0 +1,211 @@
+//! The sync engine: reads change logs and folder listings into the ledger. Push, poll, start, `sync` and a person's
+//! request run the same step. It downloads nothing; it leaves deliveries and wakes who does.
+
+pub mod decide;
+mod pass;
+pub mod rules;
+pub mod tree;
+mod watch;
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tracing::{error, info, warn};
+
+use crate::drive::{self, Drive};
+use crate::http::jitter;
+use crate::model::ChangeLog;
+use crate::retry::{Policy, Verdict};
+use crate::store::{self, Store};
+use crate::task::{Activation, Next, Reason, Step, Wake};
+use rules::Rules;
+
+/// `[sync]` of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Changes are listed this often even if nobody called.
+    pub poll: Duration,
+    /// The folders are compared with the ledger this often.
+    pub reconcile: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { poll: Duration::from_mins(10), reconcile: Duration::from_hours(24) }
+    }
+}
+
+/// Drive's log is eventually consistent: a list right after a notification may lack what it announced. One that found
+/// nothing is followed by another look after this long.
+const LOOK_AGAIN: Duration = Duration::from_secs(3);
+/// Notifications come in twos and threes for one upload; what comes this close together is one step.
+const SETTLE: Duration = Duration::from_millis(250);
+
+/// Why a step could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Drive did not do what was asked.
+    #[error(transparent)]
+    Drive(#[from] drive::Error),
+    /// The ledger failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A watched folder cannot be watched.
+    #[error("folder {id}: {why}")]
+    Folder {
+        /// As the configuration names it.
+        id: String,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+}
+
+/// What a step has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Entries of change logs read.
+    pub changes: usize,
+    /// Folders listed.
+    pub listed: usize,
+    /// Deliveries left for the delivery engine.
+    pub found: usize,
+}
+
+/// The engine.
+#[derive(Debug)]
+pub struct Engine {
+    drive: Drive,
+    store: Store,
+    config: Config,
+    /// The rules with the folders' real ids.
+    rules: Rules,
+    /// The logs that the watched folders are on.
+    logs: Vec<ChangeLog>,
+    /// Folders of the configuration that could not be looked at yet.
+    unresolved: Vec<rules::Folder>,
+    /// What is wrong with one of them, and when it is looked at again.
+    refused: Option<(Instant, String, String)>,
+    deliveries: Wake,
+    keeper: Wake,
+    failures: u32,
+    last_error: Option<String>,
+}
+
+impl Engine {
+    /// Ready for its first step. `deliveries` and `keeper` are woken when there is something for them.
+    pub fn new(
+        drive: Drive,
+        store: Store,
+        config: Config,
+        folders: Vec<rules::Folder>,
+        deliveries: Wake,
+        keeper: Wake,
+    ) -> Self {
+        Self {
+            drive,
+            store,
+            config,
+            rules: Rules::default(),
+            logs: Vec::new(),
+            unresolved: folders,
+            refused: None,
+            deliveries,
+            keeper,
+            failures: 0,
+            last_error: None,
+        }
+    }
+
+    /// Everything that is new, into the ledger. What was read before a failure stays recorded.
+    pub async fn catch_up(&mut self, reason: Reason) -> Result<Tally, Error> {
+        let mut tally = Tally::default();
+        let watching = self.resolve_folders().await;
+        for log in self.logs.clone() {
+            let mut pass = self.pass(&log);
+            let read = pass.run().await;
+            tally.changes += pass.tally.changes;
+            tally.listed += pass.tally.listed;
+            tally.found += pass.tally.found;
+            read?;
+        }
+        tally.found += self.look_at_unready().await?;
+        if tally.found > 0 || reason == Reason::Start {
+            self.hand_over();
+        }
+        watching.map(|()| tally)
+    }
+
+    async fn went_well(&mut self, activation: Activation, tally: Tally) -> Next {
+        if self.last_error.take().is_some() {
+            info!(failures = self.failures, "Drive is read again");
+        }
+        self.failures = 0;
+        let announced = activation.reason == Reason::Push && activation.waited < LOOK_AGAIN;
+        let (mut due, settle) = if announced && tally.changes == 0 {
+            (LOOK_AGAIN.min(self.config.poll), LOOK_AGAIN)
+        } else {
+            (self.config.poll, SETTLE)
+        };
+        if let Ok(Some(at)) = self.store.next_unready().await {
+            let wait = Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO);
+            due = due.min(wait.max(SETTLE));
+        }
+        let outcome =
+            format!("{} changes, {} folders listed, {} new", tally.changes, tally.listed, tally.found);
+        Next { due: Some(due), settle, outcome: Ok(outcome) }
+    }
+
+    fn went_wrong(&mut self, error: &Error) -> Next {
+        self.failures += 1;
+        let wait = match error {
+            Error::Drive(error) => {
+                match Policy::CALL.decide(error.class(), self.failures, error.retry_after(), jitter()) {
+                    Verdict::After(wait) => wait,
+                    Verdict::GiveUp => Policy::CALL.cap,
+                }
+            }
+            Error::Store(_) => Policy::CALL.cap,
+            Error::Folder { .. } => watch::FOLDER_WAIT.min(self.config.poll),
+        };
+        // One folder that cannot be watched is no reason to let the others wait.
+        let settle = if matches!(error, Error::Folder { .. }) { SETTLE } else { wait };
+        let said = explain(error);
+        // Once a state, not once an attempt.
+        if self.last_error.as_ref() != Some(&said) {
+            error!(error = %said, retry_ms = wait.as_millis() as u64, "Drive cannot be read");
+        }
+        self.last_error = Some(said.clone());
+        Next { due: Some(wait), settle, outcome: Err(said) }
+    }
+
+    fn hand_over(&self) {
+        if self.deliveries.wake(Reason::Handover).is_err() {
+            warn!("the delivery engine has ended");
+        }
+    }
+}
+
+impl Step for Engine {
+    /// One step: everything that is new, into the ledger.
+    async fn step(&mut self, activation: Activation) -> Next {
+        let outcome = self.catch_up(activation.reason).await;
+        match outcome {
+            Ok(tally) => self.went_well(activation, tally).await,
+            Err(error) => self.went_wrong(&error),
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+fn explain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,277 @@
+//! One pass over one change log: what has to be listed, then the changes up to now, page by page into the ledger.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::{debug, info, warn};
+
+use super::decide::{Decision, Origin, decide};
+use super::rules::Rules;
+use super::tree::Tree;
+use super::{Config, Engine, Error, Tally};
+use crate::drive::{Drive, Fault};
+use crate::model::{Change, ChangeLog, Entry, File, FileId, Kind, PageToken};
+use crate::store::{Folder, Found, LogState, NewDelivery, Outcome, Store};
+use crate::task::{Reason, Wake};
+
+/// A file without size or checksum is looked at again after 5 s, 10 s, 20 s … up to this.
+const UNREADY_CAP: Duration = Duration::from_mins(10);
+
+/// A pass in progress. Dropping it loses nothing: each page is committed whole.
+pub(super) struct Pass<'a> {
+    drive: &'a Drive,
+    store: &'a Store,
+    rules: &'a Rules,
+    config: Config,
+    keeper: &'a Wake,
+    deliveries: &'a Wake,
+    log: &'a ChangeLog,
+    pub(super) tally: Tally,
+}
+
+impl Engine {
+    pub(super) fn pass<'a>(&'a self, log: &'a ChangeLog) -> Pass<'a> {
+        Pass {
+            drive: &self.drive,
+            store: &self.store,
+            rules: &self.rules,
+            config: self.config,
+            keeper: &self.keeper,
+            deliveries: &self.deliveries,
+            log,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Files whose size and checksum were missing: perhaps Drive says them now.
+    pub(super) async fn look_at_unready(&mut self) -> Result<usize, Error> {
+        let now = Timestamp::now();
+        let mut found = 0;
+        for delivery in self.store.unready(now).await? {
+            let entry = match self.drive.file(&delivery.file_id, delivery.resource_key.as_deref()).await {
+                Ok(file) => Entry::Present(Box::new(file)),
+                Err(error) if error.fault() == Fault::NotFound => Entry::Gone,
+                Err(error) => return Err(error.into()),
+            };
+            let wait = Duration::from_secs(10).saturating_mul(1 << delivery.attempt.min(10)).min(UNREADY_CAP);
+            self.store
+                .still_unready(&delivery.id, now.checked_add(wait).unwrap_or(now), delivery.attempt + 1)
+                .await?;
+            let log = ChangeLog::User;
+            let mut pass = self.pass(&log);
+            let changes = [Change { file_id: delivery.file_id, entry }];
+            let outcome = pass.evaluate(&changes, Origin::Change).await?;
+            found += pass.tally.found;
+            self.store.record(&outcome, now).await?;
+        }
+        Ok(found)
+    }
+}
+
+impl Pass<'_> {
+    pub(super) async fn run(&mut self) -> Result<(), Error> {
+        let mut state = match self.store.log_state(self.log).await? {
+            Some(state) => state,
+            None => self.begin("the log is read for the first time").await?,
+        };
+        if self.is_comparison_due(&state) {
+            debug!(log = %self.log, "all folders are compared with the ledger");
+            self.store.list_all_again(self.log).await?;
+        }
+        let compared = self.list_folders().await?;
+        if compared {
+            self.store.log_compared(self.log, Timestamp::now()).await?;
+        }
+        loop {
+            match self.read_changes(state.token.clone()).await {
+                Ok(()) => break,
+                Err(Error::Drive(error)) if error.fault() == Fault::PageToken => {
+                    warn!(log = %self.log, %error, "Drive refuses the page token: all folders are listed and compared instead");
+                    state = self.begin("the page token was refused").await?;
+                    self.list_folders().await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        // Folders that the changes brought.
+        self.list_folders().await?;
+        self.store.log_listed(self.log, Timestamp::now()).await?;
+        Ok(())
+    }
+
+    /// Takes the token of now. It comes first: what changes while the folders are listed comes after it.
+    async fn begin(&self, why: &str) -> Result<LogState, Error> {
+        let token = self.drive.start_page_token(self.log).await?;
+        self.store.begin_log(self.log, &token).await?;
+        info!(log = %self.log, why, "a new start page token");
+        if self.keeper.wake(Reason::Handover).is_err() {
+            debug!("there is no channel keeper");
+        }
+        Ok(LogState { token, listed: None, compared: None })
+    }
+
+    fn is_comparison_due(&self, state: &LogState) -> bool {
+        let age = state.compared.map(|at| Timestamp::now().duration_since(at));
+        age.is_some_and(|age| Duration::try_from(age).is_ok_and(|age| age >= self.config.reconcile))
+    }
+
+    async fn read_changes(&mut self, mut token: PageToken) -> Result<(), Error> {
+        loop {
+            let page = self.drive.changes(self.log, &token).await?;
+            let outcome = self.evaluate(&page.changes, Origin::Change).await?;
+            let now = Timestamp::now();
+            if !self.store.commit_changes(self.log, &token, &page.next, &outcome, now).await? {
+                debug!(log = %self.log, "the page token was moved by somebody else");
+                return Ok(());
+            }
+            self.tally.changes += page.changes.len();
+            self.deliver_early(&outcome);
+            if page.end {
+                return Ok(());
+            }
+            token = page.next;
+        }
+    }
+
+    /// Lists folders until none is left to list. `true`: there were some.
+    async fn list_folders(&mut self) -> Result<bool, Error> {
+        let mut any = false;
+        while let Some(folder) = self.store.unlisted(self.log).await? {
+            self.list(&folder).await?;
+            self.tally.listed += 1;
+            any = true;
+        }
+        Ok(any)
+    }
+
+    async fn list(&mut self, folder: &Folder) -> Result<(), Error> {
+        let key = self
+            .rules
+            .folders()
+            .iter()
+            .find(|rule| rule.id == folder.id)
+            .and_then(|rule| rule.resource_key.clone());
+        let mut subfolders = Vec::new();
+        let mut page = None;
+        loop {
+            let listed =
+                match self.drive.children(self.log, &folder.id, key.as_deref(), page.as_deref()).await {
+                    Ok(listed) => listed,
+                    Err(error) if error.fault() == Fault::NotFound && !folder.watched => {
+                        debug!(folder.id = %folder.id, "a folder went away before it was listed");
+                        let outcome = Outcome { dropped: vec![folder.id.clone()], ..Outcome::default() };
+                        return Ok(self.store.record(&outcome, Timestamp::now()).await?);
+                    }
+                    Err(error) => return Err(error.into()),
+                };
+            subfolders.extend(
+                listed.files.iter().filter(|file| file.kind() == Kind::Folder).map(|file| file.id.clone()),
+            );
+            let changes: Vec<Change> = listed.files.into_iter().map(as_entry).collect();
+            let outcome = self.evaluate(&changes, Origin::of(folder.listing)).await?;
+            let finished = listed.next.is_none().then_some(subfolders.as_slice());
+            self.store.commit_listing(&folder.id, &outcome, finished, Timestamp::now()).await?;
+            self.deliver_early(&outcome);
+            match listed.next {
+                Some(next) => page = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Downloads begin while later pages are still read.
+    fn deliver_early(&self, outcome: &Outcome) {
+        if outcome.found.iter().any(|new| new.found == Found::New)
+            && self.deliveries.wake(Reason::Handover).is_err()
+        {
+            debug!("there is no delivery engine");
+        }
+    }
+
+    /// Holds entries against what is known.
+    async fn evaluate(&mut self, changes: &[Change], origin: Origin) -> Result<Outcome, Error> {
+        let mut outcome = Outcome::default();
+        if changes.is_empty() {
+            return Ok(outcome);
+        }
+        let mut tree = self.tree(changes).await?;
+        let ids: Vec<FileId> = changes.iter().map(|change| change.file_id.clone()).collect();
+        let ledger = self.store.ledger(&ids).await?;
+        let now = Timestamp::now();
+        for change in changes {
+            let rows = ledger.get(&change.file_id).map_or(&[][..], Vec::as_slice);
+            match decide(change, origin, self.rules, &tree, rows, now) {
+                Decision::Adopt(folder) => {
+                    tree.extend([folder.clone()]);
+                    outcome.adopted.push(folder);
+                }
+                Decision::Drop => {
+                    tree.remove(&change.file_id);
+                    outcome.dropped.push(change.file_id.clone());
+                }
+                Decision::Record(new) => {
+                    self.tell(&new);
+                    outcome.found.push(*new);
+                }
+                Decision::Withdraw(reason) => outcome.withdrawn.push((change.file_id.clone(), reason)),
+                Decision::Skip(skip) => tell_skipped(change, &skip.to_string(), origin),
+                Decision::Nothing(why) => debug!(file.id = %change.file_id, ?why, "nothing to do"),
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn tell(&mut self, new: &NewDelivery) {
+        let (id, name) = (&new.file.id, new.file.name.as_str());
+        match &new.found {
+            Found::New => {
+                self.tally.found += 1;
+                let size_bytes = new.file.size;
+                info!(file.id = %id, file.name = ?name, revision.id = %new.revision, size_bytes, "a new video");
+            }
+            Found::Unready(_) => {
+                info!(file.id = %id, file.name = ?name, "Drive has not said its size and checksum yet");
+            }
+            Found::Existing(_) => debug!(file.id = %id, file.name = ?name, "was there before"),
+            Found::Skipped(reason) => info!(file.id = %id, file.name = ?name, reason, "skipped"),
+        }
+    }
+
+    /// The known folders that the entries lie in, with all their known ancestors.
+    async fn tree(&self, changes: &[Change]) -> Result<Tree, Error> {
+        let mut ids: Vec<FileId> = Vec::new();
+        for change in changes {
+            ids.push(change.file_id.clone());
+            if let Entry::Present(file) = &change.entry {
+                ids.extend(file.parent.clone());
+            }
+        }
+        ids.sort();
+        ids.dedup();
+        let mut tree = Tree::default();
+        while !ids.is_empty() {
+            let known = self.store.folders(&ids).await?;
+            if known.is_empty() {
+                break;
+            }
+            tree.extend(known.into_values());
+            ids = tree.missing_parents();
+        }
+        Ok(tree)
+    }
+}
+
+fn as_entry(file: File) -> Change {
+    Change { file_id: file.id.clone(), entry: Entry::Present(Box::new(file)) }
+}
+
+fn tell_skipped(change: &Change, reason: &str, origin: Origin) {
+    let Entry::Present(file) = &change.entry else { return };
+    match origin {
+        // Somebody put it there just now and may wonder.
+        Origin::Change => info!(file.id = %file.id, file.name = ?file.name, reason, "skipped"),
+        Origin::Listing | Origin::FirstListing => {
+            debug!(file.id = %file.id, file.name = ?file.name, reason, "skipped");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! How an engine lives: it sleeps until it is woken, due, or told to stop, does one step, and says how that went.
+//! A wake-up carries no data, only why it came: whatever the reason, the step looks at the whole situation.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Why an engine runs a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The program has just started.
+    Start,
+    /// Drive sent a notification.
+    Push,
+    /// The time has come.
+    Due,
+    /// A person asked.
+    Manual,
+    /// Another engine has left work.
+    Handover,
+}
+
+/// The near end of a wake-up: any number of callers, none of which ever waits.
+#[derive(Clone, Debug)]
+pub struct Wake(mpsc::Sender<Reason>);
+
+/// The far end of a wake-up, held by one engine.
+#[derive(Debug)]
+pub struct Wakeups(mpsc::Receiver<Reason>);
+
+/// The engine that was to be woken is no more.
+#[derive(Debug, thiserror::Error)]
+#[error("the engine to be woken has ended")]
+pub struct Gone;
+
+/// A wake-up of capacity one: while one waits to be seen, more of them change nothing.
+pub fn wake_up() -> (Wake, Wakeups) {
+    let (sender, receiver) = mpsc::channel(1);
+    (Wake(sender), Wakeups(receiver))
+}
+
+impl Wake {
+    /// Makes sure that the engine runs a step that begins after this call.
+    pub fn wake(&self, reason: Reason) -> Result<(), Gone> {
+        match self.0.try_send(reason) {
+            Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => Ok(()),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(Gone),
+        }
+    }
+}
+
+/// One run of a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Activation {
+    /// Why.
+    pub reason: Reason,
+    /// How long ago the latest of the wake-ups came that this step answers.
+    pub waited: Duration,
+}
+
+/// What a step says when it is done.
+#[derive(Clone, Debug)]
+pub struct Next {
+    /// When to run again without being woken. `None`: only when woken.
+    pub due: Option<Duration>,
+    /// Wake-ups that come sooner than this after the step are gathered: the next step begins when none has come for
+    /// as long, so that a burst of them costs one step.
+    pub settle: Duration,
+    /// How it went, for `status`.
+    pub outcome: Result<String, String>,
+}
+
+/// However long a burst lasts, a step is not put off longer than this.
+const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+
+/// What an engine does each time it is woken, due, or started.
+pub trait Step: Send {
+    /// One step.
+    fn step(&mut self, activation: Activation) -> impl Future<Output = Next> + Send;
+}
+
+/// What an engine shows to the outside.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Whether a step runs now.
+    pub running: bool,
+    /// Steps run so far.
+    pub steps: u64,
+    /// Failed steps since the last good one.
+    pub failures: u32,
+    /// The last step's outcome: what was done, or what went wrong.
+    pub outcome: Option<Result<String, String>>,
+    /// The end of the last step.
+    pub finished: Option<Timestamp>,
+    /// The end of the last step that went well.
+    pub succeeded: Option<Timestamp>,
+    /// When it runs next without being woken.
+    pub due: Option<Timestamp>,
+}
+
+/// The place where an engine shows its status.
+pub type StatusBoard = watch::Sender<Status>;
+
+/// A fresh board.
+pub fn status_board() -> StatusBoard {
+    watch::Sender::new(Status {
+        running: false,
+        steps: 0,
+        failures: 0,
+        outcome: None,
+        finished: None,
+        succeeded: None,
+        due: None,
+    })
+}
+
+/// Runs an engine until `stop`, which drops a running step where it stands: a step's progress is in the ledger or on
+/// disk before it goes on, so that dropping it costs time and no work.
+pub async fn run(mut wakeups: Wakeups, board: StatusBoard, stop: CancellationToken, engine: &mut impl Step) {
+    let mut activation = Activation { reason: Reason::Start, waited: Duration::ZERO };
+    loop {
+        board.send_modify(|status| {
+            status.running = true;
+            status.due = None;
+        });
+        let next = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            next = engine.step(activation) => next,
+        };
+        show(&board, &next);
+        let ended = Instant::now();
+        activation = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            activation = next_activation(&mut wakeups, ended, &next) => match activation {
+                Some(activation) => activation,
+                None => return,
+            },
+        };
+    }
+}
+
+/// Waits for the next reason to run; `None` when nobody is left who could wake and nothing is due.
+async fn next_activation(wakeups: &mut Wakeups, ended: Instant, next: &Next) -> Option<Activation> {
+    let woken = match next.due {
+        Some(due) => match tokio::time::timeout_at(ended + due, wakeups.0.recv()).await {
+            Ok(Some(reason)) => reason,
+            Ok(None) => {
+                tokio::time::sleep_until(ended + due).await;
+                Reason::Due
+            }
+            Err(_elapsed) => Reason::Due,
+        },
+        None => wakeups.0.recv().await?,
+    };
+    let mut activation = Activation { reason: woken, waited: Duration::ZERO };
+    if woken != Reason::Due && ended.elapsed() < next.settle {
+        activation.waited = gather(wakeups, next.settle).await;
+    }
+    Some(activation)
+}
+
+/// Swallows wake-ups until none has come for `quiet`, and says how long ago the last one was.
+async fn gather(wakeups: &mut Wakeups, quiet: Duration) -> Duration {
+    let limit = Instant::now() + SETTLE_LIMIT.max(quiet);
+    let mut last = Instant::now();
+    loop {
+        match tokio::time::timeout_at((last + quiet).min(limit), wakeups.0.recv()).await {
+            Ok(Some(_)) => last = Instant::now(),
+            Ok(None) | Err(_) => return last.elapsed(),
+        }
+    }
+}
+
+fn show(board: &StatusBoard, next: &Next) {
+    let now = Timestamp::now();
+    board.send_modify(|status| {
+        status.running = false;
+        status.steps += 1;
+        status.finished = Some(now);
+        match &next.outcome {
+            Ok(_) => {
+                status.failures = 0;
+                status.succeeded = Some(now);
+            }
+            Err(_) => status.failures += 1,
+        }
+        status.outcome = Some(next.outcome.clone());
+        status.due = next.due.and_then(|due| now.checked_add(due).ok());
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Idle(Next);
+
+    impl Step for Idle {
+        async fn step(&mut self, _: Activation) -> Next {
+            self.0.clone()
+        }
+    }
+
+    async fn count_steps(burst: usize, gap: Duration) -> u64 {
+        let (wake, wakeups) = wake_up();
+        let board = status_board();
+        let stop = CancellationToken::new();
+        let mut idle =
+            Idle(Next { due: None, settle: Duration::from_millis(250), outcome: Ok(String::new()) });
+        let engine = run(wakeups, board.clone(), stop.clone(), &mut idle);
+        let driver = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            for _ in 0..burst {
+                wake.wake(Reason::Push).unwrap();
+                tokio::time::sleep(gap).await;
+            }
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            stop.cancel();
+        };
+        tokio::join!(engine, driver);
+        board.borrow().steps - 1
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_costs_two_steps_and_a_trickle_one_each() {
+        assert_eq!(count_steps(1, Duration::ZERO).await, 1);
+        assert_eq!(count_steps(2000, Duration::from_millis(1)).await, 2);
+        assert_eq!(count_steps(5, Duration::from_secs(1)).await, 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_without_end_does_not_starve_the_step() {
+        let steps = count_steps(20_000, Duration::from_millis(1)).await;
+        assert!((4..=6).contains(&steps), "20 s of wake-ups at a limit of 5 s: {steps} steps");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_runs_when_due() {
+        let (_wake, wakeups) = wake_up();
+        let stop = CancellationToken::new();
+        let board = status_board();
+        let mut idle = Idle(Next {
+            due: Some(Duration::from_mins(1)),
+            settle: Duration::ZERO,
+            outcome: Err("no luck".into()),
+        });
+        let engine = run(wakeups, board.clone(), stop.clone(), &mut idle);
+        let driver = async {
+            tokio::time::sleep(Duration::from_secs(301)).await;
+            stop.cancel();
+        };
+        tokio::join!(engine, driver);
+        assert_eq!(board.borrow().steps, 6);
+        assert_eq!(board.borrow().failures, 6);
+    }
+}

@@ -1,0 +1,6 @@
+//! What the program says of itself while it runs.
+
+pub mod counters;
+pub mod log;
+pub mod systemd;
+pub mod transfers;

@@ -1,0 +1,113 @@
+//! The commands beside `run`, their output and their exit codes.
+
+use std::fs;
+
+use crate::world::{World, text};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sync_fetches_everything_and_ends() {
+    let world = World::with_folder("", "existing = \"download\"").await;
+    let id = world.upload("film.mp4", 2_000_000);
+    let dry = world.output(&["sync", "--dry-run"]).await;
+    assert_eq!(dry.status.code(), Some(0), "{}", text(&dry.stderr));
+    let said = text(&dry.stdout);
+    assert!(
+        said.contains("would download film.mp4 (1.9 MiB)") && said.contains("1 files would be downloaded"),
+        "{said}"
+    );
+    assert!(!world.home().join("state.db").exists() && !world.videos().exists(), "nothing was changed");
+
+    let sync = world.output(&["sync"]).await;
+    assert_eq!(sync.status.code(), Some(0), "{}", text(&sync.stderr));
+    assert!(text(&sync.stdout).contains("1 delivered, 0 waiting or failed"), "{}", text(&sync.stdout));
+    world.assert_same("film.mp4", &id);
+
+    world.upload("next.mp4", 1_000);
+    let dry = world.output(&["sync", "--dry-run"]).await;
+    assert!(text(&dry.stdout).contains("would download next.mp4"), "{}", text(&dry.stdout));
+    let sync = world.output(&["sync"]).await;
+    assert!(
+        text(&sync.stdout).contains("1 delivered"),
+        "a dry run took nothing away: {}",
+        text(&sync.stdout)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_names_each_file_that_failed_and_why() {
+    use drive_emulator::{Action, Fault};
+    let world = World::running("").await;
+    world.drive.fail(Fault::always("files.media", Action::status(403, "cannotDownloadAbusiveFile")));
+    world.upload("harmful.mp4", 1_000);
+    world.wait("it is given up", async || world.status().await["deliveries"]["failed"] == 1).await;
+    let status = world.output(&["status"]).await;
+    let said = text(&status.stdout);
+    assert!(said.contains("harmful.mp4") && said.contains("download.acknowledge_abuse"), "{said}");
+    let json = world.output(&["status", "--json"]).await;
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["attention"][0]["name"], "harmful.mp4");
+    assert!(json["channels"][0]["seconds_left"].as_i64().unwrap() > 600_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_reads_the_ledger_when_nothing_runs() {
+    let mut world = World::running("").await;
+    world.terminate().await;
+    let status = world.output(&["status"]).await;
+    assert_eq!(status.status.code(), Some(0), "{}", text(&status.stderr));
+    assert!(text(&status.stdout).contains("not running"), "{}", text(&status.stdout));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_mistakes_are_both_told_with_78() {
+    let mut world = World::new("").await;
+    world.add_config("[download]\nconcurency = 3\nstall = \"soon\"");
+    for command in [&["run"][..], &["config", "check"], &["status"]] {
+        let output = world.output(command).await;
+        assert_eq!(output.status.code(), Some(78), "{command:?}");
+        let said = text(&output.stderr);
+        let lines: Vec<&str> = said.lines().filter(|line| line.contains("gdrive-webhook.toml:")).collect();
+        assert_eq!(lines.len(), 2, "{said}");
+        assert!(said.contains("download.concurency") && said.contains("download.concurrency"), "{said}");
+        assert!(said.contains("download.stall") && said.contains("soon"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_credentials_end_with_78_and_wrong_usage_with_64() {
+    let world = World::new("").await;
+    fs::write(world.home().join("credentials.json"), "{\"web\":{}}").unwrap();
+    let run = world.output(&["run"]).await;
+    assert_eq!(run.status.code(), Some(78));
+    assert!(text(&run.stderr).contains("Desktop app"), "{}", text(&run.stderr));
+    assert_eq!(world.output(&["rum"]).await.status.code(), Some(64));
+    assert_eq!(world.output(&["--help"]).await.status.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_effective_configuration_can_be_loaded_again() {
+    let world = World::new("").await;
+    let check = world.output(&["config", "check"]).await;
+    assert_eq!(check.status.code(), Some(0), "{}", text(&check.stderr));
+    let mut show = world.command(&["config", "show"]);
+    show.env("GDRIVE_WEBHOOK__DOWNLOAD__CONCURRENCY", "9");
+    let shown = text(&show.output().unwrap().stdout);
+    assert!(shown.contains("concurrency = 9"), "{shown}");
+    fs::write(world.config_path(), &shown).unwrap();
+    assert_eq!(text(&world.output(&["config", "show"]).await.stdout), shown);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_not_shared_is_named_and_the_others_go_on() {
+    let mut world = World::new("").await;
+    let nowhere = world.home().join("nowhere");
+    world.add_config(&format!(
+        "[[folder]]\nid = \"1NobodySharedThisFolderWithUs00000\"\ndestination = {nowhere:?}"
+    ));
+    world.spawn();
+    world.wait("the log names it", async || world.log().contains("1NobodySharedThisFolderWithUs00000")).await;
+    assert!(world.log().contains("share the folder"));
+    world.wait("the channel is open", async || !world.drive.channels().is_empty()).await;
+    world.upload("film.mp4", 1_000);
+    world.wait_for_file("film.mp4").await;
+}

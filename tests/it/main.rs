@@ -1,0 +1,14 @@
+//! The real daemon against the emulated Drive: real sockets, real files, real signals.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod channels;
+mod commands;
+mod crash;
+mod deliveries;
+mod demo;
+mod door;
+mod login;
+mod names;
+mod tidy;
+mod world;

@@ -1,0 +1,218 @@
+//! The house rules that the compiler does not know: floors, pure files, first lines, sizes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Rooms by floor, the ground floor first. A room may name rooms on lower floors only.
+const FLOORS: [&[&str]; 11] = [
+    &["model", "retry", "task", "telemetry"],
+    &["http", "listen", "spool", "store"],
+    &["admin", "auth", "destination"],
+    &["drive"],
+    &["channel", "download", "sync"],
+    &["delivery", "receiver"],
+    &["config"],
+    &["daemon"],
+    &["demo"],
+    &["cli"],
+    &["main"],
+];
+
+/// What a room may not name although it stands lower.
+const FORBIDDEN: [(&str, &[&str]); 9] = [
+    ("store", &["http", "listen"]),
+    ("spool", &["http", "listen"]),
+    ("drive", &["store", "spool", "destination"]),
+    ("destination", &["store", "http", "auth"]),
+    ("download", &["store", "destination"]),
+    ("sync", &["spool", "destination"]),
+    ("channel", &["spool", "destination"]),
+    ("delivery", &["drive::Drive", "auth", "sync", "channel"]),
+    ("receiver", &["store", "drive", "http", "sync"]),
+];
+
+/// Files that decide: values in, values out.
+const PURE: [&str; 13] = [
+    "model/",
+    "retry.rs",
+    "sync/decide.rs",
+    "sync/rules.rs",
+    "sync/tree.rs",
+    "channel/plan.rs",
+    "delivery/step.rs",
+    "download/plan.rs",
+    "receiver/notification.rs",
+    "admin/health.rs",
+    "drive/error.rs",
+    "drive/wire.rs",
+    "config/validate.rs",
+];
+
+/// What a deciding file may not touch. Identifiers are random by nature: `model/id.rs` may ask for one.
+const IMPURE: [(&str, &[&str]); 6] = [
+    ("clock", &["Timestamp::now", "Instant::now", "SystemTime::now"]),
+    ("disk", &["std::fs", "File::open", "tokio::fs", "rustix"]),
+    ("network", &["reqwest", "TcpStream", "TcpListener", "hyper"]),
+    ("luck", &["uuid::", "jitter()", "rand::"]),
+    ("async", &["async ", ".await", "tokio::"]),
+    ("ledger", &["sqlx"]),
+];
+
+const LINE_LIMIT: usize = 500;
+
+struct Source {
+    path: String,
+    code: String,
+    text: String,
+}
+
+impl Source {
+    fn room(&self) -> &str {
+        self.path.split(['/', '.']).next().unwrap()
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    collect(&root, &root, &mut found);
+    assert!(found.len() > 30, "the sources are not where this test looks: {}", root.display());
+    found
+}
+
+fn collect(root: &Path, directory: &Path, found: &mut Vec<Source>) {
+    let mut entries: Vec<PathBuf> =
+        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            collect(root, &path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = production_code(&text);
+            found.push(Source {
+                path: path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(),
+                code,
+                text,
+            });
+        }
+    }
+}
+
+/// The code without comments and without the unit tests at its end.
+fn production_code(text: &str) -> String {
+    let code =
+        text.split("#[cfg(test)]\nmod tests").next().unwrap().split("#[cfg(test)]\npub").next().unwrap();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+fn floor(room: &str) -> Option<usize> {
+    FLOORS.iter().position(|rooms| rooms.contains(&room))
+}
+
+/// The rooms that a piece of code names, each with what follows it: `drive::Drive`.
+fn named_rooms(code: &str) -> Vec<String> {
+    let mut named = Vec::new();
+    for (start, _) in code.match_indices("crate::") {
+        let rest = &code[start + "crate::".len()..];
+        if let Some(list) = rest.strip_prefix('{') {
+            let list = list.split('}').next().unwrap();
+            named.extend(list.split(',').map(|item| item.trim().to_owned()));
+        } else {
+            let end =
+                rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
+            named.push(rest[..end].to_owned());
+        }
+    }
+    named
+}
+
+#[test]
+fn rooms_name_lower_floors_only() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| source.room() != "lib") {
+        let here = floor(source.room()).unwrap_or_else(|| panic!("{}: on no floor", source.path));
+        for named in named_rooms(&source.code) {
+            let room = named.split("::").next().unwrap();
+            if room == source.room() {
+                continue;
+            }
+            match floor(room) {
+                Some(there) if there < here => {}
+                Some(_) => {
+                    wrong.push(format!("{} names {named}, which is not on a lower floor", source.path));
+                }
+                None => wrong.push(format!("{} names {named}, which is no room", source.path)),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn rooms_keep_to_their_own() {
+    let forbidden: BTreeMap<_, _> = FORBIDDEN.into_iter().collect();
+    let mut wrong = Vec::new();
+    for source in sources() {
+        for named in named_rooms(&source.code) {
+            let rooms = forbidden.get(source.room()).copied().unwrap_or_default();
+            if rooms.iter().any(|room| named == *room || named.starts_with(&format!("{room}::"))) {
+                wrong.push(format!("{} names {named}", source.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_the_store_speaks_sql_and_only_the_daemon_starts_engines() {
+    for source in sources() {
+        if source.room() != "store" {
+            assert!(!source.code.contains("sqlx::"), "{} speaks SQL", source.path);
+        }
+        if !matches!(source.room(), "daemon" | "delivery" | "listen" | "cli" | "demo" | "auth") {
+            assert!(!source.code.contains("tokio::spawn"), "{} starts a task", source.path);
+        }
+    }
+}
+
+#[test]
+fn deciding_files_touch_nothing() {
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for source in sources() {
+        if !PURE.iter().any(|pure| source.path.starts_with(pure)) {
+            continue;
+        }
+        seen += 1;
+        for (what, words) in IMPURE {
+            for word in words.iter().filter(|word| source.code.contains(**word)) {
+                if !(source.path == "model/id.rs" && what == "luck") {
+                    wrong.push(format!("{} touches the {what}: {word}", source.path));
+                }
+            }
+        }
+    }
+    assert!(seen >= PURE.len(), "a deciding file is missing: {seen} found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_file_says_what_it_is_for_and_is_not_too_long() {
+    for source in sources() {
+        assert!(source.text.starts_with("//! "), "{} does not begin with what it is for", source.path);
+        let lines = source.text.lines().count();
+        assert!(lines <= LINE_LIMIT, "{} has {lines} lines", source.path);
+    }
+}
+
+#[test]
+fn this_test_can_fail() {
+    assert_eq!(
+        named_rooms("use crate::{auth, drive::Drive};\ncrate::http::jitter()"),
+        ["auth", "drive::Drive", "http::jitter"]
+    );
+    assert!(
+        !production_code("// crate::cli\nfn a() {}\n#[cfg(test)]\nmod tests { crate::cli }").contains("cli")
+    );
+}

@@ -1,0 +1,268 @@
+//! What a test plays in: an emulated Drive with a folder, a home directory, and the daemon as a process of its own.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use drive_emulator::{Content, Emulator, Options, Upload};
+use serde_json::Value;
+
+/// Nothing in these tests takes longer on a slow machine, unless it never ends.
+pub(crate) const BOUND: Duration = Duration::from_secs(30);
+
+pub(crate) struct World {
+    pub(crate) drive: Emulator,
+    pub(crate) inbox: String,
+    pub(crate) public: u16,
+    pub(crate) private: u16,
+    home: tempfile::TempDir,
+    config: String,
+    daemon: Option<Child>,
+}
+
+impl World {
+    /// A world whose daemon is not running yet. `config` is added to what every configuration needs.
+    pub(crate) async fn new(config: &str) -> Self {
+        Self::with_folder(config, "").await
+    }
+
+    /// The same with more in the `[[folder]]` section.
+    pub(crate) async fn with_folder(config: &str, folder: &str) -> Self {
+        let drive = Emulator::start(Options::default()).await.unwrap();
+        let inbox = drive.folder(&drive.root_id(), "Inbox");
+        let home = tempfile::tempdir().unwrap();
+        let (public, private) = (free_port(), free_port());
+        fs::write(home.path().join("credentials.json"), drive.service_account_json()).unwrap();
+        let base = format!(
+            "[google]\ncredentials = {credentials:?}\ntoken = {token:?}\napi_url = {api:?}\n\
+             [state]\nurl = \"sqlite:{state}\"\n\
+             [admin]\nlisten = \"127.0.0.1:{private}\"\n\
+             [log]\nlevel = \"debug\"\nformat = \"json\"\n\
+             [[folder]]\nid = {inbox:?}\ndestination = {videos:?}\n{folder}\n",
+            credentials = home.path().join("credentials.json"),
+            token = home.path().join("token.json"),
+            api = drive.url(),
+            state = home.path().join("state.db").display(),
+            videos = home.path().join("videos"),
+        );
+        let webhook = if config.contains("[webhook]") {
+            String::new()
+        } else {
+            format!(
+                "[webhook]\nlisten = \"127.0.0.1:{public}\"\npublic_url = \"http://127.0.0.1:{public}\"\n"
+            )
+        };
+        let config = format!("{base}{webhook}{}", config.replace("{public}", &public.to_string()));
+        let world = Self { drive, inbox, public, private, home, config, daemon: None };
+        world.write_config();
+        world
+    }
+
+    /// A world whose daemon is running and ready.
+    pub(crate) async fn running(config: &str) -> Self {
+        let mut world = Self::new(config).await;
+        world.start().await;
+        world
+    }
+
+    fn write_config(&self) {
+        fs::write(self.config_path(), &self.config).unwrap();
+    }
+
+    pub(crate) fn add_config(&mut self, more: &str) {
+        write!(self.config, "\n{more}\n").unwrap();
+        self.write_config();
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub(crate) fn config_path(&self) -> PathBuf {
+        self.home.path().join("gdrive-webhook.toml")
+    }
+
+    pub(crate) fn videos(&self) -> PathBuf {
+        self.home.path().join("videos")
+    }
+
+    /// The binary with this world's configuration, in this world's home and nobody else's environment.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gdrive-webhook"));
+        command
+            .env_clear()
+            .current_dir(self.home.path())
+            .arg("--config")
+            .arg(self.config_path())
+            .args(arguments);
+        command
+    }
+
+    pub(crate) async fn output(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command(arguments);
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    }
+
+    pub(crate) fn spawn(&mut self) {
+        assert!(self.daemon.is_none(), "the daemon runs already");
+        let log = fs::File::options().create(true).append(true).open(self.home.path().join("log")).unwrap();
+        self.daemon = Some(
+            self.command(&["run"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap(),
+        );
+    }
+
+    /// Starts the daemon and waits until it says that it is ready.
+    pub(crate) async fn start(&mut self) {
+        self.spawn();
+        self.until_ready().await;
+    }
+
+    pub(crate) async fn until_ready(&self) {
+        let url = format!("http://127.0.0.1:{}/readyz", self.private);
+        let client = client();
+        self.wait("the daemon is ready", async || {
+            client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success())
+        })
+        .await;
+    }
+
+    /// SIGKILL: no courtesy.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.daemon.take().expect("the daemon runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// SIGTERM, and the exit code.
+    pub(crate) async fn terminate(&mut self) -> i32 {
+        let mut child = self.daemon.take().expect("the daemon runs");
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        tokio::task::spawn_blocking(move || child.wait().unwrap().code().unwrap()).await.unwrap()
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.daemon.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
+    }
+
+    pub(crate) async fn status(&self) -> Value {
+        let url = format!("http://127.0.0.1:{}/api/status", self.private);
+        client().get(url).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// Waits until it is so; with what the daemon said if it never is.
+    pub(crate) async fn wait(&self, what: &str, condition: impl AsyncFn() -> bool) {
+        self.wait_for(what, BOUND, condition).await;
+    }
+
+    pub(crate) async fn wait_for(&self, what: &str, bound: Duration, condition: impl AsyncFn() -> bool) {
+        let began = Instant::now();
+        while !condition().await {
+            assert!(began.elapsed() < bound, "not within {bound:?}: {what}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub(crate) async fn wait_for_file(&self, name: &str) {
+        let path = self.videos().join(name);
+        self.wait(&format!("{name} is delivered"), async || path.exists()).await;
+    }
+
+    /// Waits until nothing is left to do.
+    pub(crate) async fn wait_until_idle(&self) {
+        self.wait("nothing is left to do", async || {
+            let deliveries = self.status().await["deliveries"].clone();
+            ["unready", "pending", "downloading", "publishing"]
+                .iter()
+                .all(|stage| deliveries[*stage].as_i64().is_none())
+        })
+        .await;
+    }
+
+    /// Uploads a small video of the given size, whose bytes follow from the name.
+    pub(crate) fn upload(&self, name: &str, size: u64) -> String {
+        self.drive.upload(Upload::new(&self.inbox, name, content_of(name, size)))
+    }
+
+    /// Every file at the destination, as `path below it`, sorted. What is hidden is left out.
+    pub(crate) fn delivered(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        walk(&self.videos(), &self.videos(), &mut found);
+        found.sort();
+        found
+    }
+
+    /// Whether the file at the destination is what Drive has.
+    pub(crate) fn assert_same(&self, name: &str, id: &str) {
+        assert_eq!(sha256(&self.videos().join(name)), self.drive.content_sha256(id).unwrap(), "{name}");
+    }
+
+    pub(crate) fn parts(&self) -> Vec<PathBuf> {
+        let hidden = self.videos().join(".gdrive-webhook");
+        fs::read_dir(hidden)
+            .map(|entries| entries.map(|entry| entry.unwrap().path()).collect())
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.daemon.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+    }
+}
+
+pub(crate) fn content_of(name: &str, size: u64) -> Content {
+    let seed = name.bytes().fold(size, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    Content::pattern(seed, size)
+}
+
+pub(crate) fn sha256(path: &Path) -> String {
+    use sha2::{Digest, Sha256};
+    let mut file = fs::File::open(path).unwrap();
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let read = std::io::Read::read(&mut file, &mut buffer).unwrap();
+        if read == 0 {
+            return hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        }
+        hasher.update(&buffer[..read]);
+    }
+}
+
+pub(crate) fn client() -> reqwest::Client {
+    gdrive_webhook::http::install_tls();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn walk(root: &Path, directory: &Path, found: &mut Vec<String>) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        let below = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+        if below.starts_with('.') {
+            continue;
+        }
+        if path.is_dir() { walk(root, &path, found) } else { found.push(below) }
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap().local_addr().unwrap().port()
+}
