@@ -20,6 +20,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// A whole API call, body included. Listing a thousand changes takes Drive a few seconds at worst.
 const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 const REDIRECT_LIMIT: usize = 5;
+/// Whatever a server asks for, it is asked again after this long.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
 /// The word "gzip" in the agent is what makes Google compress, besides `Accept-Encoding`.
 const USER_AGENT: &str = concat!("gdrive-webhook/", env!("CARGO_PKG_VERSION"), " (gzip)");
 
@@ -145,12 +147,13 @@ pub fn jitter() -> f64 {
 /// `Retry-After` in both its forms: seconds, or a date.
 pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    // An HTTP date is an RFC 2822 date that says "GMT" for its zone.
-    let date = rfc2822::parse(text).ok()?.timestamp();
-    Some(Duration::try_from(date.duration_since(now)).unwrap_or(Duration::ZERO))
+    let asked = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        // An HTTP date is an RFC 2822 date that says "GMT" for its zone.
+        Err(_) => Duration::try_from(rfc2822::parse(text).ok()?.timestamp().duration_since(now))
+            .unwrap_or(Duration::ZERO),
+    };
+    Some(asked.min(LONGEST_WAIT))
 }
 
 /// An error and what caused it, in one line, without the address it went to: addresses can carry secrets.
@@ -182,6 +185,7 @@ mod tests {
         assert_eq!(retry_after(&headers("30"), now), Some(Duration::from_secs(30)));
         assert_eq!(retry_after(&headers("Tue, 24 Nov 2026 12:01:00 GMT"), now), Some(Duration::from_mins(1)));
         assert_eq!(retry_after(&headers("Tue, 24 Nov 2026 11:00:00 GMT"), now), Some(Duration::ZERO));
+        assert_eq!(retry_after(&headers("99999999999"), now), Some(Duration::from_hours(1)));
         assert_eq!(retry_after(&headers("soon"), now), None);
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::health::{Facts, is_live, not_ready};
-use crate::model::{Channel, ChannelState, Delivery, Stage};
+use crate::model::{Channel, ChannelState, Delivery};
 use crate::store::{self, Store};
 use crate::task;
 use crate::telemetry::counters::Notifications;
@@ -150,8 +150,7 @@ pub struct DeliveryReport {
 pub async fn report(store: &Store, live: Option<&Live>) -> Result<Report, store::Error> {
     let now = Timestamp::now();
     let channels = store.channels().await?;
-    let attention =
-        store.in_stages(&[Stage::Failed, Stage::Unready, Stage::Pending, Stage::Publishing], SHOWN).await?;
+    let attention = store.attention(SHOWN).await?;
     let counts = store.counts().await?;
     Ok(Report {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -165,11 +164,7 @@ pub async fn report(store: &Store, live: Option<&Live>) -> Result<Report, store:
         engines: live.map(engines).unwrap_or_default(),
         transfers: live.map(transfers).unwrap_or_default(),
         deliveries: counts.into_iter().map(|(stage, count)| (stage.to_owned(), count)).collect(),
-        attention: attention
-            .iter()
-            .filter(|delivery| wants_attention(delivery))
-            .map(delivery_report)
-            .collect(),
+        attention: attention.iter().map(delivery_report).collect(),
     })
 }
 
@@ -186,11 +181,6 @@ pub fn readiness(live: &Live, channels: &[Channel], now: Timestamp) -> Vec<Strin
         deliveries: deliveries.as_ref(),
         now,
     })
-}
-
-/// A delivery that is simply next in the queue has nothing to explain.
-fn wants_attention(delivery: &Delivery) -> bool {
-    delivery.stage != Stage::Pending || delivery.reason.is_some()
 }
 
 fn process(live: &Live) -> Process {

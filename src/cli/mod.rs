@@ -56,6 +56,9 @@ enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// End with 1 unless the daemon runs and is ready; for health checks
+        #[arg(long)]
+        check: bool,
     },
     /// What Drive is told to call
     Channels {
@@ -156,7 +159,7 @@ async fn dispatch(arguments: Arguments) -> Exit {
         Command::Sync { dry_run: false } => sync_once::sync(&settings, interrupted()).await,
         Command::Sync { dry_run: true } => sync_once::dry_run(&settings).await,
         Command::Login => login::login(&settings).await,
-        Command::Status { json } => status::status(&settings, json).await,
+        Command::Status { json, check } => status::status(&settings, json, check).await,
         Command::Channels { command: ChannelsCommand::List } => channels::list(&settings).await,
         Command::Channels { command: ChannelsCommand::Stop { all } } => channels::stop(&settings, all).await,
         Command::Config { command: ConfigCommand::Check } => {

@@ -14,7 +14,7 @@ use crate::store::{Access, Store};
 /// A program on this machine that does not answer by then is not going to.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) async fn status(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
+pub(super) async fn status(settings: &Settings, json: bool, check: bool) -> anyhow::Result<Exit> {
     let report = match ask(settings).await? {
         Some(report) => report,
         None => look(settings).await?,
@@ -24,7 +24,8 @@ pub(super) async fn status(settings: &Settings, json: bool) -> anyhow::Result<Ex
     } else {
         print!("{}", render(&report, Timestamp::now()));
     }
-    Ok(Exit::Done)
+    let is_ready = report.process.is_some() && report.not_ready.is_empty();
+    Ok(if check && !is_ready { Exit::Failed } else { Exit::Done })
 }
 
 /// `None`: no program answers at the private door.

@@ -153,12 +153,16 @@ async fn wait_for(store: &Store, id: &FileId, name: &str) -> anyhow::Result<Deli
     }
 }
 
-/// Waits until the daemon has its push channel.
+/// The channel's first message makes the daemon look once; what comes right behind it would wait for that to settle.
+const SETTLED: Duration = Duration::from_millis(600);
+
+/// Waits until the daemon has its push channel and has calmed down.
 async fn wait_until_called(drive: &Emulator) -> anyhow::Result<()> {
     let began = Instant::now();
     while drive.channels().is_empty() {
         anyhow::ensure!(began.elapsed() < PATIENCE, "the daemon has not opened a push channel");
         tokio::time::sleep(LOOK).await;
     }
+    tokio::time::sleep(SETTLED).await;
     Ok(())
 }

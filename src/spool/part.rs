@@ -84,7 +84,8 @@ impl Part {
         self.length
     }
 
-    /// Starts the thread that reads back what is there, and then writes and hashes what comes.
+    /// Starts the thread that writes and hashes what comes. What is there already is read back when the first byte
+    /// comes, and not before: an attempt that brings none costs the disk nothing.
     pub fn into_sink(self) -> Sink {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let position = self.length;
@@ -99,7 +100,7 @@ pub struct Sink {
     sender: mpsc::Sender<Bytes>,
     position: u64,
     size: u64,
-    writer: JoinHandle<io::Result<(Part, Hasher)>>,
+    writer: JoinHandle<io::Result<(Part, Option<Hasher>)>>,
 }
 
 impl Sink {
@@ -133,10 +134,13 @@ impl Sink {
     }
 }
 
-fn write_all(mut part: Part, mut receiver: mpsc::Receiver<Bytes>) -> io::Result<(Part, Hasher)> {
-    let mut hasher = Hasher::like(&part.expected.checksum);
-    read_back(&mut part, &mut hasher)?;
+fn write_all(mut part: Part, mut receiver: mpsc::Receiver<Bytes>) -> io::Result<(Part, Option<Hasher>)> {
+    let mut hasher = None;
     while let Some(bytes) = receiver.blocking_recv() {
+        let hasher = match &mut hasher {
+            Some(hasher) => hasher,
+            None => hasher.insert(read_back(&mut part)?),
+        };
         part.file.write_all(&bytes)?;
         hasher.update(&bytes);
         part.length += bytes.len() as u64;
@@ -144,7 +148,9 @@ fn write_all(mut part: Part, mut receiver: mpsc::Receiver<Bytes>) -> io::Result<
     Ok((part, hasher))
 }
 
-fn read_back(part: &mut Part, hasher: &mut Hasher) -> io::Result<()> {
+/// Hashes what is there, and leaves the file at its end.
+fn read_back(part: &mut Part) -> io::Result<Hasher> {
+    let mut hasher = Hasher::like(&part.expected.checksum);
     part.file.seek(SeekFrom::Start(0))?;
     let mut left = part.length;
     let mut buffer = vec![0; READ_SIZE.min(left as usize)];
@@ -160,11 +166,15 @@ fn read_back(part: &mut Part, hasher: &mut Hasher) -> io::Result<()> {
         hasher.update(&buffer[..read]);
         left -= read as u64;
     }
-    Ok(())
+    Ok(hasher)
 }
 
 /// Length, checksum, modification time, fsync, in that order: the time is part of what the fsync makes durable.
-fn verify(part: Part, hasher: Hasher) -> io::Result<Verdict> {
+fn verify(mut part: Part, hasher: Option<Hasher>) -> io::Result<Verdict> {
+    let hasher = match hasher {
+        Some(hasher) => hasher,
+        None => read_back(&mut part)?,
+    };
     let Part { path, file, length, expected } = part;
     let checksum = hasher.finish();
     let wrong = if length != expected.size {

@@ -260,6 +260,18 @@ impl Store {
         rows.iter().map(delivery).collect()
     }
 
+    /// Deliveries that have failed, or wait for another reason than their turn; the latest first.
+    pub async fn attention(&self, limit: i64) -> Result<Vec<Delivery>, Error> {
+        let rows = sqlx::query(
+            "select * from delivery where stage in ('failed', 'unready', 'publishing') \
+             or (stage = 'pending' and reason is not null) order by seq desc limit $1",
+        )
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(delivery).collect()
+    }
+
     /// How many deliveries are in each stage.
     pub async fn counts(&self) -> Result<Counts, Error> {
         let rows =

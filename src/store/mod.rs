@@ -125,6 +125,7 @@ impl Store {
             Access::Shared => None,
         };
         let open = |source| Error::Open { path: path.clone(), source };
+        keep_private(&path).map_err(|error| open(sqlx::Error::Io(error)))?;
         install_default_drivers();
         let options =
             AnyConnectOptions::from_str(&format!("sqlite:{}?mode=rwc", path.display())).map_err(open)?;
@@ -148,7 +149,6 @@ impl Store {
             .map_err(open)?;
         let store = Self { pool, path, _lock: lock };
         store.migrate().await?;
-        store.keep_private();
         Ok(store)
     }
 
@@ -191,15 +191,20 @@ impl Store {
         transaction.commit().await?;
         Ok(())
     }
+}
 
-    /// Page tokens and file names are nobody else's business. Failing to say so (a file system without modes) is not
-    /// worth stopping for.
-    fn keep_private(&self) {
-        use std::os::unix::fs::PermissionsExt;
-        if let Err(error) = std::fs::set_permissions(&self.path, std::fs::Permissions::from_mode(0o600)) {
-            tracing::debug!(path = %self.path.display(), %error, "the state database keeps its mode");
-        }
+/// Page tokens and file names are nobody else's business. The file is made before SQLite opens it: SQLite gives its
+/// journal the same mode.
+fn keep_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let file = std::fs::File::options().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0
+        && let Err(error) = file.set_permissions(std::fs::Permissions::from_mode(0o600))
+    {
+        // A file system without modes, or another owner: not worth stopping for.
+        tracing::debug!(path = %path.display(), %error, "the state database keeps its mode");
     }
+    Ok(())
 }
 
 /// Takes the lock file beside the database. The system drops it with the process, however that ends.

@@ -70,7 +70,7 @@ impl Engine {
 
 impl Pass<'_> {
     pub(super) async fn run(&mut self) -> Result<(), Error> {
-        let mut state = match self.store.log_state(self.log).await? {
+        let state = match self.store.log_state(self.log).await? {
             Some(state) => state,
             None => self.begin("the log is read for the first time").await?,
         };
@@ -82,16 +82,15 @@ impl Pass<'_> {
         if compared {
             self.store.log_compared(self.log, Timestamp::now()).await?;
         }
-        loop {
-            match self.read_changes(state.token.clone()).await {
-                Ok(()) => break,
-                Err(Error::Drive(error)) if error.fault() == Fault::PageToken => {
-                    warn!(log = %self.log, %error, "Drive refuses the page token: all folders are listed and compared instead");
-                    state = self.begin("the page token was refused").await?;
-                    self.list_folders().await?;
-                }
-                Err(error) => return Err(error),
+        match self.read_changes(state.token).await {
+            Err(Error::Drive(error)) if error.fault() == Fault::PageToken => {
+                warn!(log = %self.log, %error, "Drive refuses the page token: all folders are listed and compared instead");
+                let state = self.begin("the page token was refused").await?;
+                self.list_folders().await?;
+                // A new token that is refused as well is no matter of its age; that waits like any other failure.
+                self.read_changes(state.token).await?;
             }
+            outcome => outcome?,
         }
         // Folders that the changes brought.
         self.list_folders().await?;

@@ -52,7 +52,9 @@ async fn status_names_each_file_that_failed_and_why() {
 #[tokio::test(flavor = "multi_thread")]
 async fn status_reads_the_ledger_when_nothing_runs() {
     let mut world = World::running("").await;
+    assert_eq!(world.output(&["status", "--check"]).await.status.code(), Some(0));
     world.terminate().await;
+    assert_eq!(world.output(&["status", "--check"]).await.status.code(), Some(1));
     let status = world.output(&["status"]).await;
     assert_eq!(status.status.code(), Some(0), "{}", text(&status.stderr));
     assert!(text(&status.stdout).contains("not running"), "{}", text(&status.stdout));

@@ -1,0 +1,16 @@
+# The words that CI speaks. `just` is optional: each line can be typed as it stands.
+
+# Everything that CI looks at before the slower proofs
+check:
+    bash .ci/check
+
+# The two commands of the README
+demo:
+    cargo run --release -- demo
+
+test:
+    cargo test --workspace
+
+# The proofs that install something first: Google's client and rclone against the emulator
+clients:
+    bash .ci/clients
