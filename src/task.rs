@@ -73,8 +73,14 @@ pub struct Next {
     pub outcome: Result<String, String>,
 }
 
-/// However long a burst lasts, a step is not put off longer than this.
-const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+/// However busy it is, a step is not put off longer than this …
+const PATIENCE: Duration = Duration::from_secs(1);
+/// … unless so many wake-ups came that it is a flood, and …
+const FLOOD: u32 = 100;
+/// … a flood is waited out until it has been calm for a while …
+const CALM: Duration = Duration::from_secs(3);
+/// … but no longer than this.
+const FLOOD_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What an engine does each time it is woken, due, or started.
 pub trait Step: Send {
@@ -166,11 +172,16 @@ async fn next_activation(wakeups: &mut Wakeups, ended: Instant, next: &Next) -> 
 
 /// Swallows wake-ups until none has come for `quiet`, and says how long ago the last one was.
 async fn gather(wakeups: &mut Wakeups, quiet: Duration) -> Duration {
-    let limit = Instant::now() + SETTLE_LIMIT.max(quiet);
-    let mut last = Instant::now();
+    let first = Instant::now();
+    let (mut last, mut count) = (first, 1);
     loop {
-        match tokio::time::timeout_at((last + quiet).min(limit), wakeups.0.recv()).await {
-            Ok(Some(_)) => last = Instant::now(),
+        let (quiet, patience) = if count < FLOOD {
+            (quiet, PATIENCE.max(quiet))
+        } else {
+            (quiet.max(CALM), FLOOD_PATIENCE.max(quiet))
+        };
+        match tokio::time::timeout_at((last + quiet).min(first + patience), wakeups.0.recv()).await {
+            Ok(Some(_)) => (last, count) = (Instant::now(), count + 1),
             Ok(None) | Err(_) => return last.elapsed(),
         }
     }
@@ -227,16 +238,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_burst_costs_two_steps_and_a_trickle_one_each() {
+    async fn a_flood_costs_two_steps_and_a_trickle_one_each() {
         assert_eq!(count_steps(1, Duration::ZERO).await, 1);
         assert_eq!(count_steps(2000, Duration::from_millis(1)).await, 2);
-        assert_eq!(count_steps(5, Duration::from_secs(1)).await, 5);
+        assert_eq!(
+            count_steps(5, Duration::from_millis(300)).await,
+            5,
+            "each comes when the last one has settled"
+        );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_burst_without_end_does_not_starve_the_step() {
-        let steps = count_steps(20_000, Duration::from_millis(1)).await;
-        assert!((4..=6).contains(&steps), "20 s of wake-ups at a limit of 5 s: {steps} steps");
+    async fn a_busy_stream_is_served_every_second_and_a_flood_every_five() {
+        let busy = count_steps(200, Duration::from_millis(50)).await;
+        assert!((9..=12).contains(&busy), "10 s of twenty wake-ups a second: {busy} steps");
+        let flood = count_steps(20_000, Duration::from_millis(1)).await;
+        assert!((4..=6).contains(&flood), "20 s of a thousand wake-ups a second: {flood} steps");
     }
 
     #[tokio::test(start_paused = true)]

@@ -67,9 +67,9 @@ fn render(report: &Report, now: Timestamp) -> String {
         Some(process) => {
             let state = if report.not_ready.is_empty() { "ready" } else { "NOT READY" };
             text += &format!(
-                "gdrive-webhook {}: {state}, running since {} (process {})\n",
+                "gdrive-webhook {}: {state}, running for {} (process {})\n",
                 report.version,
-                relative(process.started, now),
+                duration(now.as_second() - process.started.as_second()),
                 process.pid
             );
             for reason in &report.not_ready {

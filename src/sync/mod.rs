@@ -141,18 +141,15 @@ impl Engine {
         }
         self.failures = 0;
         let announced = activation.reason == Reason::Push && activation.waited < LOOK_AGAIN;
-        let (mut due, settle) = if announced && tally.changes == 0 {
-            (LOOK_AGAIN.min(self.config.poll), LOOK_AGAIN)
-        } else {
-            (self.config.poll, SETTLE)
-        };
+        let mut due =
+            if announced && tally.changes == 0 { LOOK_AGAIN.min(self.config.poll) } else { self.config.poll };
         if let Ok(Some(at)) = self.store.next_unready().await {
             let wait = Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO);
             due = due.min(wait.max(SETTLE));
         }
         let outcome =
             format!("{} changes, {} folders listed, {} new", tally.changes, tally.listed, tally.found);
-        Next { due: Some(due), settle, outcome: Ok(outcome) }
+        Next { due: Some(due), settle: SETTLE, outcome: Ok(outcome) }
     }
 
     fn went_wrong(&mut self, error: &Error) -> Next {

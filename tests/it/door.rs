@@ -139,7 +139,7 @@ async fn the_private_door_asks_for_its_token() {
     assert_eq!(client.get(&url).bearer_auth("s3cret").send().await.unwrap().status(), 200);
     let status = world.output(&["status"]).await;
     assert_eq!(status.status.code(), Some(0), "{}", crate::world::text(&status.stderr));
-    assert!(crate::world::text(&status.stdout).contains("ready, running since"));
+    assert!(crate::world::text(&status.stdout).contains("ready, running for"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

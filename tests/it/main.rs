@@ -8,6 +8,7 @@ mod crash;
 mod deliveries;
 mod demo;
 mod door;
+mod heal;
 mod login;
 mod names;
 mod tidy;
