@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::retry::{Class, Policy, Verdict};
+use crate::telemetry::log::with_causes;
 
 /// Google's hosts answer from everywhere; a connection that takes longer is not coming.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -158,17 +159,7 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 
 /// An error and what caused it, in one line, without the address it went to: addresses can carry secrets.
 pub fn explain(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
+    with_causes(&error.without_url())
 }
 
 #[cfg(test)]

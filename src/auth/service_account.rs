@@ -6,6 +6,7 @@ use yup_oauth2::error::AuthErrorCode;
 use yup_oauth2::{ServiceAccountAuthenticator, ServiceAccountKey};
 
 use super::{AccessToken, Error, SCOPE, check_endpoint};
+use crate::telemetry::log::with_causes;
 
 /// yup-oauth2 has no limit of its own.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -58,7 +59,7 @@ impl ServiceAccount {
     fn explain(&self, error: &yup_oauth2::Error) -> Error {
         let yup_oauth2::Error::AuthError(refusal) = error else {
             // Everything else is a connection, or an answer that is none: HTML from a proxy, half a JSON.
-            return Error::Unavailable { why: format!("the token endpoint: {}", causes(error)) };
+            return Error::Unavailable { why: format!("the token endpoint: {}", with_causes(error)) };
         };
         let said = refusal.to_string();
         let remedy = match &refusal.error {
@@ -87,14 +88,4 @@ impl ServiceAccount {
         };
         Error::Refused { why: format!("{said}; {remedy}") }
     }
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
@@ -56,6 +57,10 @@ pub enum Error {
     Overtaken,
 }
 
+/// An attempt that was let go ends within moments.
+const LAST_ATTEMPT: Duration = Duration::from_millis(200);
+/// A fault of the program would most likely repeat itself.
+const FAULT_WAIT: Duration = Duration::from_mins(10);
 /// The ledger failed; nothing moves until it works again.
 const STORE_WAIT: Duration = Duration::from_secs(10);
 
@@ -70,8 +75,11 @@ pub struct Engine {
     transfers: Arc<Transfers>,
     /// Wakes this engine, when one of its attempts has ended.
     wake: Wake,
-    running: JoinSet<DeliveryId>,
-    stops: HashMap<DeliveryId, CancellationToken>,
+    tasks: JoinSet<()>,
+    /// The running attempts, and how to stop each.
+    attempts: HashMap<DeliveryId, CancellationToken>,
+    /// Attempts that have ended say so here before they wake the engine.
+    ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
     /// Whether what an earlier run left has been taken up.
     taken_up: bool,
     last_error: Option<String>,
@@ -94,8 +102,9 @@ impl Engine {
             destinations,
             transfers,
             wake,
-            running: JoinSet::new(),
-            stops: HashMap::new(),
+            tasks: JoinSet::new(),
+            attempts: HashMap::new(),
+            ended: mpsc::unbounded_channel(),
             taken_up: false,
             last_error: None,
         }
@@ -105,41 +114,51 @@ impl Engine {
     pub async fn drain(&mut self, patience: Duration) -> Result<(), store::Error> {
         loop {
             let due = self.start_due().await?;
-            if self.running.is_empty() {
-                match due {
-                    Some(wait) if wait <= patience => tokio::time::sleep(wait).await,
-                    Some(_) | None => return Ok(()),
+            match due {
+                _ if !self.attempts.is_empty() => {
+                    // The engine holds a sender itself, so there is always something to wait for.
+                    if let Some(ended) = self.ended.1.recv().await {
+                        self.reap(ended).await?;
+                    }
                 }
-            } else {
-                self.reap_one().await;
+                Some(wait) if wait <= patience => tokio::time::sleep(wait).await,
+                Some(_) | None => return Ok(()),
             }
         }
     }
 
     /// Stops all transfers at a written block, and waits for them.
     pub async fn stop(&mut self) {
-        for stop in self.stops.values() {
+        for stop in self.attempts.values() {
             stop.cancel();
         }
-        while !self.running.is_empty() {
-            self.reap_one().await;
-        }
+        while self.tasks.join_next().await.is_some() {}
     }
 
     async fn start_due(&mut self) -> Result<Option<Duration>, store::Error> {
-        while let Some(ended) = self.running.try_join_next() {
-            self.reap(ended);
+        while let Ok(ended) = self.ended.1.try_recv() {
+            self.reap(ended).await?;
         }
+        while self.tasks.try_join_next().is_some() {}
         if !self.taken_up {
             self.take_up().await?;
         }
         let unsettled = self.settle().await?;
         self.let_go().await?;
-        while self.running.len() < self.config.concurrency.max(1) {
-            let Some(delivery) = self.store.claim(Timestamp::now()).await? else { break };
-            self.start(delivery);
+        while self.attempts.len() < self.config.concurrency.max(1) {
+            let now = Timestamp::now();
+            let Some(delivery) = self.store.claim(now).await? else { break };
+            if self.attempts.contains_key(&delivery.id) {
+                // It was let go and came back before its last attempt has ended; two would write one part.
+                let later = now.checked_add(LAST_ATTEMPT).unwrap_or(now);
+                self.store
+                    .put_back(&delivery.id, later, delivery.attempt, delivery.reason.as_deref(), now)
+                    .await?;
+            } else {
+                self.start(delivery);
+            }
         }
-        if self.running.len() >= self.config.concurrency.max(1) {
+        if self.attempts.len() >= self.config.concurrency.max(1) {
             return Ok(None);
         }
         let due = self
@@ -153,26 +172,24 @@ impl Engine {
     fn start(&mut self, delivery: Delivery) {
         debug!(delivery.id = %delivery.id, file.id = %delivery.file_id, attempt = delivery.attempt, "a delivery begins");
         let stop = CancellationToken::new();
-        self.stops.insert(delivery.id.clone(), stop.clone());
+        self.attempts.insert(delivery.id.clone(), stop.clone());
         let attempt = Attempt {
             store: self.store.clone(),
             downloader: self.downloader.clone(),
             transfers: self.transfers.clone(),
             stop,
         };
-        let wake = self.wake.clone();
-        self.running.spawn(async move {
-            let id = delivery.id.clone();
+        let ended = Ended { id: delivery.id.clone(), whole: false };
+        let mut end = End { ended: Some(ended), sender: self.ended.0.clone(), wake: self.wake.clone() };
+        self.tasks.spawn(async move {
             attempt.run(delivery).await;
-            // Nobody to wake means that the engine has ended, and then nobody waits for this one either.
-            let _ = wake.wake(Reason::Handover);
-            id
+            end.in_order();
         });
     }
 
     /// Transfers whose delivery was taken off the list need not go on.
     async fn let_go(&mut self) -> Result<(), store::Error> {
-        for (id, stop) in &self.stops {
+        for (id, stop) in &self.attempts {
             if !stop.is_cancelled() && !self.store.is_open(id).await? {
                 info!(delivery.id = %id, "a transfer ends early: its delivery was overtaken");
                 stop.cancel();
@@ -181,20 +198,45 @@ impl Engine {
         Ok(())
     }
 
-    async fn reap_one(&mut self) {
-        if let Some(ended) = self.running.join_next().await {
-            self.reap(ended);
+    async fn reap(&mut self, Ended { id, whole }: Ended) -> Result<(), store::Error> {
+        self.attempts.remove(&id);
+        if !whole {
+            error!(delivery.id = %id, "an attempt ended in a fault of the program; it is tried again later");
+            let now = Timestamp::now();
+            let later = now.checked_add(FAULT_WAIT).unwrap_or(now);
+            self.store.put_back(&id, later, 1, Some("a fault of the program; see the log"), now).await?;
         }
+        Ok(())
     }
+}
 
-    fn reap(&mut self, ended: Result<DeliveryId, tokio::task::JoinError>) {
-        match ended {
-            Ok(id) => {
-                self.stops.remove(&id);
-            }
-            Err(error) => {
-                error!(%error, "a delivery ended in a fault of the program; it is taken up at the next start");
-            }
+/// An attempt that is over.
+#[derive(Debug)]
+struct Ended {
+    id: DeliveryId,
+    /// Not so if it panicked.
+    whole: bool,
+}
+
+/// Says that an attempt is over, however it ends, and only then wakes the engine: it must not look too early.
+struct End {
+    ended: Option<Ended>,
+    sender: mpsc::UnboundedSender<Ended>,
+    wake: Wake,
+}
+
+impl End {
+    fn in_order(&mut self) {
+        self.ended = self.ended.take().map(|ended| Ended { whole: true, ..ended });
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if let Some(ended) = self.ended.take() {
+            // Nobody to tell means that the engine has ended, and then nobody waits for this attempt either.
+            let _ = self.sender.send(ended);
+            let _ = self.wake.wake(Reason::Handover);
         }
     }
 }
@@ -205,7 +247,7 @@ impl Step for Engine {
         match self.start_due().await {
             Ok(due) => {
                 self.last_error = None;
-                Next { due, settle: Duration::ZERO, outcome: Ok(format!("{} running", self.running.len())) }
+                Next { due, settle: Duration::ZERO, outcome: Ok(format!("{} running", self.attempts.len())) }
             }
             Err(error) => {
                 let said = error.to_string();

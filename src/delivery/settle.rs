@@ -57,7 +57,7 @@ impl Engine {
     pub(super) async fn settle(&mut self) -> Result<bool, store::Error> {
         let mut unsettled = false;
         for delivery in self.store.publishing_since(Timestamp::now()).await? {
-            if !self.stops.contains_key(&delivery.id) && !self.settle_one(&delivery).await? {
+            if !self.attempts.contains_key(&delivery.id) && !self.settle_one(&delivery).await? {
                 unsettled = true;
             }
         }

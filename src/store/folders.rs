@@ -154,11 +154,13 @@ pub(super) async fn list_all_again(connection: &mut AnyConnection, log: &ChangeL
     Ok(())
 }
 
-/// Writes a folder that was found or has changed. A known one keeps whether it is watched and what is left to list.
+/// Writes a folder that was found or has changed. A known one keeps whether it is watched, and what is left to list if
+/// anything is.
 pub(super) async fn adopt(connection: &mut AnyConnection, new: &Folder) -> Result<(), Error> {
     sqlx::query(
         "insert into folder (id, log, parent_id, name, watched, listing) values ($1, $2, $3, $4, 0, $5) \
-         on conflict (id) do update set log = excluded.log, parent_id = excluded.parent_id, name = excluded.name",
+         on conflict (id) do update set log = excluded.log, parent_id = excluded.parent_id, name = excluded.name, \
+         listing = case when folder.listing = 'done' then excluded.listing else folder.listing end",
     )
     .bind(new.id.as_str())
     .bind(new.log.key())

@@ -107,6 +107,10 @@ fn folder(file: &File, origin: Origin, rules: &Rules, known: Option<&Folder>, pl
         return if known.is_some() { Decision::Drop } else { Decision::Nothing(Why::Elsewhere) };
     }
     let listing = match (known, origin) {
+        // Shared with us again, or back from the bin: what came meanwhile may have no entries of its own.
+        (Some(folder), Origin::Change) if folder.watched && folder.listing == Listing::Done => {
+            Listing::Deliver
+        }
         (Some(folder), _) => folder.listing,
         (None, Origin::FirstListing) => Listing::Note,
         // Its content may have no entries of its own: it was moved in, or came back from the bin.
@@ -367,8 +371,8 @@ mod tests {
         assert_eq!(outcome(&at("sub", "other"), Origin::Change, &tree(), &[]), "drop", "moved out");
         assert_eq!(
             outcome(&at("watched", "other"), Origin::Change, &tree(), &[]),
-            "adopt Done",
-            "it is watched by id"
+            "adopt Deliver",
+            "it is watched by id, and listed again"
         );
         assert_eq!(outcome(&at("new", "other"), Origin::Change, &tree(), &[]), "Elsewhere");
     }

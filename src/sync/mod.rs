@@ -18,6 +18,7 @@ use crate::model::ChangeLog;
 use crate::retry::{Policy, Verdict};
 use crate::store::{self, Store};
 use crate::task::{Activation, Next, Reason, Step, Wake};
+use crate::telemetry::log::with_causes;
 use rules::Rules;
 
 /// `[sync]` of the configuration.
@@ -119,14 +120,16 @@ impl Engine {
     /// Everything that is new, into the ledger. What was read before a failure stays recorded.
     pub async fn catch_up(&mut self, reason: Reason) -> Result<Tally, Error> {
         let mut tally = Tally::default();
-        let watching = self.resolve_folders().await;
+        let mut watching = self.resolve_folders().await;
         for log in self.logs.clone() {
             let mut pass = self.pass(&log);
             let read = pass.run().await;
             tally.changes += pass.tally.changes;
             tally.listed += pass.tally.listed;
             tally.found += pass.tally.found;
+            let lost = pass.lost.take();
             read?;
+            watching = watching.and(lost.map_or(Ok(()), Err));
         }
         tally.found += self.look_at_unready().await?;
         if tally.found > 0 || reason == Reason::Start {
@@ -166,7 +169,7 @@ impl Engine {
         };
         // One folder that cannot be watched is no reason to let the others wait.
         let settle = if matches!(error, Error::Folder { .. }) { SETTLE } else { wait };
-        let said = explain(error);
+        let said = with_causes(error);
         // Once a state, not once an attempt.
         if self.last_error.as_ref() != Some(&said) {
             error!(error = %said, retry_ms = wait.as_millis() as u64, "Drive cannot be read");
@@ -191,18 +194,4 @@ impl Step for Engine {
             Err(error) => self.went_wrong(&error),
         }
     }
-}
-
-/// An error with its causes, in one line.
-fn explain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
 }

@@ -27,6 +27,8 @@ pub(super) struct Pass<'a> {
     deliveries: &'a Wake,
     log: &'a ChangeLog,
     pub(super) tally: Tally,
+    /// A watched folder that Drive does not show any more.
+    pub(super) lost: Option<Error>,
 }
 
 impl Engine {
@@ -40,6 +42,7 @@ impl Engine {
             deliveries: &self.deliveries,
             log,
             tally: Tally::default(),
+            lost: None,
         }
     }
 
@@ -156,11 +159,7 @@ impl Pass<'_> {
             let listed =
                 match self.drive.children(self.log, &folder.id, key.as_deref(), page.as_deref()).await {
                     Ok(listed) => listed,
-                    Err(error) if error.fault() == Fault::NotFound && !folder.watched => {
-                        debug!(folder.id = %folder.id, "a folder went away before it was listed");
-                        let outcome = Outcome { dropped: vec![folder.id.clone()], ..Outcome::default() };
-                        return Ok(self.store.record(&outcome, Timestamp::now()).await?);
-                    }
+                    Err(error) if error.fault() == Fault::NotFound => return self.gone(folder).await,
                     Err(error) => return Err(error.into()),
                 };
             subfolders.extend(
@@ -176,6 +175,21 @@ impl Pass<'_> {
                 None => return Ok(()),
             }
         }
+    }
+
+    /// A folder that cannot be listed any more. A watched one counts as listed: what changes in its log makes it be
+    /// listed again, and until then the other folders are not to wait for it.
+    async fn gone(&mut self, folder: &Folder) -> Result<(), Error> {
+        let now = Timestamp::now();
+        if folder.watched {
+            warn!(folder.id = %folder.id, folder.name = folder.name, "Drive does not show a watched folder any more");
+            let why = "Drive does not show it any more; share it with the account again, or take it out of the configuration";
+            self.lost = Some(Error::Folder { id: folder.id.to_string(), why: why.to_owned() });
+            return Ok(self.store.commit_listing(&folder.id, &Outcome::default(), Some(&[]), now).await?);
+        }
+        debug!(folder.id = %folder.id, "a folder went away before it was listed");
+        let outcome = Outcome { dropped: vec![folder.id.clone()], ..Outcome::default() };
+        Ok(self.store.record(&outcome, now).await?)
     }
 
     /// Downloads begin while later pages are still read.

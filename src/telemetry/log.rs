@@ -44,6 +44,20 @@ pub fn check_level(level: &str) -> Result<(), String> {
     EnvFilter::builder().parse(level).map(|_| ()).map_err(|error| error.to_string())
 }
 
+/// An error with its causes, in one line.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
 /// Turns the log on for the whole program. A second call changes nothing.
 pub fn start(config: &Config) {
     let mut filter = EnvFilter::builder().parse_lossy(&config.level);

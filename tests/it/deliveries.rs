@@ -247,3 +247,20 @@ async fn a_shared_drive_has_a_log_and_a_channel_of_its_own() {
     let path = there.join("shared.mp4");
     world.wait("the shared drive's file is delivered", async || path.exists()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_is_worked_off_one_by_one_without_a_pause() {
+    let mut world = World::new("[download]\nconcurrency = 1").await;
+    world.start().await;
+    world.drive.set_notifications(false);
+    for number in 0..60 {
+        world.upload(&format!("{number:02}.mp4"), 2_000);
+    }
+    world.drive.set_notifications(true);
+    world.drive.push_now();
+    world
+        .wait_for("all are delivered", Duration::from_secs(20), async || world.delivered().len() == 60)
+        .await;
+    world.wait_until_idle().await;
+    assert_eq!(world.drive.count("files.media"), 60, "each is fetched once");
+}

@@ -83,7 +83,7 @@ async fn a_destination_that_cannot_be_used_holds_its_files_and_heals() {
     assert!(world.is_running());
     fs::remove_file(world.videos()).unwrap();
     world
-        .wait_for("it heals", Duration::from_secs(60), async || world.videos().join("film.mp4").exists())
+        .wait_for("it heals", Duration::from_mins(1), async || world.videos().join("film.mp4").exists())
         .await;
     world.assert_same("film.mp4", &id);
 }

@@ -1,6 +1,6 @@
 //! One change log: at most one entry per file or drive, the newest state at the newest position.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The log of the user; a shared drive's log is named by the drive's id.
 pub(crate) const USER: &str = "user";
@@ -29,13 +29,21 @@ pub(crate) struct Entry {
 pub(crate) struct Log {
     entries: BTreeMap<u64, Entry>,
     position: HashMap<Subject, u64>,
+    /// Entries that became visible later than they happened, if they did.
+    delayed: BTreeSet<u64>,
     next: u64,
     refused_up_to: u64,
 }
 
 impl Log {
     pub(crate) fn new(first: u64) -> Self {
-        Self { entries: BTreeMap::new(), position: HashMap::new(), next: first & !1, refused_up_to: 0 }
+        Self {
+            entries: BTreeMap::new(),
+            position: HashMap::new(),
+            delayed: BTreeSet::new(),
+            next: first & !1,
+            refused_up_to: 0,
+        }
     }
 
     /// Adds an entry at the end and takes the subject's former one away.
@@ -43,6 +51,10 @@ impl Log {
         let position = self.next + 1;
         if let Some(former) = self.position.insert(entry.subject.clone(), position) {
             self.entries.remove(&former);
+            self.delayed.remove(&former);
+        }
+        if entry.visible > entry.time {
+            self.delayed.insert(position);
         }
         self.entries.insert(position, entry);
         // Google's numbers have gaps; a client that counts must not get away with it.
