@@ -97,3 +97,100 @@ async fn a_second_daemon_on_the_same_ledger_is_refused() {
     assert_eq!(output.status.code(), Some(1));
     assert!(crate::world::text(&output.stderr).contains("in use by another gdrive-webhook"));
 }
+
+/// Numbers that follow from a seed, so that a failure can be repeated.
+struct Luck(u64);
+
+impl Luck {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+/// Kills the daemon again and again at random moments while files come in; in the end each is there once and whole,
+/// and nobody has ever seen one that was not. `CRASH_KILLS` and `CRASH_SEED` make it longer or repeat it.
+#[tokio::test(flavor = "multi_thread")]
+async fn random_kills_lose_nothing_double_nothing_and_show_nothing_half_made() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let kills = number("CRASH_KILLS").unwrap_or(20);
+    let seed = number("CRASH_SEED").unwrap_or_else(|| {
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
+    });
+    println!("CRASH_SEED={seed}");
+    let mut luck = Luck(seed | 1);
+    let mut world = World::running("[sync]\npoll = \"1s\"\n[download]\nconcurrency = 3").await;
+    world.drive.set_rate(Some(8_000_000));
+    let mut uploads: std::collections::BTreeMap<String, String> = std::collections::BTreeMap::new();
+    let right: Arc<std::sync::Mutex<std::collections::HashMap<String, Vec<String>>>> = Arc::default();
+    let (ended, watcher) = watch_all(&world, right.clone());
+    for round in 0..kills {
+        for _ in 0..=luck.below(3) {
+            let name = format!("{:03}.mp4", uploads.len());
+            let size = 1 + luck.below(4_000_000);
+            let known = right.clone();
+            // The watcher has to know the content before anybody can deliver it.
+            known.lock().unwrap().entry(name.clone()).or_default().push(sha256_of(&name, size));
+            let id = world.upload(&name, size);
+            uploads.insert(name, id);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(luck.below(700))).await;
+        world.kill();
+        if round % 3 == 0 {
+            world.spawn();
+        } else {
+            world.start().await;
+        }
+    }
+    world.until_ready().await;
+    let names: Vec<String> = uploads.keys().cloned().collect();
+    world
+        .wait_for("all are delivered", std::time::Duration::from_mins(2), async || world.delivered() == names)
+        .await;
+    world.wait_until_idle().await;
+    ended.store(true, Ordering::Relaxed);
+    assert_eq!(watcher.join().unwrap(), Vec::<String>::new());
+    assert_eq!(world.delivered(), names, "each once");
+    for (name, id) in &uploads {
+        world.assert_same(name, id);
+    }
+    assert_eq!(world.status().await["deliveries"]["done"].as_u64().unwrap() as usize, uploads.len());
+    assert!(world.parts().is_empty(), "{:?}", world.parts());
+}
+
+fn sha256_of(name: &str, size: u64) -> String {
+    use sha2::{Digest, Sha256};
+    let content = crate::world::content_of(name, size);
+    Sha256::digest(content.slice(0, size as usize)).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads every file at the destination all the time.
+fn watch_all(
+    world: &World,
+    right: Arc<std::sync::Mutex<std::collections::HashMap<String, Vec<String>>>>,
+) -> (Arc<AtomicBool>, std::thread::JoinHandle<Vec<String>>) {
+    let videos = world.videos();
+    let ended = Arc::new(AtomicBool::new(false));
+    let end = ended.clone();
+    let thread = std::thread::spawn(move || {
+        let mut wrong = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        while !end.load(Ordering::Relaxed) {
+            for entry in std::fs::read_dir(&videos).into_iter().flatten().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if name.starts_with('.') || !seen.insert(name.clone()) {
+                    continue;
+                }
+                let digest = sha256(&entry.path());
+                if !right.lock().unwrap().get(&name).is_some_and(|known| known.contains(&digest)) {
+                    wrong.push(format!("{name} is visible and not whole"));
+                }
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        wrong
+    });
+    (ended, thread)
+}

@@ -144,7 +144,7 @@ impl Emulator {
 
     /// How many requests there were of one operation.
     pub fn count(&self, operation: &str) -> usize {
-        self.requests().iter().filter(|request| request.operation == operation).count()
+        self.inner.records.count(operation)
     }
 
     /// Forgets the requests so far.

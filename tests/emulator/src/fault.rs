@@ -128,8 +128,14 @@ pub enum Action {
         /// Bytes that still arrive.
         bytes: u64,
     },
-    /// The answer comes this much later.
+    /// The request is acted on this much later.
     Delay {
+        /// How much.
+        milliseconds: u64,
+    },
+    /// The request is acted on at once and answered this much later: what a `watch` brings about can be heard of
+    /// before its answer, and a client that gives up leaves a channel behind.
+    AnswerLate {
         /// How much.
         milliseconds: u64,
     },

@@ -55,7 +55,7 @@
 //!
 //! An action of a fault is one of `{"status":{"code":429,"reason":"rateLimitExceeded","message":"…","retryAfter":"7"}}`,
 //! `{"html":{"code":502}}`, `{"cutAfter":{"bytes":1}}`, `{"stallAfter":{"bytes":1}}`, `{"resetAfter":{"bytes":1}}`,
-//! `{"delay":{"milliseconds":1}}`, `{"slow":{"bytesPerSecond":1}}`, `{"wrongByte":{"offset":1}}`,
+//! `{"delay":{"milliseconds":1}}`, `{"answerLate":{"milliseconds":1}}`, `{"slow":{"bytesPerSecond":1}}`, `{"wrongByte":{"offset":1}}`,
 //! `{"wrongLength":{"by":-1}}`, `"ignoreRange"`, `{"revise":{"text":"…"}}`; see [`Action`].
 //!
 //! # What is modelled

@@ -145,6 +145,11 @@ async fn struck(inner: &Arc<Inner>, mut call: Call, action: Option<Action>) -> (
         Some(Action::StallAfter { bytes }) => shape.end = Some((bytes, End::Stall)),
         Some(Action::ResetAfter { bytes }) => shape.end = Some((bytes, End::Reset)),
         Some(Action::Delay { milliseconds }) => tokio::time::sleep(Duration::from_millis(milliseconds)).await,
+        Some(Action::AnswerLate { milliseconds }) => {
+            let reply = perform(inner, &call).await;
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+            return (reply, shape);
+        }
         Some(Action::Slow { bytes_per_second }) => shape.rate = Some(bytes_per_second),
         Some(Action::WrongByte { offset }) => shape.wrong_byte = Some(offset),
         Some(Action::WrongLength { by }) => shape.length_by = by,

@@ -63,10 +63,8 @@ impl Log {
 
     /// The token after everything that is visible at `now`.
     pub(crate) fn head(&self, now: i64) -> u64 {
-        self.entries
-            .iter()
-            .find(|(_, entry)| entry.visible > now)
-            .map_or(self.next, |(position, _)| position - 1)
+        let is_hidden = |position: &&u64| self.entries.get(position).is_some_and(|entry| entry.visible > now);
+        self.delayed.iter().find(is_hidden).map_or(self.next, |position| position - 1)
     }
 
     /// Entries from `token` on that are visible at `now`, with their positions.

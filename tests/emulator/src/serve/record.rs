@@ -75,6 +75,11 @@ impl Records {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|live| live.snapshot()).collect()
     }
 
+    pub(crate) fn count(&self, operation: &str) -> usize {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().filter(|live| live.record.operation == operation).count()
+    }
+
     pub(crate) fn clear(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drive_emulator::{Disturbance, Options, Upload};
+use drive_emulator::{Action, Disturbance, Fault, Options, Upload};
 use serde_json::{Value, json};
 
 use crate::support::{Drive, Receiver, drive, drive_with, eventually};
@@ -237,6 +237,46 @@ async fn sync_may_come_before_the_answer_and_silence_is_possible() {
     assert_eq!(receiver.received().len(), 1);
     drive.emulator.push_now();
     receiver.wait(3).await;
+}
+
+#[tokio::test]
+async fn a_channel_speaks_while_its_watch_is_still_unanswered_or_its_answer_lost() {
+    let (drive, receiver) = (drive().await, Receiver::start().await);
+    drive.emulator.fail(Fault::once("changes.watch", Action::AnswerLate { milliseconds: 5000 }));
+    let heard = async {
+        receiver.wait(1).await;
+        upload(&drive, "a");
+        receiver.wait(2).await
+    };
+    tokio::select! {
+        _ = drive.watch("late", &receiver) => panic!("the answer came before what it brought about"),
+        heard = heard => assert_eq!((heard[0].0.as_str(), heard[1].0.as_str()), ("sync", "change")),
+    }
+    drive.emulator.fail(Fault::once("changes.watch", Action::CutAfter { bytes: 0 }));
+    let token = drive.start_token().await;
+    let body = json!({"id": "lost", "type": "web_hook", "address": receiver.address});
+    let path = format!("/drive/v3/changes/watch?pageToken={token}");
+    let response = drive.request(reqwest::Method::POST, &path).json(&body).send().await.unwrap();
+    assert!(response.bytes().await.is_err());
+    receiver.wait(3).await;
+    assert_eq!(drive.emulator.channels().last().unwrap().id, "lost");
+}
+
+#[tokio::test]
+async fn an_upload_with_noise_calls_several_times_for_one_revision() {
+    let (drive, receiver) = (drive().await, Receiver::start().await);
+    let start = drive.start_token().await;
+    drive.watch("one", &receiver).await;
+    receiver.wait(1).await;
+    drive.emulator.set_noise(2);
+    let id = upload(&drive, "a");
+    let revision = drive.emulator.head_revision_id(&id);
+    assert!(numbers_grow(&receiver.wait(4).await));
+    let path =
+        format!("/drive/v3/changes?pageToken={start}&fields=changes(fileId,file(version,headRevisionId))");
+    let changes = drive.ok(&path).await;
+    let expected = json!({"fileId": id, "file": {"version": "3", "headRevisionId": revision}});
+    assert_eq!(changes["changes"], json!([expected]));
 }
 
 #[tokio::test]

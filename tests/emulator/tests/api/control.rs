@@ -95,6 +95,7 @@ async fn faults_settings_and_records_are_reachable() {
         json!({"stallAfter": {"bytes": 1}}),
         json!({"resetAfter": {"bytes": 1}}),
         json!({"delay": {"milliseconds": 1}}),
+        json!({"answerLate": {"milliseconds": 1}}),
         json!({"slow": {"bytesPerSecond": 1}}),
         json!({"wrongByte": {"offset": 1}}),
         json!({"wrongLength": {"by": -1}}),

@@ -126,7 +126,7 @@ async fn bodies_stall_crawl_and_come_late() {
     let mut response = drive.media(&id, None).await;
     let mut arrived = 0;
     let stalled = loop {
-        match tokio::time::timeout(Duration::from_millis(300), response.chunk()).await {
+        match tokio::time::timeout(Duration::from_secs(1), response.chunk()).await {
             Ok(chunk) => arrived += chunk.unwrap().unwrap().len(),
             Err(elapsed) => break elapsed,
         }

@@ -84,9 +84,9 @@ async fn a_rate_holds_for_each_connection() {
     let started = std::time::Instant::now();
     assert_eq!(drive.media(&id, None).await.bytes().await.unwrap().len(), 100_000);
     let slow = started.elapsed().as_millis();
-    assert!((300..1500).contains(&slow), "{slow} ms");
+    assert!(slow >= 300, "{slow} ms");
     drive.emulator.set_rate(None);
     let started = std::time::Instant::now();
     drive.media(&id, None).await.bytes().await.unwrap();
-    assert!(started.elapsed().as_millis() < 200);
+    assert!(started.elapsed().as_millis() < slow);
 }
