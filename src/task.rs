@@ -80,7 +80,7 @@ const FLOOD: u32 = 100;
 /// … a flood is waited out until it has been calm for a while …
 const CALM: Duration = Duration::from_secs(3);
 /// … but no longer than this.
-const FLOOD_PATIENCE: Duration = Duration::from_secs(5);
+const FLOOD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What an engine does each time it is woken, due, or started.
 pub trait Step: Send {
@@ -249,11 +249,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_busy_stream_is_served_every_second_and_a_flood_every_five() {
+    async fn a_busy_stream_is_served_every_second_and_a_flood_every_ten() {
         let busy = count_steps(200, Duration::from_millis(50)).await;
         assert!((9..=12).contains(&busy), "10 s of twenty wake-ups a second: {busy} steps");
         let flood = count_steps(20_000, Duration::from_millis(1)).await;
-        assert!((4..=6).contains(&flood), "20 s of a thousand wake-ups a second: {flood} steps");
+        assert!((2..=4).contains(&flood), "20 s of a thousand wake-ups a second: {flood} steps");
     }
 
     #[tokio::test(start_paused = true)]

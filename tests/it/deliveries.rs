@@ -258,9 +258,7 @@ async fn a_queue_is_worked_off_one_by_one_without_a_pause() {
     }
     world.drive.set_notifications(true);
     world.drive.push_now();
-    world
-        .wait_for("all are delivered", Duration::from_secs(20), async || world.delivered().len() == 60)
-        .await;
+    world.wait_for("all are delivered", Duration::from_mins(1), async || world.delivered().len() == 60).await;
     world.wait_until_idle().await;
     assert_eq!(world.drive.count("files.media"), 60, "each is fetched once");
 }

@@ -35,7 +35,7 @@ async fn notify(client: &Client, world: &World, id: &str, token: Option<&str>) -
 async fn settled_listings(world: &World) -> usize {
     let mut count = world.drive.count("changes.list");
     let mut since = Instant::now();
-    while since.elapsed() < Duration::from_secs(6) {
+    while since.elapsed() < Duration::from_secs(11) {
         tokio::time::sleep(Duration::from_millis(50)).await;
         let now = world.drive.count("changes.list");
         if now != count {
