@@ -113,11 +113,9 @@ def lists(rclone, emulator, report, expected):
     report.equal("and in pages of two", rclone.listing("--drive-list-chunk", "2", "account:"), expected)
     paged = [request for request in emulator.requests("files.list") if "pageToken=" in request["query"]]
     report.true("which are real pages", len(paged) >= 3, emulator.requests())
-    emulator.control("POST", "settings", {"emptyPages": True})
-    report.equal("and with empty pages among them", rclone.listing("account:"), expected)
-    emulator.control("POST", "settings", {"emptyPages": False})
     below = [(path[len("Bob's films/"):], *rest) for path, *rest in expected if path.startswith("Bob's films/")]
-    report.equal("a folder with a quote in its name is found by path", rclone.listing("account:Bob's films"), sorted(below))
+    found = rclone.listing("account:Bob's films")
+    report.equal("a folder with a quote in its name is found by path", found, sorted(below))
     size = json.loads(rclone("size", "--json", "account:"))
     files = [entry for entry in expected if not entry[1]]
     report.equal("size adds up", (size["count"], size["bytes"]), (len(files), sum(entry[2] for entry in files)))

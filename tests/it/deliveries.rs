@@ -262,3 +262,31 @@ async fn a_queue_is_worked_off_one_by_one_without_a_pause() {
     world.wait_until_idle().await;
     assert_eq!(world.drive.count("files.media"), 60, "each is fetched once");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daily_comparison_finds_what_the_change_log_never_told() {
+    let mut world = World::running("").await;
+    assert_eq!(world.terminate().await, 0);
+    let id = world.upload("missed.mp4", 10_000);
+    // A page token that is past the upload, and a last comparison that is long ago.
+    let url = format!("{}/drive/v3/changes/startPageToken", world.drive.url());
+    let answer =
+        crate::world::client().get(url).bearer_auth(world.drive.access_token()).send().await.unwrap();
+    let token =
+        answer.json::<serde_json::Value>().await.unwrap()["startPageToken"].as_str().unwrap().to_owned();
+    sqlx::any::install_default_drivers();
+    let ledger =
+        sqlx::AnyPool::connect(&format!("sqlite:{}", world.home().join("state.db").display())).await.unwrap();
+    let told = "update change_log set page_token = $1, compared_at = $2";
+    for (compared, comes) in [(jiff::Timestamp::now().as_millisecond(), false), (0, true)] {
+        sqlx::query(told).bind(token.as_str()).bind(compared).execute(&ledger).await.unwrap();
+        world.start().await;
+        if comes {
+            world.wait_for_file("missed.mp4").await;
+            world.assert_same("missed.mp4", &id);
+        } else {
+            assert_eq!(world.delivered(), Vec::<String>::new(), "the change log does not tell it");
+            assert_eq!(world.terminate().await, 0);
+        }
+    }
+}
