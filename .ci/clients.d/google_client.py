@@ -201,7 +201,8 @@ def compare_headers(report, name, headers, channel):
         report.equal(f"{name} carries its {member}", headers[f"X-Goog-Resource-{header}"], channel[member])
     expires = parsedate_to_datetime(headers["X-Goog-Channel-Expiration"]).timestamp()
     report.equal(f"{name} says when the channel ends", int(expires) * 1000, int(channel["expiration"]))
-    report.true(f"{name} comes from APIs-Google", headers["User-Agent"].startswith("APIs-Google"), headers["User-Agent"])
+    agent = headers["User-Agent"]
+    report.true(f"{name} comes from APIs-Google", agent.startswith("APIs-Google"), agent)
 
 
 def listing(drive, emulator, report):
