@@ -1,5 +1,6 @@
 //! A user's actions over HTTP.
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -46,7 +47,11 @@ pub(super) fn revise(command: &Command, id: &str) -> Outcome {
 
 /// The raw body, or what a JSON body describes.
 fn content(command: &Command) -> Result<Content, Refused> {
-    if command.is_json { command.json() } else { Ok(Content::Bytes(command.body.clone())) }
+    if command.is_json {
+        return command.json();
+    }
+    // A small body is a window on the connection's read buffer, which it must not keep alive.
+    Ok(Content::Bytes(Bytes::copy_from_slice(&command.body)))
 }
 
 fn told(command: &Command, id: &str) -> Value {
