@@ -90,6 +90,9 @@ impl Reader<'_> {
             return self
                 .problem(place, "each folder is a section of its own; write [[folder]], with two brackets");
         };
+        if folders.is_empty() {
+            self.written.places.remove(FOLDER);
+        }
         let mut kept = Vec::new();
         for folder in folders {
             let DeValue::Table(entries) = folder.get_ref() else {

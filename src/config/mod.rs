@@ -10,6 +10,7 @@ mod show;
 mod validate;
 mod values;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -64,7 +65,9 @@ pub fn load(named: Option<&Path>) -> Result<Settings, Problems> {
         Problems::one(Place::Nowhere, format!("the working directory cannot be read: {error}"))
     })?;
     let (mut variables, mut problems) = dotenv()?;
-    variables.extend(std::env::vars().map(|(name, value)| Variable::of_process(name, value)));
+    let (process, unreadable) = process_variables(std::env::vars_os());
+    variables.extend(process);
+    problems.append(unreadable);
     let outcome = find(named, &variables).and_then(|path| {
         let text = std::fs::read_to_string(&path)
             .map_err(|error| Problems::one(Place::File(path.clone()), format!("cannot be read: {error}")))?;
@@ -97,6 +100,19 @@ fn assemble(text: &str, path: &Path, here: &Path, variables: Vec<Variable>) -> R
     }
     let raw = overlay::lay(&mut written, variables, path);
     validate::settings(&raw, written, path, here)
+}
+
+/// Our own variables among those of the process. Others are nobody's business here, whatever is in them.
+fn process_variables(all: impl Iterator<Item = (OsString, OsString)>) -> (Vec<Variable>, Problems) {
+    let (mut ours, mut problems) = (Vec::new(), Problems::default());
+    for (name, value) in all {
+        let Some(name) = name.to_str().filter(|name| overlay::is_ours(name)) else { continue };
+        match value.into_string() {
+            Ok(value) => ours.push(Variable::of_process(name.to_owned(), value)),
+            Err(_) => problems.add(Place::Variable(name.to_owned()), "is no UTF-8 text; write it anew"),
+        }
+    }
+    (ours, problems)
 }
 
 fn dotenv() -> Result<(Vec<Variable>, Problems), Problems> {
@@ -301,6 +317,34 @@ mod tests {
                 "{told}"
             );
         }
+    }
+
+    #[test]
+    fn variables_that_are_no_text_matter_only_if_they_are_ours() {
+        use std::os::unix::ffi::OsStringExt;
+        let bad = || OsString::from_vec(vec![0xff]);
+        let all = [
+            ("BAD".into(), bad()),
+            (bad(), "x".into()),
+            ("GDRIVE_WEBHOOK__SYNC__POLL".into(), "9s".into()),
+            ("GDRIVE_WEBHOOK__LOG__LEVEL".into(), bad()),
+        ];
+        let (ours, problems) = process_variables(all.into_iter());
+        assert_eq!(ours.len(), 1);
+        assert_eq!(ours[0].value, "9s");
+        assert!(problems.to_string().contains("GDRIVE_WEBHOOK__LOG__LEVEL: is no UTF-8 text"), "{problems}");
+    }
+
+    #[test]
+    fn secrets_in_addresses_are_not_repeated() {
+        for text in [
+            "[webhook]\npublic_url = \"https://u:s3cret@x.example\"",
+            "[state]\nurl = \"postgres://u:s3cret@h/d\"",
+        ] {
+            let told = problems(text).join("\n");
+            assert!(!told.contains("s3cret") && told.contains("a.toml:"), "{told}");
+        }
+        assert!(load("folder = []\n", &[]).unwrap_err().contains("no folder to watch"));
     }
 
     proptest! {

@@ -86,8 +86,14 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// A value as a message shows it: in quotes, without control characters, and not endless.
+/// A value as a message shows it: in quotes, without control characters, without the password of an address, and not
+/// endless.
 pub(super) fn quoted(value: &str) -> String {
+    let hidden = value.split_once("://").and_then(|(scheme, rest)| {
+        let (_, after) = rest.rsplit_once('@')?;
+        Some(format!("{scheme}://…@{after}"))
+    });
+    let value = hidden.as_deref().unwrap_or(value);
     match value.char_indices().nth(QUOTE_LIMIT) {
         Some((end, _)) => format!("{:?}…", &value[..end]),
         None => format!("{value:?}"),
