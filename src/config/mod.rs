@@ -95,10 +95,10 @@ pub fn load_from(
 
 fn assemble(text: &str, path: &Path, here: &Path, variables: Vec<Variable>) -> Result<Settings, Problems> {
     let mut written = file::read(text, path);
+    let raw = overlay::lay(&mut written, variables, path);
     if written.unreadable {
         return written.problems.or(()).and(Err(Problems::default()));
     }
-    let raw = overlay::lay(&mut written, variables, path);
     validate::settings(&raw, written, path, here)
 }
 
@@ -137,7 +137,7 @@ fn find(named: Option<&Path>, variables: &[Variable]) -> Result<PathBuf, Problem
             Place::Nowhere,
             format!(
                 "no configuration: there is neither {}; write one (config/default.toml in the sources holds every key with \
-                 its meaning) or name it with --config",
+                 its meaning), or name it with --config or {FILE_VARIABLE}",
                 PLACES.join(" nor ")
             ),
         )
@@ -234,6 +234,25 @@ mod tests {
             ),
             ("[google]\nimpersonate = \"bob\"", "google.impersonate: \"bob\" is no address of a user"),
             ("[webhook]\npublic_url = \"ngrok\"", "webhook.public_url: \"ngrok\" is no address"),
+            (
+                "[webhook]\npath = \"/google1.html\"\nsite_verification = \"google1.html\"",
+                "webhook.path: \"/google1.html\" is the place",
+            ),
+            (
+                "[webhook]\nlisten = \"0.0.0.0:8081\"",
+                "admin.listen: 127.0.0.1:8081 is taken by webhook.listen",
+            ),
+            ("[google]\ntoken = \"~/token.json\"", "google.token: \"~/token.json\" begins with ~"),
+            ("[state]\nurl = \"sqlite::memory:\"", "state.url: \"sqlite::memory:\" would forget everything"),
+            ("[[folder]]\nid = \"x\"\ndestination = \"~/v\"", "folder.destination: \"~/v\" begins with ~"),
+            (
+                "[[folder]]\nid = \"x\"\ndestination = \"d\"\nname = []",
+                "folder.name: an empty list wants no file",
+            ),
+            (
+                "[[folder]]\nid = \"x\"\ndestination = \"d\"\ninclude = []\nextensions = []",
+                "folder.include: empty, and folder.extensions as well",
+            ),
             ("[webhook]\npath = \"hook\"", "webhook.path: \"hook\" does not begin with /"),
             ("[webhook]\nlisten = \"8080\"", "webhook.listen: \"8080\" is no address to listen on"),
             ("[channel]\nlifetime = \"30d\"", "channel.lifetime: \"30d\" is longer than Drive grants"),
@@ -245,9 +264,12 @@ mod tests {
             ),
             (
                 "[admin]\nlisten = \"0.0.0.0:8081\"",
-                "admin.listen: 0.0.0.0:8081 can be reached from elsewhere",
+                "set admin.token_file, or write an address of this machine",
             ),
-            ("[admin]\nlisten = \"127.0.0.1:8080\"", "admin.listen: 127.0.0.1:8080 is webhook.listen, too"),
+            (
+                "[admin]\nlisten = \"127.0.0.1:8080\"",
+                "admin.listen: 127.0.0.1:8080 is taken by webhook.listen",
+            ),
             ("[log]\nlevel = \"loud\"", "log.level: \"loud\" is no level"),
             ("[log]\nformat = \"xml\"", "log.format: \"xml\" is no format"),
             ("[[folder]]\nid = \"x y\"\ndestination = \"d\"", "folder.id: \"x y\" is no id of a folder"),
@@ -283,7 +305,8 @@ mod tests {
             assert!(told[0].contains(expected) && told[0].starts_with("a.toml:"), "{text}: {}", told[0]);
         }
         assert!(load("", &[]).unwrap_err().contains("no folder to watch"));
-        assert!(load("[[folder]\n", &[]).unwrap_err().contains("a.toml:1:"));
+        let both = load("[[folder]\n", &[("GDRIVE_WEBHOOK__SYNC__POL", "1s")]).unwrap_err();
+        assert!(both.contains("a.toml:1:") && both.contains("did you mean sync.poll?"), "{both}");
     }
 
     #[test]

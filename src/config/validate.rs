@@ -98,9 +98,13 @@ impl Check<'_> {
     }
 
     fn wrong(&mut self, key: &str, kept_as: &str, what: &str) {
-        let place = self.places.get(kept_as).cloned().unwrap_or_else(|| Place::File(self.source.to_owned()));
+        let place = self.place(kept_as);
         let want = keys::find(key).map_or("something else", |key| key.want);
         self.problems.add(place, format!("{key}: {what}; write {want}"));
+    }
+
+    fn place(&self, kept_as: &str) -> Place {
+        self.places.get(kept_as).cloned().unwrap_or_else(|| Place::File(self.source.to_owned()))
     }
 
     fn path(&self, text: &str) -> PathBuf {
@@ -109,13 +113,11 @@ impl Check<'_> {
 
     fn google(&mut self, raw: &raw::Google) -> auth::Config {
         let default = auth::Config::default();
-        let not_empty =
-            |text: &str| if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text.to_owned()) };
         let user = |text: &str| {
             if text.contains('@') { Ok(text.to_owned()) } else { Err("is no address of a user".to_owned()) }
         };
-        let credentials = self.value("google.credentials", raw.credentials.as_deref(), not_empty);
-        let token = self.value("google.token", raw.token.as_deref(), not_empty);
+        let credentials = self.value("google.credentials", raw.credentials.as_deref(), values::path);
+        let token = self.value("google.token", raw.token.as_deref(), values::path);
         auth::Config {
             credentials: credentials.map(|text| self.path(&text)),
             token: token.map_or_else(|| self.here.join(default.token), |text| self.path(&text)),
@@ -188,6 +190,12 @@ impl Check<'_> {
         in_it.each("include", &include, |pattern| mime_pattern(pattern).map(|()| String::new()));
         let extensions = names(&raw.extensions, &EXTENSIONS);
         let extensions = in_it.each("extensions", &extensions, extension);
+        if include.is_empty() && extensions.is_empty() {
+            in_it.wrong("include", "empty, and folder.extensions as well, so that no file is wanted");
+        }
+        if raw.name.as_ref().is_some_and(Vec::is_empty) {
+            in_it.wrong("name", "an empty list wants no file");
+        }
         let name = in_it.patterns("name", &names(&raw.name, &["*"]));
         let exclude = in_it.patterns("exclude", &names(&raw.exclude, &[]));
         let min_size = in_it.optional("min_size", raw.min_size.as_deref(), values::size).unwrap_or(1);
@@ -248,6 +256,8 @@ impl Check<'_> {
         let here = self.here;
         let sqlite = |text: &str| match text.strip_prefix("sqlite:") {
             Some("" | "//") => Err("names no file".to_owned()),
+            Some(path) if path.starts_with(':') => Err("would forget everything at the end".to_owned()),
+            Some(path) if values::path(path).is_err() => values::path(path),
             Some(path) if path.contains(['?', '#', '%']) => {
                 Err("has one of ? # % in it, which an address takes for something else".to_owned())
             }
@@ -264,11 +274,12 @@ impl Check<'_> {
 
     fn admin(&mut self, raw: &raw::Admin) -> admin::Config {
         let default = admin::Config::default();
+        let token_file = self.value("admin.token_file", raw.token_file.as_deref(), values::path);
         admin::Config {
             listen: self
                 .value("admin.listen", raw.listen.as_deref(), values::address)
                 .unwrap_or(default.listen),
-            token_file: raw.token_file.as_deref().map(|text| self.path(text)),
+            token_file: token_file.map(|text| self.path(&text)),
         }
     }
 
@@ -297,12 +308,25 @@ impl Check<'_> {
                 .add(place, "there is no folder to watch; write [[folder]] with an id and a destination");
         }
         let (public, private) = (settings.receiver.listen, settings.admin.listen);
-        if public == private && public.port() != 0 {
-            self.wrong("admin.listen", "admin.listen", &format!("{private} is webhook.listen, too"));
+        let overlap =
+            public.ip() == private.ip() || public.ip().is_unspecified() || private.ip().is_unspecified();
+        if public.port() == private.port() && public.port() != 0 && overlap {
+            self.wrong(
+                "admin.listen",
+                "admin.listen",
+                &format!("{private} is taken by webhook.listen, {public}"),
+            );
         }
         if !private.ip().is_loopback() && settings.admin.token_file.is_none() {
-            let what = format!("{private} can be reached from elsewhere, and admin.token_file is not set");
-            self.wrong("admin.listen", "admin.listen", &what);
+            let place = self.place("admin.listen");
+            let what =
+                "can be reached from elsewhere; set admin.token_file, or write an address of this machine";
+            self.problems.add(place, format!("admin.listen: {private} {what}"));
+        }
+        let receiver = &settings.receiver;
+        if receiver.site_verification.as_ref().is_some_and(|name| receiver.path == format!("/{name}")) {
+            let what = format!("{} is the place of webhook.site_verification", quoted(&receiver.path));
+            self.wrong("webhook.path", "webhook.path", &what);
         }
     }
 }
@@ -367,8 +391,7 @@ fn local_directory(text: &str) -> Result<String, String> {
             Err("is an object store, which this version does not support".to_owned())
         }
         Some(_) => Err("is an address and no directory".to_owned()),
-        None if text.is_empty() => Err("is empty".to_owned()),
-        None => Ok(text.to_owned()),
+        None => values::path(text),
     }
 }
 

@@ -56,6 +56,18 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     }
 }
 
+/// A path. No shell has seen it, so `~` would be a directory of that name.
+pub(super) fn path(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("is empty".to_owned()),
+        _ if text.starts_with('~') => {
+            Err("begins with ~, which only a shell makes a home directory of".to_owned())
+        }
+        _ if text.contains('\0') => Err("has a NUL in it".to_owned()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
 /// `127.0.0.1:8080`
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "is no address to listen on".to_owned())
