@@ -63,14 +63,31 @@ impl Parts {
         Ok(Self { store, drive, downloader, transfers: Arc::default() })
     }
 
-    /// The destinations of the configuration.
-    pub fn destinations(settings: &Settings) -> Vec<PathBuf> {
-        let mut all: Vec<PathBuf> =
-            settings.folders.iter().map(|folder| folder.destination.clone()).collect();
-        all.sort();
-        all.dedup();
-        all
+    /// The delivery engine; `wake` is its own.
+    pub fn deliveries(&self, settings: &Settings, wake: Wake) -> delivery::Engine {
+        delivery::Engine::new(
+            self.store.clone(),
+            self.downloader.clone(),
+            settings.delivery,
+            destinations(settings),
+            self.transfers.clone(),
+            wake,
+        )
     }
+
+    /// The sync engine; it wakes the other two.
+    pub fn sync(&self, settings: &Settings, deliveries: Wake, keeper: Wake) -> sync::Engine {
+        let (drive, store) = (self.drive.clone(), self.store.clone());
+        sync::Engine::new(drive, store, settings.sync, settings.folders.clone(), deliveries, keeper)
+    }
+}
+
+/// The destinations of the configuration.
+fn destinations(settings: &Settings) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = settings.folders.iter().map(|folder| folder.destination.clone()).collect();
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// A connection to Drive with the configured credentials.
@@ -221,14 +238,7 @@ fn read_changes(
     board: &StatusBoard,
     stop: &CancellationToken,
 ) -> JoinHandle<()> {
-    let mut engine = sync::Engine::new(
-        parts.drive.clone(),
-        parts.store.clone(),
-        settings.sync,
-        settings.folders.clone(),
-        deliveries.clone(),
-        keeper.clone(),
-    );
+    let mut engine = parts.sync(settings, deliveries.clone(), keeper.clone());
     let (board, stop) = (board.clone(), stop.clone());
     tokio::spawn(async move { task::run(wakeups, board, stop, &mut engine).await })
 }
@@ -241,14 +251,7 @@ fn deliver(
     board: &StatusBoard,
     stop: &CancellationToken,
 ) -> JoinHandle<()> {
-    let mut engine = delivery::Engine::new(
-        parts.store.clone(),
-        parts.downloader.clone(),
-        settings.delivery,
-        Parts::destinations(settings),
-        parts.transfers.clone(),
-        wake,
-    );
+    let mut engine = parts.deliveries(settings, wake);
     let (board, stop) = (board.clone(), stop.clone());
     tokio::spawn(async move {
         task::run(wakeups, board, stop, &mut engine).await;

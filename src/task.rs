@@ -17,8 +17,6 @@ pub enum Reason {
     Push,
     /// The time has come.
     Due,
-    /// A person asked.
-    Manual,
     /// Another engine has left work.
     Handover,
 }

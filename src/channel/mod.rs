@@ -87,6 +87,8 @@ impl Keeper {
                 let live = channels.iter().filter(|channel| channel.state == ChannelState::Live).count();
                 return Ok((format!("{live} of {} logs have a live channel", names.len()), until(plan.next)));
             }
+            // What goes wrong on one log is no reason to leave the others without a channel.
+            let mut first_error = None;
             for action in plan.actions {
                 if let Action::Open(log) = &action {
                     if opened.contains(log) {
@@ -94,7 +96,13 @@ impl Keeper {
                     }
                     opened.push(log.clone());
                 }
-                self.act(action, &logs, &channels).await?;
+                if let Err(error) = self.act(action, &logs, &channels).await {
+                    first_error = first_error.or(Some(error));
+                }
+            }
+            if let Some(error) = first_error {
+                self.registry.replace(&self.store.channels().await?);
+                return Err(error);
             }
         }
     }

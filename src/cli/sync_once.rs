@@ -10,11 +10,9 @@ use super::Exit;
 use super::show::{printable, size};
 use crate::config::Settings;
 use crate::daemon::Parts;
-use crate::delivery;
 use crate::model::{Delivery, Stage};
 use crate::store::{self, Access, Store};
-use crate::sync::Engine;
-use crate::task::{Reason, wake_up};
+use crate::task::wake_up;
 use crate::telemetry::transfers::Transfers;
 
 /// A delivery that waits longer than this is left to the next pass.
@@ -26,14 +24,7 @@ pub(super) async fn sync(settings: &Settings, stop: CancellationToken) -> anyhow
     let began = Timestamp::now();
     let parts = Parts::open(settings, Access::Exclusive).await?;
     let (wake, _wakeups) = wake_up();
-    let mut engine = delivery::Engine::new(
-        parts.store.clone(),
-        parts.downloader.clone(),
-        settings.delivery,
-        Parts::destinations(settings),
-        parts.transfers.clone(),
-        wake,
-    );
+    let mut engine = parts.deliveries(settings, wake);
     let read = stop.run_until_cancelled(catch_up(&parts, settings)).await;
     let transfers = parts.transfers.clone();
     let finished = tokio::select! {
@@ -88,9 +79,8 @@ async fn dry_run_in(settings: &Settings, scratch: &std::path::Path) -> anyhow::R
 async fn catch_up(parts: &Parts, settings: &Settings) -> anyhow::Result<()> {
     let (deliveries, _delivery_wakeups) = wake_up();
     let (keeper, _keeper_wakeups) = wake_up();
-    let (drive, store) = (parts.drive.clone(), parts.store.clone());
-    let mut engine = Engine::new(drive, store, settings.sync, settings.folders.clone(), deliveries, keeper);
-    engine.catch_up(Reason::Manual).await?;
+    let mut engine = parts.sync(settings, deliveries, keeper);
+    engine.catch_up().await?;
     Ok(())
 }
 

@@ -18,6 +18,7 @@ use crate::model::delivery::{OnUpdate, PublishedFile};
 use crate::model::{Delivery, RelativePath, Stage};
 use crate::spool::{Expected, VerifiedPart};
 use crate::store::{self, Store};
+use crate::telemetry::log::with_causes;
 use crate::telemetry::transfers::Transfers;
 
 /// A name that is taken between looking and publishing is chosen anew; nobody takes this many in a row.
@@ -33,18 +34,21 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// Runs to the end, whatever the end is; what it was stands in the ledger afterwards.
-    pub(super) async fn run(self, delivery: Delivery) {
+    /// Runs to the end, whatever the end is. What it was stands in the ledger afterwards; `false`: it does not.
+    pub(super) async fn run(self, delivery: Delivery) -> bool {
         let span = info_span!("delivery", delivery.id = %delivery.id, file.id = %delivery.file_id, file.name = ?delivery.name);
         async {
-            if let Err(error) = self.deliver(&delivery).await
-                && let Err(error) = self.went_wrong(&delivery, error).await
-            {
-                error!(%error, "what became of a delivery cannot be written down; it is taken up at the next start");
+            let Err(error) = self.deliver(&delivery).await else { return true };
+            match self.went_wrong(&delivery, error).await {
+                Ok(()) => true,
+                Err(error) => {
+                    error!(error = with_causes(&error), "what became of a delivery cannot be written down");
+                    false
+                }
             }
         }
         .instrument(span)
-        .await;
+        .await
     }
 
     async fn deliver(&self, delivery: &Delivery) -> Result<(), Error> {

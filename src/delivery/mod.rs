@@ -59,8 +59,8 @@ pub enum Error {
 
 /// An attempt that was let go ends within moments.
 const LAST_ATTEMPT: Duration = Duration::from_millis(200);
-/// A fault of the program would most likely repeat itself.
-const FAULT_WAIT: Duration = Duration::from_mins(10);
+/// A fault of the program would most likely repeat itself, one of the ledger needs time.
+const FAULT_WAIT: Duration = Duration::from_mins(1);
 /// The ledger failed; nothing moves until it works again.
 const STORE_WAIT: Duration = Duration::from_secs(10);
 
@@ -182,8 +182,9 @@ impl Engine {
         let ended = Ended { id: delivery.id.clone(), whole: false };
         let mut end = End { ended: Some(ended), sender: self.ended.0.clone(), wake: self.wake.clone() };
         self.tasks.spawn(async move {
-            attempt.run(delivery).await;
-            end.in_order();
+            if attempt.run(delivery).await {
+                end.in_order();
+            }
         });
     }
 
@@ -201,10 +202,16 @@ impl Engine {
     async fn reap(&mut self, Ended { id, whole }: Ended) -> Result<(), store::Error> {
         self.attempts.remove(&id);
         if !whole {
-            error!(delivery.id = %id, "an attempt ended in a fault of the program; it is tried again later");
+            error!(delivery.id = %id, "an attempt ended without an outcome; it is made again later");
             let now = Timestamp::now();
             let later = now.checked_add(FAULT_WAIT).unwrap_or(now);
-            self.store.put_back(&id, later, 1, Some("a fault of the program; see the log"), now).await?;
+            let reason = "its last attempt ended without an outcome; see the log";
+            let back = self.store.put_back(&id, later, 1, Some(reason), now).await;
+            if back.is_err() {
+                // The ledger fails still; this one must not be forgotten.
+                let _ = self.ended.0.send(Ended { id, whole });
+            }
+            back?;
         }
         Ok(())
     }
@@ -214,7 +221,7 @@ impl Engine {
 #[derive(Debug)]
 struct Ended {
     id: DeliveryId,
-    /// Not so if it panicked.
+    /// Not so if it panicked, or if its outcome could not be written down.
     whole: bool,
 }
 

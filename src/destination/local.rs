@@ -328,3 +328,143 @@ fn matches_record(stat: &Stat, file: &PublishedFile) -> bool {
         && stat.st_size as u64 == file.size
         && modified_ns == file.modified_ns
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::model::file::Checksum;
+    use crate::spool::checksum::Hasher;
+    use crate::spool::{Expected, Part, Verdict};
+
+    fn path(text: &str) -> RelativePath {
+        RelativePath::from_stored(text)
+    }
+
+    fn id(text: &str) -> DeliveryId {
+        DeliveryId::new(text)
+    }
+
+    async fn part(place: &Local, name: &str, content: &'static [u8]) -> VerifiedPart {
+        let mut hasher = Hasher::like(&Checksum::Md5(String::new()));
+        hasher.update(content);
+        let expected = Expected { size: content.len() as u64, checksum: hasher.finish(), modified: None };
+        let mut sink = Part::open(place.spool(), &id(name), expected).await.unwrap().into_sink();
+        assert!(sink.write(bytes::Bytes::from_static(content)).await);
+        match sink.finish().await.unwrap() {
+            Verdict::Verified(part) => part,
+            Verdict::Wrong(why) => panic!("{why}"),
+        }
+    }
+
+    fn record(part: &VerifiedPart, at: &str, replaces: bool) -> PublishedFile {
+        PublishedFile {
+            path: path(at),
+            inode: part.inode(),
+            size: part.size(),
+            modified_ns: part.modified_ns(),
+            checksum: None,
+            replaces,
+        }
+    }
+
+    fn read(place: &Local, at: &str) -> String {
+        fs::read_to_string(place.absolute(&path(at))).unwrap()
+    }
+
+    #[tokio::test]
+    async fn nothing_is_overwritten() {
+        let home = tempfile::tempdir().unwrap();
+        let place = Local::open(home.path()).unwrap();
+        let new = part(&place, "d1", b"new").await;
+        fs::write(home.path().join("film.mp4"), "mine").unwrap();
+        assert!(matches!(place.publish(&new, &path("film.mp4")), Err(Error::Taken { .. })));
+        assert_eq!(read(&place, "film.mp4"), "mine");
+        assert_eq!(place.free_place(&path("film.mp4"), "1AbC").unwrap(), path("film [1AbC].mp4"));
+        place.publish(&new, &path("film [1AbC].mp4")).unwrap();
+        assert_eq!(place.free_place(&path("film.mp4"), "1AbC").unwrap(), path("film [1AbC-2].mp4"));
+        assert_eq!(place.parts().unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn only_an_untouched_file_is_replaced() {
+        let home = tempfile::tempdir().unwrap();
+        let place = Local::open(home.path()).unwrap();
+        let first = part(&place, "d1", b"first").await;
+        let earlier = record(&first, "a/film.mp4", false);
+        place.publish(&first, &earlier.path).unwrap();
+        let second = part(&place, "d2", b"second").await;
+        place.replace(&second, &earlier).unwrap();
+        assert_eq!(read(&place, "a/film.mp4"), "second");
+        assert_eq!(place.parts().unwrap(), [], "the earlier content is gone");
+
+        let third = part(&place, "d3", b"third").await;
+        assert!(
+            matches!(place.replace(&third, &earlier), Err(Error::Changed { .. })),
+            "it is another file by now"
+        );
+        let earlier = record(&second, "a/film.mp4", true);
+        fs::write(home.path().join("a/film.mp4"), "edited").unwrap();
+        assert!(matches!(place.replace(&third, &earlier), Err(Error::Changed { .. })));
+        assert_eq!(read(&place, "a/film.mp4"), "edited");
+    }
+
+    #[tokio::test]
+    async fn the_disk_tells_what_a_crash_interrupted() {
+        let home = tempfile::tempdir().unwrap();
+        Local::open(home.path()).unwrap();
+        let place = Local::open(home.path()).unwrap();
+        let new = part(&place, "d1", b"new").await;
+        let planned = record(&new, "film.mp4", false);
+        assert_eq!(place.settle(&id("d1"), &planned, None).unwrap(), Settled::NotYet, "before the rename");
+        place.publish(&new, &planned.path).unwrap();
+        assert_eq!(place.settle(&id("d1"), &planned, None).unwrap(), Settled::Published, "after it");
+        fs::remove_file(home.path().join("film.mp4")).unwrap();
+        assert_eq!(place.settle(&id("d1"), &planned, None).unwrap(), Settled::Published, "and taken away");
+        fs::remove_dir_all(home.path().join(crate::spool::HIDDEN)).unwrap();
+        let anew = Local::open(home.path()).unwrap();
+        assert_eq!(anew.settle(&id("d1"), &planned, None).unwrap(), Settled::NotYet, "the evidence is gone");
+    }
+
+    #[tokio::test]
+    async fn an_interrupted_replacement_is_finished_and_keeps_what_was_edited() {
+        for (edited, left) in [(false, vec!["film.mp4"]), (true, vec!["film [kept].mp4", "film.mp4"])] {
+            let home = tempfile::tempdir().unwrap();
+            Local::open(home.path()).unwrap();
+            let place = Local::open(home.path()).unwrap();
+            let first = part(&place, "d1", b"first").await;
+            let earlier = record(&first, "film.mp4", false);
+            place.publish(&first, &earlier.path).unwrap();
+            let second = part(&place, "d2", b"second").await;
+            let planned = record(&second, "film.mp4", true);
+            if edited {
+                fs::write(home.path().join("film.mp4"), "edited").unwrap();
+            }
+            // The exchange happened, and then the power went.
+            let film = home.path().join("film.mp4");
+            sys::renameat_with(sys::CWD, second.path(), sys::CWD, &film, RenameFlags::EXCHANGE).unwrap();
+            assert_eq!(place.settle(&id("d2"), &planned, Some(&earlier)).unwrap(), Settled::Published);
+            let mut names: Vec<String> = fs::read_dir(home.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .filter(|name| !name.starts_with('.'))
+                .collect();
+            names.sort();
+            assert_eq!(names, left);
+            assert_eq!(read(&place, "film.mp4"), "second");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_symbolic_link_is_followed() {
+        let home = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        let place = Local::open(home.path()).unwrap();
+        std::os::unix::fs::symlink(outside.path(), home.path().join("link")).unwrap();
+        let new = part(&place, "d1", b"new").await;
+        assert!(place.publish(&new, &path("link/film.mp4")).is_err());
+        assert_eq!(place.free_place(&path("link/film.mp4"), "x").unwrap(), path("link_/film.mp4"));
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+}

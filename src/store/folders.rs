@@ -139,13 +139,9 @@ impl Store {
         .map(folder)
         .transpose()
     }
-
-    /// Has every folder of the log listed again and compared with the ledger.
-    pub async fn list_all_again(&self, log: &ChangeLog) -> Result<(), Error> {
-        list_all_again(&mut *self.pool.acquire().await?, log).await
-    }
 }
 
+/// Marks every folder of the log to be listed.
 pub(super) async fn list_all_again(connection: &mut AnyConnection, log: &ChangeLog) -> Result<(), Error> {
     sqlx::query("update folder set listing = 'deliver' where log = $1 and listing = 'done'")
         .bind(log.key())

@@ -18,7 +18,7 @@ pub struct LogState {
     pub token: PageToken,
     /// When it was last read to its end.
     pub listed: Option<Timestamp>,
-    /// When all its folders were last compared with the ledger.
+    /// When the last comparison of all its folders with the ledger began.
     pub compared: Option<Timestamp>,
 }
 
@@ -120,14 +120,15 @@ impl Store {
 
     /// Begins a log at a token that Drive has just given, or begins it again after Drive refused the old one. What
     /// happened between the two tokens is found by listing all folders, so that is noted in the same transaction.
-    pub async fn begin_log(&self, log: &ChangeLog, token: &PageToken) -> Result<(), Error> {
+    pub async fn begin_log(&self, log: &ChangeLog, token: &PageToken, now: Timestamp) -> Result<(), Error> {
         let mut transaction = self.pool.begin().await?;
         sqlx::query(
-            "insert into change_log (log, page_token) values ($1, $2) \
-             on conflict (log) do update set page_token = excluded.page_token",
+            "insert into change_log (log, page_token, compared_at) values ($1, $2, $3) \
+             on conflict (log) do update set page_token = excluded.page_token, compared_at = excluded.compared_at",
         )
         .bind(log.key())
         .bind(token.as_str())
+        .bind(millis(now))
         .execute(&mut *transaction)
         .await?;
         list_all_again(&mut transaction, log).await?;
@@ -202,13 +203,17 @@ impl Store {
         Ok(())
     }
 
-    /// All folders of the log have been compared with the ledger.
-    pub async fn log_compared(&self, log: &ChangeLog, now: Timestamp) -> Result<(), Error> {
+    /// Has every folder of the log listed again and compared with the ledger. What is left to list stands in the ledger
+    /// from here on, so the time is that of the beginning.
+    pub async fn compare(&self, log: &ChangeLog, now: Timestamp) -> Result<(), Error> {
+        let mut transaction = self.pool.begin().await?;
         sqlx::query("update change_log set compared_at = $1 where log = $2")
             .bind(millis(now))
             .bind(log.key())
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await?;
+        list_all_again(&mut transaction, log).await?;
+        transaction.commit().await?;
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ create table change_log (
     log         text not null primary key,   -- 'user', or 'drive:' and the shared drive's id
     page_token  text not null,               -- everything before it is in the tables below
     listed_at   integer,                     -- last time the log was read to its end
-    compared_at integer                      -- last time all folders were listed and compared
+    compared_at integer                      -- when all folders were last marked to be listed and compared
 ) strict;
 
 create table folder (

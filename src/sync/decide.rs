@@ -79,13 +79,19 @@ pub fn decide(
         Entry::Present(file) => file,
     };
     let places = tree.places(file.parent.as_ref());
+    // One that was only waited for need not be waited for any longer when it is not wanted any more.
+    let waited_for = ledger.iter().any(|row| row.stage == Stage::Unready);
     match file.kind() {
         Kind::Folder => folder(file, origin, rules, known_folder, &places),
+        Kind::Binary | Kind::GoogleNative | Kind::Shortcut if places.is_empty() && waited_for => {
+            Decision::Withdraw("it was moved out of the watched folders")
+        }
         Kind::Binary | Kind::GoogleNative | Kind::Shortcut if places.is_empty() => {
             Decision::Nothing(Why::Elsewhere)
         }
         Kind::Binary | Kind::GoogleNative | Kind::Shortcut => match rules.route(file, &places) {
             Ok(route) => wanted(file, route, origin, tree, ledger, now),
+            Err(_) if waited_for => Decision::Withdraw("it is not wanted any more"),
             Err(skip) => unwanted(file, skip, origin, &places, ledger),
         },
     }
@@ -344,6 +350,18 @@ mod tests {
         let unready = present(File { checksums: Checksums::default(), ..video() });
         assert_eq!(outcome(&unready, Origin::Change, &tree(), &[]), "unready");
         assert_eq!(outcome(&unready, Origin::Change, &tree(), &[row("r1", Stage::Unready)]), "Known");
+    }
+
+    #[test]
+    fn what_was_only_waited_for_is_let_go_when_it_is_not_wanted_any_more() {
+        let waiting = [row("unready", Stage::Unready)];
+        let moved = present(File { parent: Some(FileId::new("other")), ..video() });
+        assert_eq!(outcome(&moved, Origin::Change, &tree(), &waiting), "withdraw");
+        assert_eq!(
+            outcome(&present(file("a.txt", "text/plain")), Origin::Change, &tree(), &waiting),
+            "withdraw"
+        );
+        assert_eq!(outcome(&moved, Origin::Change, &tree(), &[row("r1", Stage::Pending)]), "Elsewhere");
     }
 
     #[test]

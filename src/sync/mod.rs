@@ -10,12 +10,12 @@ mod watch;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::drive::{self, Drive};
 use crate::http::jitter;
 use crate::model::ChangeLog;
-use crate::retry::{Policy, Verdict};
+use crate::retry::{Class, Policy, Verdict};
 use crate::store::{self, Store};
 use crate::task::{Activation, Next, Reason, Step, Wake};
 use crate::telemetry::log::with_causes;
@@ -118,24 +118,20 @@ impl Engine {
     }
 
     /// Everything that is new, into the ledger. What was read before a failure stays recorded.
-    pub async fn catch_up(&mut self, reason: Reason) -> Result<Tally, Error> {
+    pub async fn catch_up(&mut self) -> Result<Tally, Error> {
         let mut tally = Tally::default();
-        let mut watching = self.resolve_folders().await;
+        let mut outcome = self.resolve_folders().await;
         for log in self.logs.clone() {
             let mut pass = self.pass(&log);
             let read = pass.run().await;
             tally.changes += pass.tally.changes;
             tally.listed += pass.tally.listed;
             tally.found += pass.tally.found;
-            let lost = pass.lost.take();
-            read?;
-            watching = watching.and(lost.map_or(Ok(()), Err));
+            // What goes wrong on one log is no reason to leave the others unread.
+            outcome = outcome.and(read).and(pass.lost.take().map_or(Ok(()), Err));
         }
         tally.found += self.look_at_unready().await?;
-        if tally.found > 0 || reason == Reason::Start {
-            self.hand_over();
-        }
-        watching.map(|()| tally)
+        outcome.map(|()| tally)
     }
 
     async fn went_well(&mut self, activation: Activation, tally: Tally) -> Next {
@@ -167,8 +163,13 @@ impl Engine {
             Error::Store(_) => Policy::CALL.cap,
             Error::Folder { .. } => watch::FOLDER_WAIT.min(self.config.poll),
         };
-        // One folder that cannot be watched is no reason to let the others wait.
-        let settle = if matches!(error, Error::Folder { .. }) { SETTLE } else { wait };
+        // What is wrong with one folder or one log is no reason to let new files in the others wait.
+        let concerns_all = match error {
+            Error::Drive(error) => !matches!(error.class(), Class::Permanent | Class::Configuration),
+            Error::Store(_) => true,
+            Error::Folder { .. } => false,
+        };
+        let settle = if concerns_all { wait } else { SETTLE };
         let said = with_causes(error);
         // Once a state, not once an attempt.
         if self.last_error.as_ref() != Some(&said) {
@@ -177,18 +178,12 @@ impl Engine {
         self.last_error = Some(said.clone());
         Next { due: Some(wait), settle, outcome: Err(said) }
     }
-
-    fn hand_over(&self) {
-        if self.deliveries.wake(Reason::Handover).is_err() {
-            warn!("the delivery engine has ended");
-        }
-    }
 }
 
 impl Step for Engine {
     /// One step: everything that is new, into the ledger.
     async fn step(&mut self, activation: Activation) -> Next {
-        let outcome = self.catch_up(activation.reason).await;
+        let outcome = self.catch_up().await;
         match outcome {
             Ok(tally) => self.went_well(activation, tally).await,
             Err(error) => self.went_wrong(&error),

@@ -66,6 +66,7 @@ impl Engine {
             let outcome = pass.evaluate(&changes, Origin::Change).await?;
             found += pass.tally.found;
             self.store.record(&outcome, now).await?;
+            pass.wake_deliveries(&outcome);
         }
         Ok(found)
     }
@@ -79,12 +80,9 @@ impl Pass<'_> {
         };
         if self.is_comparison_due(&state) {
             debug!(log = %self.log, "all folders are compared with the ledger");
-            self.store.list_all_again(self.log).await?;
+            self.store.compare(self.log, Timestamp::now()).await?;
         }
-        let compared = self.list_folders().await?;
-        if compared {
-            self.store.log_compared(self.log, Timestamp::now()).await?;
-        }
+        self.list_folders().await?;
         match self.read_changes(state.token).await {
             Err(Error::Drive(error)) if error.fault() == Fault::PageToken => {
                 warn!(log = %self.log, %error, "Drive refuses the page token: all folders are listed and compared instead");
@@ -104,7 +102,7 @@ impl Pass<'_> {
     /// Takes the token of now. It comes first: what changes while the folders are listed comes after it.
     async fn begin(&self, why: &str) -> Result<LogState, Error> {
         let token = self.drive.start_page_token(self.log).await?;
-        self.store.begin_log(self.log, &token).await?;
+        self.store.begin_log(self.log, &token, Timestamp::now()).await?;
         info!(log = %self.log, why, "a new start page token");
         if self.keeper.wake(Reason::Handover).is_err() {
             debug!("there is no channel keeper");
@@ -127,7 +125,7 @@ impl Pass<'_> {
                 return Ok(());
             }
             self.tally.changes += page.changes.len();
-            self.deliver_early(&outcome);
+            self.wake_deliveries(&outcome);
             if page.end {
                 return Ok(());
             }
@@ -135,15 +133,13 @@ impl Pass<'_> {
         }
     }
 
-    /// Lists folders until none is left to list. `true`: there were some.
-    async fn list_folders(&mut self) -> Result<bool, Error> {
-        let mut any = false;
+    /// Lists folders until none is left to list.
+    async fn list_folders(&mut self) -> Result<(), Error> {
         while let Some(folder) = self.store.unlisted(self.log).await? {
             self.list(&folder).await?;
             self.tally.listed += 1;
-            any = true;
         }
-        Ok(any)
+        Ok(())
     }
 
     async fn list(&mut self, folder: &Folder) -> Result<(), Error> {
@@ -169,7 +165,7 @@ impl Pass<'_> {
             let outcome = self.evaluate(&changes, Origin::of(folder.listing)).await?;
             let finished = listed.next.is_none().then_some(subfolders.as_slice());
             self.store.commit_listing(&folder.id, &outcome, finished, Timestamp::now()).await?;
-            self.deliver_early(&outcome);
+            self.wake_deliveries(&outcome);
             match listed.next {
                 Some(next) => page = Some(next),
                 None => return Ok(()),
@@ -192,8 +188,8 @@ impl Pass<'_> {
         Ok(self.store.record(&outcome, now).await?)
     }
 
-    /// Downloads begin while later pages are still read.
-    fn deliver_early(&self, outcome: &Outcome) {
+    /// Downloads begin at once, while later pages are still read.
+    fn wake_deliveries(&self, outcome: &Outcome) {
         if outcome.found.iter().any(|new| new.found == Found::New)
             && self.deliveries.wake(Reason::Handover).is_err()
         {

@@ -290,3 +290,18 @@ async fn the_daily_comparison_finds_what_the_change_log_never_told() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_log_that_fails_does_not_keep_the_others_unread() {
+    let mut world = World::new("").await;
+    let team = world.drive.shared_drive("Team");
+    let there = world.home().join("team");
+    world.add_config(&format!("[[folder]]\nid = {team:?}\ndestination = {there:?}"));
+    // The user's own log is asked for first; after a refusal of this kind it is asked again after half a minute.
+    world.drive.fail(Fault::once("changes.getStartPageToken", Action::status(403, "accessNotConfigured")));
+    world.spawn();
+    world.wait("the shared drive has its channel", async || world.drive.channels().len() == 1).await;
+    world.drive.upload(Upload::new(&team, "shared.mp4", content_of("shared", 1_000)));
+    let path = there.join("shared.mp4");
+    world.wait_for("it is delivered", Duration::from_secs(15), async || path.exists()).await;
+}
