@@ -14,3 +14,7 @@ test:
 # The proofs that install something first: Google's client and rclone against the emulator
 clients:
     bash .ci/clients
+
+# Random users, faults and crashes: MODEL_SEQUENCES=1000 just model
+model:
+    bash .ci/model

@@ -57,7 +57,11 @@ impl Attempt {
         let root = delivery.destination.clone();
         let place = blocking(move || Local::open(&root)).await?;
         let shown = self.transfers.begin(delivery.id.as_str(), &delivery.name, expected.size);
-        let source = Source { file_id: &delivery.file_id, resource_key: delivery.resource_key.as_deref() };
+        let source = Source {
+            file_id: &delivery.file_id,
+            resource_key: delivery.resource_key.as_deref(),
+            revision: &delivery.revision,
+        };
         let received = &shown.transfer.received;
         let part = self
             .downloader

@@ -8,7 +8,7 @@ pub mod step;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -82,6 +82,10 @@ pub struct Engine {
     ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
     /// Whether what an earlier run left has been taken up.
     taken_up: bool,
+    /// Whether there may be parts that nobody writes at the moment.
+    has_parts: bool,
+    /// When parts that nobody needs were last looked for.
+    tidied: Option<Instant>,
     last_error: Option<String>,
 }
 
@@ -106,6 +110,8 @@ impl Engine {
             attempts: HashMap::new(),
             ended: mpsc::unbounded_channel(),
             taken_up: false,
+            has_parts: false,
+            tidied: None,
             last_error: None,
         }
     }
@@ -145,6 +151,7 @@ impl Engine {
         }
         let unsettled = self.settle().await?;
         self.let_go().await?;
+        self.tidy_up().await?;
         while self.attempts.len() < self.config.concurrency.max(1) {
             let now = Timestamp::now();
             let Some(delivery) = self.store.claim(now).await? else { break };
@@ -172,6 +179,7 @@ impl Engine {
     fn start(&mut self, delivery: Delivery) {
         debug!(delivery.id = %delivery.id, file.id = %delivery.file_id, attempt = delivery.attempt, "a delivery begins");
         let stop = CancellationToken::new();
+        self.has_parts = true;
         self.attempts.insert(delivery.id.clone(), stop.clone());
         let attempt = Attempt {
             store: self.store.clone(),

@@ -2,6 +2,7 @@
 //! their file is in its place.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tracing::{debug, info, warn};
@@ -13,21 +14,40 @@ use crate::destination::{self, Local, Settled};
 use crate::model::{Delivery, DeliveryId};
 use crate::store;
 
+/// A queue that never runs empty is no reason to keep parts that nobody needs.
+const TIDY_INTERVAL: Duration = Duration::from_mins(10);
+
 impl Engine {
     /// Takes up what an earlier run left.
     pub(super) async fn take_up(&mut self) -> Result<(), store::Error> {
         self.store.take_up_again().await?;
-        for root in self.destinations.clone() {
-            if let Err(error) = self.tidy_up(root).await? {
-                warn!(%error, "a destination is not to be had now; its deliveries wait");
-            }
-        }
         self.taken_up = true;
         Ok(())
     }
 
-    /// Removes parts that no open delivery will go on with.
-    async fn tidy_up(&self, root: PathBuf) -> Result<Result<(), destination::Error>, store::Error> {
+    /// Removes what is left of deliveries that a crash has ended or that were overtaken while they waited. Done when
+    /// the queue has run empty, and once in a while if it never does.
+    pub(super) async fn tidy_up(&mut self) -> Result<(), store::Error> {
+        let is_time = self.tidied.is_none_or(|at| at.elapsed() >= TIDY_INTERVAL);
+        if !(is_time || self.attempts.is_empty() && self.has_parts) {
+            return Ok(());
+        }
+        self.has_parts = false;
+        self.tidied = Some(Instant::now());
+        for root in self.destinations.clone() {
+            match self.tidy_up_at(root).await? {
+                Ok(left) => self.has_parts |= left,
+                Err(error) => {
+                    self.has_parts = true;
+                    debug!(%error, "a destination is not to be had now");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes parts that no open delivery will go on with, and says whether others stay.
+    async fn tidy_up_at(&self, root: PathBuf) -> Result<Result<bool, destination::Error>, store::Error> {
         let opened = blocking(move || {
             let place = Local::open(&root)?;
             let parts = place.parts()?;
@@ -38,8 +58,9 @@ impl Engine {
             Err(error) => return Ok(Err(error)),
         };
         let mut orphans: Vec<DeliveryId> = Vec::new();
+        let count = parts.len();
         for id in parts {
-            if !self.store.is_open(&id).await? {
+            if !self.attempts.contains_key(&id) && !self.store.is_open(&id).await? {
                 orphans.push(id);
             }
         }
@@ -48,7 +69,7 @@ impl Engine {
                 debug!(delivery.id = %id, "a part without a delivery is removed");
                 place.discard(id)?;
             }
-            Ok(())
+            Ok(orphans.len() < count)
         })
         .await)
     }

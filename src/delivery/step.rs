@@ -44,6 +44,7 @@ pub enum Step {
 pub fn after_download(error: &download::Error, attempt: u32, reason: Option<&str>, jitter: f64) -> Step {
     match error {
         download::Error::Stopped => Step::Release,
+        download::Error::Replaced => Step::Supersede(error.to_string()),
         download::Error::Drive(error) => after_refusal(error, attempt, jitter),
         download::Error::Changed(_) => again(CHANGED, attempt, None, error.to_string(), jitter),
         download::Error::Short | download::Error::WriterGone => {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::drive::{self, Drive};
-use crate::model::{DeliveryId, FileId};
+use crate::model::{DeliveryId, FileId, RevisionId};
 use crate::spool::{Expected, Part, Spool, VerifiedPart};
 
 /// `[download]` of the configuration, as far as it concerns one transfer.
@@ -41,6 +41,9 @@ pub enum Error {
     /// The file has another content by now.
     #[error("the content changed: {0}")]
     Changed(String),
+    /// The content that was to be fetched is not the file's any more.
+    #[error("Drive has another content for it by now")]
+    Replaced,
     /// All bytes came, and they are not what Drive said.
     #[error("wrong content: {0}")]
     WrongContent(String),
@@ -62,6 +65,8 @@ pub struct Source<'a> {
     pub file_id: &'a FileId,
     /// The key that link-shared older files ask for.
     pub resource_key: Option<&'a str>,
+    /// The content that is expected: Drive gives out the latest one only.
+    pub revision: &'a RevisionId,
 }
 
 /// The engine: a connection to Drive and how to use it.
@@ -89,6 +94,21 @@ impl Downloader {
         stop: &CancellationToken,
     ) -> Result<VerifiedPart, Error> {
         let part = Part::open(spool, id, expected).await?;
-        transfer::transfer(&self.drive, self.config, source, part, received, stop).await
+        let fetched = transfer::transfer(&self.drive, self.config, source, part, received, stop).await;
+        match fetched {
+            Err(Error::Changed(_) | Error::WrongContent(_)) if self.is_replaced(source).await => {
+                Err(Error::Replaced)
+            }
+            fetched => fetched,
+        }
+    }
+
+    /// Whether Drive says that the file has another content by now. The change log says so as well, unless the file
+    /// has left the watched folders meanwhile: then nobody else would ever notice.
+    async fn is_replaced(&self, source: &Source<'_>) -> bool {
+        match self.drive.file(source.file_id, source.resource_key).await {
+            Ok(file) => file.revision_key().is_some_and(|now| now != *source.revision),
+            Err(_) => false,
+        }
     }
 }

@@ -188,11 +188,10 @@ impl Pass<'_> {
         Ok(self.store.record(&outcome, now).await?)
     }
 
-    /// Downloads begin at once, while later pages are still read.
+    /// Downloads begin at once, while later pages are still read; those that are void end at once.
     fn wake_deliveries(&self, outcome: &Outcome) {
-        if outcome.found.iter().any(|new| new.found == Found::New)
-            && self.deliveries.wake(Reason::Handover).is_err()
-        {
+        let has_news = outcome.found.iter().any(|new| matches!(new.found, Found::New | Found::Unready(_)));
+        if (has_news || !outcome.withdrawn.is_empty()) && self.deliveries.wake(Reason::Handover).is_err() {
             debug!("there is no delivery engine");
         }
     }

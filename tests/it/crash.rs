@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::luck::{self, Luck};
 use crate::world::{World, sha256};
 
 const HUNDRED_MEGABYTES: u64 = 100_000_000;
@@ -98,29 +99,12 @@ async fn a_second_daemon_on_the_same_ledger_is_refused() {
     assert!(crate::world::text(&output.stderr).contains("in use by another gdrive-webhook"));
 }
 
-/// Numbers that follow from a seed, so that a failure can be repeated.
-struct Luck(u64);
-
-impl Luck {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
 /// Kills the daemon again and again at random moments while files come in; in the end each is there once and whole,
 /// and nobody has ever seen one that was not. `CRASH_KILLS` and `CRASH_SEED` make it longer or repeat it.
 #[tokio::test(flavor = "multi_thread")]
 async fn random_kills_lose_nothing_double_nothing_and_show_nothing_half_made() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let kills = number("CRASH_KILLS").unwrap_or(20);
-    let seed = number("CRASH_SEED").unwrap_or_else(|| {
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
-    });
-    println!("CRASH_SEED={seed}");
-    let mut luck = Luck(seed | 1);
+    let kills = luck::number("CRASH_KILLS").unwrap_or(20);
+    let mut luck = Luck::new(luck::seed("CRASH_SEED"));
     let mut world = World::running("[sync]\npoll = \"1s\"\n[download]\nconcurrency = 3").await;
     world.drive.set_rate(Some(8_000_000));
     let mut uploads: std::collections::BTreeMap<String, String> = std::collections::BTreeMap::new();

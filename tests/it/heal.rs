@@ -133,3 +133,34 @@ async fn a_video_without_a_checksum_waits_until_drive_says_it() {
     world.wait_for_file("fresh.mp4").await;
     world.assert_same("fresh.mp4", &id);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_left_and_changed_is_let_go_with_its_part() {
+    let world = World::running("[sync]\npoll = \"1s\"").await;
+    world.drive.fail(Fault::always("files.media", Action::CutAfter { bytes: 500 }));
+    let id = world.upload("film.mp4", 1_000_000);
+    world.wait("a part is there", async || world.parts().len() == 1).await;
+    world.drive.move_to(&id, &world.drive.root_id());
+    world.drive.revise(&id, drive_emulator::Content::pattern(5, 400_000));
+    world.drive.clear_faults();
+    world.wait("it is void", async || world.status().await["deliveries"]["superseded"] == 1).await;
+    world.wait("its part is gone", async || world.parts().is_empty()).await;
+    assert!(world.delivered().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_goes_away_between_two_attempts_leaves_no_part() {
+    let world = World::running("[sync]\npoll = \"1s\"").await;
+    world.drive.fail(Fault::times("files.media", 1, Action::CutAfter { bytes: 500 }));
+    world.drive.fail(Fault::always("files.media", Action::status(403, "downloadQuotaExceeded")));
+    let id = world.upload("film.mp4", 1_000_000);
+    world
+        .wait("it waits for hours", async || {
+            world.status().await["attention"].to_string().contains("within a day")
+        })
+        .await;
+    assert_eq!(world.parts().len(), 1);
+    world.drive.trash(&id);
+    world.wait("its part is gone", async || world.parts().is_empty()).await;
+    assert_eq!(world.status().await["deliveries"]["superseded"], 1);
+}

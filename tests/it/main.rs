@@ -10,6 +10,8 @@ mod demo;
 mod door;
 mod heal;
 mod login;
+mod luck;
+mod model;
 mod names;
 mod tidy;
 mod world;

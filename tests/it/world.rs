@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use drive_emulator::{Content, Emulator, Options, Upload};
@@ -136,16 +138,22 @@ impl World {
         child.wait().unwrap();
     }
 
-    /// SIGTERM, and the exit code.
+    /// SIGTERM, and the exit code; 143 if it came before anybody listened for it.
     pub(crate) async fn terminate(&mut self) -> i32 {
         let mut child = self.daemon.take().expect("the daemon runs");
         let pid = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        tokio::task::spawn_blocking(move || child.wait().unwrap().code().unwrap()).await.unwrap()
+        let ended = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+        ended.code().or(ended.signal().map(|signal| 128 + signal)).unwrap()
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
         self.daemon.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    /// Whether a daemon was started and not stopped by the test.
+    pub(crate) fn has_daemon(&self) -> bool {
+        self.daemon.is_some()
     }
 
     pub(crate) fn log(&self) -> String {
@@ -177,13 +185,17 @@ impl World {
 
     /// Waits until nothing is left to do.
     pub(crate) async fn wait_until_idle(&self) {
-        self.wait("nothing is left to do", async || {
-            let deliveries = self.status().await["deliveries"].clone();
-            ["unready", "pending", "downloading", "publishing"]
-                .iter()
-                .all(|stage| deliveries[*stage].as_i64().is_none())
-        })
-        .await;
+        self.wait("nothing is left to do", async || self.is_idle().await).await;
+    }
+
+    /// Whether the daemon answers and has nothing left to do.
+    pub(crate) async fn is_idle(&self) -> bool {
+        let url = format!("http://127.0.0.1:{}/api/status", self.private);
+        let Ok(answer) = client().get(url).send().await else { return false };
+        let Ok(status) = answer.json::<Value>().await else { return false };
+        ["unready", "pending", "downloading", "publishing"]
+            .iter()
+            .all(|stage| status["deliveries"][*stage].as_i64().is_none())
     }
 
     /// Uploads a small video of the given size, whose bytes follow from the name.
@@ -263,6 +275,17 @@ fn walk(root: &Path, directory: &Path, found: &mut Vec<String>) {
     }
 }
 
+/// A port that is free and stays so while the daemon is down: below those that the system gives to connections.
 fn free_port() -> u16 {
-    TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const FIRST: u16 = 11_000;
+    const COUNT: u16 = 20_000;
+    let offset = (std::process::id() % u32::from(COUNT)) as u16;
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+        let port = FIRST + (offset + step) % COUNT;
+        if TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).is_ok() {
+            return port;
+        }
+    }
 }

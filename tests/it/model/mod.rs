@@ -1,0 +1,58 @@
+//! Random users, random faults and random crashes against the daemon, held against a plain picture of the rules.
+//!
+//! `MODEL_SEQUENCES` says how many sequences are played, `MODEL_AT_ONCE` how many of them side by side, `MODEL_SEED`
+//! which one is the first: each sequence follows from its seed.
+
+mod plain;
+mod play;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::luck;
+use play::Play;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_users_faults_and_crashes_do_the_destination_is_what_the_rules_say() {
+    let sequences = luck::number("MODEL_SEQUENCES").unwrap_or(24);
+    let at_once = luck::number("MODEL_AT_ONCE").unwrap_or(12);
+    let first = luck::seed("MODEL_SEED");
+    let places = Arc::new(Semaphore::new(at_once as usize));
+    let mut plays = JoinSet::new();
+    for seed in first..first + sequences {
+        let (place, runtime) = (places.clone().acquire_owned().await.unwrap(), Handle::current());
+        // A thread each: a sequence waits for processes and reads files.
+        plays.spawn_blocking(move || {
+            let _place = place;
+            runtime.block_on(async {
+                let mut play = Play::new(seed).await;
+                let wrong = play.run().await;
+                (!wrong.is_empty())
+                    .then(|| format!("MODEL_SEED={seed}\n{}\n{}", wrong.join("\n"), play.story()))
+            })
+        });
+    }
+    let mut violations = Vec::new();
+    let mut played = 0_u64;
+    while let Some(ended) = plays.join_next().await {
+        violations.extend(ended.unwrap_or_else(|error| Some(error.to_string())));
+        played += 1;
+        if played.is_multiple_of(100) {
+            println!("{played} sequences played, {} violations", violations.len());
+        }
+    }
+    assert!(
+        violations.is_empty(),
+        "{} of {sequences} sequences:\n{}",
+        violations.len(),
+        violations.join("\n\n")
+    );
+    println!("{sequences} sequences, no violation");
+}
+
+/// How long a sequence may take to heal after its last fault: the longest waits between attempts are below it.
+const HEALING: Duration = Duration::from_mins(3);
