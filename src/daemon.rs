@@ -27,6 +27,7 @@ use crate::store::{Access, Store};
 use crate::sync;
 use crate::task::{self, StatusBoard, Wake, Wakeups, status_board, wake_up};
 use crate::telemetry::counters::Notifications;
+use crate::telemetry::holds::Holds;
 use crate::telemetry::systemd;
 use crate::telemetry::transfers::Transfers;
 
@@ -52,15 +53,19 @@ pub struct Parts {
     pub downloader: Downloader,
     /// What is downloaded now.
     pub transfers: Arc<Transfers>,
+    /// Destinations that cannot be used now.
+    pub holds: Arc<Holds>,
+    /// The HTTP clients, with the pause that all calls share.
+    pub http: Arc<Http>,
 }
 
 impl Parts {
     /// Opens the ledger and reads the credentials.
     pub async fn open(settings: &Settings, access: Access) -> anyhow::Result<Self> {
-        let drive = connect(settings)?;
+        let (drive, http) = connect(settings)?;
         let store = Store::open(&settings.store, access).await?;
         let downloader = Downloader::new(drive.clone(), settings.download);
-        Ok(Self { store, drive, downloader, transfers: Arc::default() })
+        Ok(Self { store, drive, downloader, transfers: Arc::default(), holds: Arc::default(), http })
     }
 
     /// The delivery engine; `wake` is its own.
@@ -71,6 +76,7 @@ impl Parts {
             settings.delivery,
             destinations(settings),
             self.transfers.clone(),
+            self.holds.clone(),
             wake,
         )
     }
@@ -91,10 +97,10 @@ fn destinations(settings: &Settings) -> Vec<PathBuf> {
 }
 
 /// A connection to Drive with the configured credentials.
-pub fn connect(settings: &Settings) -> anyhow::Result<Drive> {
+pub fn connect(settings: &Settings) -> anyhow::Result<(Drive, Arc<Http>)> {
     let http = Arc::new(Http::new(settings.download.stall).context("the HTTP clients cannot be made")?);
     let auth = Auth::load(&settings.google, &http.api)?;
-    Ok(Drive::new(&settings.drive, http, Arc::new(auth)))
+    Ok((Drive::new(&settings.drive, http.clone(), Arc::new(auth)), http))
 }
 
 impl Daemon {
@@ -174,6 +180,8 @@ impl Daemon {
             deliveries: delivery_board.subscribe(),
             notifications: notifications.clone(),
             transfers: parts.transfers.clone(),
+            holds: parts.holds.clone(),
+            http: parts.http.clone(),
         };
         let receiver = Receiver { registry: registry.clone(), sync: sync_wake, counters: notifications };
         let admin_router = admin::router(parts.store.clone(), live, admin_token.as_deref());

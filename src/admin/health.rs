@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::model::{Channel, ChannelState};
+use crate::telemetry::holds::Hold;
 
 /// What readiness is judged by.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub struct Facts<'a> {
     pub keeper: Option<&'a Result<String, String>>,
     /// The delivery engine's last outcome.
     pub deliveries: Option<&'a Result<String, String>>,
+    /// Destinations that cannot be used.
+    pub holds: &'a [(String, Hold)],
     /// Now.
     pub now: Timestamp,
 }
@@ -37,6 +40,9 @@ pub fn not_ready(facts: &Facts<'_>) -> Vec<String> {
     }
     if let Some(Err(error)) = facts.deliveries {
         reasons.push(format!("deliveries stand still: {error}"));
+    }
+    for (path, hold) in facts.holds {
+        reasons.push(format!("{path} cannot be used: {}", hold.why));
     }
     reasons
 }
@@ -68,7 +74,15 @@ mod tests {
         let owned = |r: Result<&str, &str>| r.map(str::to_owned).map_err(str::to_owned);
         let sync = sync.map(owned);
         let now = Timestamp::from_second(100).unwrap();
-        not_ready(&Facts { sync: sync.as_ref(), address, channels, keeper: None, deliveries: None, now })
+        not_ready(&Facts {
+            sync: sync.as_ref(),
+            address,
+            channels,
+            keeper: None,
+            deliveries: None,
+            holds: &[],
+            now,
+        })
     }
 
     #[test]

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::health::{Facts, is_live, not_ready};
+use crate::http::Http;
 use crate::model::{Channel, ChannelState, Delivery};
 use crate::store::{self, Store};
 use crate::task;
 use crate::telemetry::counters::Notifications;
+use crate::telemetry::holds::{Hold, Holds};
 use crate::telemetry::transfers::Transfers;
 
 /// Waiting and failed deliveries shown at most; the counts say how many there are.
@@ -34,6 +37,10 @@ pub struct Live {
     pub notifications: Arc<Notifications>,
     /// What is downloaded now.
     pub transfers: Arc<Transfers>,
+    /// Destinations that cannot be used now.
+    pub holds: Arc<Holds>,
+    /// The HTTP clients, with the pause that all calls share.
+    pub http: Arc<Http>,
 }
 
 /// Everything that `status` shows. Times are RFC 3339, sizes are bytes.
@@ -55,6 +62,8 @@ pub struct Report {
     pub deliveries: BTreeMap<String, i64>,
     /// Those that wait or have failed, and why.
     pub attention: Vec<DeliveryReport>,
+    /// Destinations that cannot be used now, and why.
+    pub destinations: Vec<DestinationReport>,
 }
 
 /// The running program.
@@ -72,6 +81,23 @@ pub struct Process {
     pub notifications_refused: u64,
     /// The last notification that was ours.
     pub last_notification: Option<Timestamp>,
+    /// Drive has asked for fewer calls: none is made before this.
+    pub calls_paused_until: Option<Timestamp>,
+    /// What runs side by side inside the program.
+    pub tasks: usize,
+}
+
+/// One destination that cannot be used now.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DestinationReport {
+    /// The directory.
+    pub path: String,
+    /// What is wrong with it, and what to do.
+    pub problem: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it is looked at again.
+    pub next: Timestamp,
 }
 
 /// One channel.
@@ -165,6 +191,7 @@ pub async fn report(store: &Store, live: Option<&Live>) -> Result<Report, store:
         transfers: live.map(transfers).unwrap_or_default(),
         deliveries: counts.into_iter().map(|(stage, count)| (stage.to_owned(), count)).collect(),
         attention: attention.iter().map(delivery_report).collect(),
+        destinations: live.map(destinations).unwrap_or_default(),
     })
 }
 
@@ -179,6 +206,7 @@ pub fn readiness(live: &Live, channels: &[Channel], now: Timestamp) -> Vec<Strin
         channels,
         keeper: keeper.as_ref(),
         deliveries: deliveries.as_ref(),
+        holds: &live.holds.snapshot(),
         now,
     })
 }
@@ -191,7 +219,19 @@ fn process(live: &Live) -> Process {
         notifications_accepted: live.notifications.accepted(),
         notifications_refused: live.notifications.refused(),
         last_notification: live.notifications.last_accepted(),
+        calls_paused_until: paused_until(live.http.gate.closed_for(), Timestamp::now()),
+        tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks(),
     }
+}
+
+fn paused_until(wait: Duration, now: Timestamp) -> Option<Timestamp> {
+    now.checked_add(wait).ok().filter(|_| !wait.is_zero())
+}
+
+fn destinations(live: &Live) -> Vec<DestinationReport> {
+    let held = live.holds.snapshot().into_iter();
+    held.map(|(path, Hold { why, since, next })| DestinationReport { path, problem: why, since, next })
+        .collect()
 }
 
 fn channel_report(channel: &Channel, now: Timestamp) -> ChannelReport {

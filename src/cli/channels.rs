@@ -38,7 +38,7 @@ fn row(channel: &Channel, now: Timestamp) -> Vec<String> {
 
 /// Needs the ledger for itself: the daemon would go on believing in channels that are stopped behind its back.
 pub(super) async fn stop(settings: &Settings, all: bool) -> anyhow::Result<Exit> {
-    let drive = connect(settings)?;
+    let (drive, _) = connect(settings)?;
     let store = Store::open(&settings.store, Access::Exclusive).await?;
     let mut stopped = 0;
     for channel in store.channels().await? {

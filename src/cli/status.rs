@@ -79,6 +79,12 @@ fn render(report: &Report, now: Timestamp) -> String {
                 "  Drive calls: {}\n",
                 process.address.as_deref().unwrap_or("nothing; polling only")
             );
+            if let Some(until) = process.calls_paused_until {
+                text += &format!(
+                    "  calls to Drive pause: it asked for fewer; the next one {}\n",
+                    relative(until, now)
+                );
+            }
             text += &format!(
                 "  notifications: {}{}; strangers refused: {}\n",
                 process.notifications_accepted,
@@ -107,6 +113,10 @@ fn render(report: &Report, now: Timestamp) -> String {
     text += &section(
         "deliveries",
         report.deliveries.iter().map(|(stage, count)| vec![stage.clone(), count.to_string()]),
+    );
+    text += &section(
+        "destinations that wait",
+        report.destinations.iter().map(|d| vec![d.path.clone(), relative(d.since, now), d.problem.clone()]),
     );
     text +=
         &section("waiting or failed", report.attention.iter().map(|delivery| row_of_delivery(delivery, now)));

@@ -64,6 +64,7 @@ pub(super) const KEYS: &[Key] = &[
     key("folder.on_update", Shape::Text, "\"replace\", \"keep-both\" or \"ignore\""),
     key("download.concurrency", Shape::Number, "a whole number from 1 to 64"),
     key("download.stall", Shape::Text, "a duration from \"1s\""),
+    key("download.reserve", Shape::Size, SIZE),
     key("download.acknowledge_abuse", Shape::Flag, FLAG),
     key("state.url", Shape::Text, "\"sqlite:\" and the path of a file such as \"sqlite:state.db\""),
     key("admin.listen", Shape::Text, ADDRESS),

@@ -236,20 +236,18 @@ impl Check<'_> {
     }
 
     fn delivery(&mut self, raw: &raw::Download) -> delivery::Config {
-        match raw.concurrency {
-            Some(number) if CONCURRENCY.contains(&number) => {
-                delivery::Config { concurrency: number as usize }
-            }
+        let default = delivery::Config::default();
+        let concurrency = match raw.concurrency {
+            Some(number) if CONCURRENCY.contains(&number) => number as usize,
             Some(number) => {
-                self.wrong(
-                    "download.concurrency",
-                    "download.concurrency",
-                    &format!("{number} is out of range"),
-                );
-                delivery::Config::default()
+                let key = "download.concurrency";
+                self.wrong(key, key, &format!("{number} is out of range"));
+                default.concurrency
             }
-            None => delivery::Config::default(),
-        }
+            None => default.concurrency,
+        };
+        let reserve = self.value("download.reserve", raw.reserve.as_deref(), values::size);
+        delivery::Config { concurrency, reserve: reserve.unwrap_or(default.reserve) }
     }
 
     fn store(&mut self, raw: &raw::State) -> store::Config {

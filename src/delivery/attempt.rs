@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, error, info, info_span, warn};
+use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::Error;
 use super::step::{DISK_WAIT, Step, after_destination, after_download};
@@ -30,20 +30,22 @@ pub(super) struct Attempt {
     pub(super) store: Store,
     pub(super) downloader: Downloader,
     pub(super) transfers: Arc<Transfers>,
+    pub(super) place: Local,
     pub(super) stop: CancellationToken,
 }
 
 impl Attempt {
-    /// Runs to the end, whatever the end is. What it was stands in the ledger afterwards; `false`: it does not.
-    pub(super) async fn run(self, delivery: Delivery) -> bool {
+    /// Runs to the end, whatever the end is. What it was stands in the ledger afterwards, and what is wrong with the
+    /// destination, if so, is given back. `None`: what became of it could not be written down.
+    pub(super) async fn run(self, delivery: Delivery) -> Option<Option<String>> {
         let span = info_span!("delivery", delivery.id = %delivery.id, file.id = %delivery.file_id, file.name = ?delivery.name);
         async {
-            let Err(error) = self.deliver(&delivery).await else { return true };
+            let Err(error) = self.deliver(&delivery).await else { return Some(None) };
             match self.went_wrong(&delivery, error).await {
-                Ok(()) => true,
+                Ok(hold) => Some(hold),
                 Err(error) => {
                     error!(error = with_causes(&error), "what became of a delivery cannot be written down");
-                    false
+                    None
                 }
             }
         }
@@ -54,8 +56,7 @@ impl Attempt {
     async fn deliver(&self, delivery: &Delivery) -> Result<(), Error> {
         let began = Timestamp::now();
         let expected = expected(delivery)?;
-        let root = delivery.destination.clone();
-        let place = blocking(move || Local::open(&root)).await?;
+        let place = &self.place;
         let shown = self.transfers.begin(delivery.id.as_str(), &delivery.name, expected.size);
         let source = Source {
             file_id: &delivery.file_id,
@@ -67,7 +68,7 @@ impl Attempt {
             .downloader
             .fetch(&source, place.spool(), &delivery.id, expected, received, &self.stop)
             .await?;
-        let published = self.publish(delivery, &place, part).await?;
+        let published = self.publish(delivery, place, part).await?;
         let now = Timestamp::now();
         if !self.store.done(&delivery.id, now).await? {
             warn!("a delivery was moved by somebody else while it was published");
@@ -93,6 +94,8 @@ impl Attempt {
         part: VerifiedPart,
     ) -> Result<PublishedFile, Error> {
         let part = Arc::new(part);
+        let opened = place.clone();
+        blocking(move || opened.check()).await?;
         for _ in 0..PLACE_TRIES {
             let earlier = self.replaceable(delivery, place).await?;
             let path = match &earlier {
@@ -134,7 +137,8 @@ impl Attempt {
         Ok(untouched.then_some(earlier))
     }
 
-    async fn went_wrong(&self, delivery: &Delivery, error: Error) -> Result<(), store::Error> {
+    /// Writes down what follows. What is given back is wrong with the whole destination.
+    async fn went_wrong(&self, delivery: &Delivery, error: Error) -> Result<Option<String>, store::Error> {
         let now = Timestamp::now();
         let step = match error {
             Error::Download(error) => {
@@ -145,12 +149,24 @@ impl Attempt {
                 // It may be in its place or not: the engine looks at the disk before anything else happens to it.
                 let until = now.checked_add(DISK_WAIT).unwrap_or(now);
                 warn!(%error, "a verified file is not in its place yet");
-                return self.store.hold(&delivery.id, until, &error.to_string(), now).await.map(|_| ());
+                self.store.hold(&delivery.id, until, &error.to_string(), now).await?;
+                return Ok(match after_destination(&error) {
+                    Step::Hold(why) => Some(why),
+                    _ => None,
+                });
             }
             Error::Overtaken => Step::Release,
             Error::Store(error) => return Err(error),
         };
+        let mut hold = None;
         let waits = match step {
+            Step::Hold(reason) => {
+                let run_at = now.checked_add(DISK_WAIT).unwrap_or(now);
+                let waits =
+                    self.store.put_back(&delivery.id, run_at, delivery.attempt, Some(&reason), now).await?;
+                hold = Some(reason);
+                waits
+            }
             Step::Release => {
                 let reason = delivery.reason.as_deref();
                 self.store.put_back(&delivery.id, delivery.run_at, delivery.attempt, reason, now).await?
@@ -185,14 +201,14 @@ impl Attempt {
         if !waits {
             self.discard(delivery).await;
         }
-        Ok(())
+        Ok(hold)
     }
 
     /// Nobody will need the part again. If it cannot be removed now, the next start does it.
     async fn discard(&self, delivery: &Delivery) {
-        let (root, id) = (delivery.destination.clone(), delivery.id.clone());
-        if let Err(error) = blocking(move || Local::open(&root)?.discard(&id)).await {
-            warn!(%error, "a part stays until the next start");
+        let (place, id) = (self.place.clone(), delivery.id.clone());
+        if let Err(error) = blocking(move || place.discard(&id)).await {
+            debug!(%error, "a part stays until parts are tidied up");
         }
     }
 }

@@ -2,6 +2,7 @@
 //! verify, publish, and every step into the ledger before the next. It never calls Drive itself.
 
 mod attempt;
+mod places;
 mod settle;
 pub mod step;
 
@@ -16,24 +17,28 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
-use crate::destination;
+use crate::destination::{self, Marker};
 use crate::download::{self, Downloader};
 use crate::model::{Delivery, DeliveryId};
 use crate::store::{self, Store};
 use crate::task::{Activation, Next, Reason, Step, Wake};
+use crate::telemetry::holds::Holds;
 use crate::telemetry::transfers::Transfers;
 use attempt::Attempt;
+use places::Opened;
 
 /// `[download]` of the configuration, as far as it concerns all transfers together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Files at once.
     pub concurrency: usize,
+    /// Bytes that stay free on a destination's disk.
+    pub reserve: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { concurrency: 4 }
+        Self { concurrency: 4, reserve: 1 << 30 }
     }
 }
 
@@ -64,6 +69,15 @@ const FAULT_WAIT: Duration = Duration::from_mins(1);
 /// The ledger failed; nothing moves until it works again.
 const STORE_WAIT: Duration = Duration::from_secs(10);
 
+/// An attempt that runs.
+#[derive(Debug)]
+struct Running {
+    stop: CancellationToken,
+    root: PathBuf,
+    device: u64,
+    size: u64,
+}
+
 /// The engine.
 #[derive(Debug)]
 pub struct Engine {
@@ -76,8 +90,11 @@ pub struct Engine {
     /// Wakes this engine, when one of its attempts has ended.
     wake: Wake,
     tasks: JoinSet<()>,
-    /// The running attempts, and how to stop each.
-    attempts: HashMap<DeliveryId, CancellationToken>,
+    attempts: HashMap<DeliveryId, Running>,
+    /// What the destinations that were opened are known by.
+    markers: HashMap<PathBuf, Marker>,
+    /// Destinations that cannot be used now.
+    holds: Arc<Holds>,
     /// Attempts that have ended say so here before they wake the engine.
     ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
     /// Whether what an earlier run left has been taken up.
@@ -97,6 +114,7 @@ impl Engine {
         config: Config,
         destinations: Vec<PathBuf>,
         transfers: Arc<Transfers>,
+        holds: Arc<Holds>,
         wake: Wake,
     ) -> Self {
         Self {
@@ -108,6 +126,8 @@ impl Engine {
             wake,
             tasks: JoinSet::new(),
             attempts: HashMap::new(),
+            markers: HashMap::new(),
+            holds,
             ended: mpsc::unbounded_channel(),
             taken_up: false,
             has_parts: false,
@@ -135,8 +155,8 @@ impl Engine {
 
     /// Stops all transfers at a written block, and waits for them.
     pub async fn stop(&mut self) {
-        for stop in self.attempts.values() {
-            stop.cancel();
+        for running in self.attempts.values() {
+            running.stop.cancel();
         }
         while self.tasks.join_next().await.is_some() {}
     }
@@ -154,61 +174,68 @@ impl Engine {
         self.tidy_up().await?;
         while self.attempts.len() < self.config.concurrency.max(1) {
             let now = Timestamp::now();
-            let Some(delivery) = self.store.claim(now).await? else { break };
+            let Some(delivery) = self.store.claim(&self.holds.waiting(now), now).await? else { break };
             if self.attempts.contains_key(&delivery.id) {
                 // It was let go and came back before its last attempt has ended; two would write one part.
                 let later = now.checked_add(LAST_ATTEMPT).unwrap_or(now);
                 self.store
                     .put_back(&delivery.id, later, delivery.attempt, delivery.reason.as_deref(), now)
                     .await?;
-            } else {
-                self.start(delivery);
+            } else if let Some(opened) = self.place_for(&delivery).await? {
+                self.start(delivery, opened);
             }
         }
         if self.attempts.len() >= self.config.concurrency.max(1) {
             return Ok(None);
         }
+        let now = Timestamp::now();
+        let waiting = self.holds.waiting(now);
         let due = self
             .store
-            .next_due()
+            .next_due(&waiting)
             .await?
-            .map(|at| Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO));
-        Ok(if unsettled { Some(due.map_or(step::DISK_WAIT, |due| due.min(step::DISK_WAIT))) } else { due })
+            .map(|at| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO));
+        let look = (unsettled || !waiting.is_empty()).then_some(step::DISK_WAIT);
+        Ok(due.into_iter().chain(look).min())
     }
 
-    fn start(&mut self, delivery: Delivery) {
+    fn start(&mut self, delivery: Delivery, opened: Opened) {
         debug!(delivery.id = %delivery.id, file.id = %delivery.file_id, attempt = delivery.attempt, "a delivery begins");
         let stop = CancellationToken::new();
         self.has_parts = true;
-        self.attempts.insert(delivery.id.clone(), stop.clone());
+        self.attempts.insert(delivery.id.clone(), Running::new(&opened, &delivery, stop.clone()));
         let attempt = Attempt {
             store: self.store.clone(),
             downloader: self.downloader.clone(),
             transfers: self.transfers.clone(),
+            place: opened.place,
             stop,
         };
-        let ended = Ended { id: delivery.id.clone(), whole: false };
+        let ended = Ended { id: delivery.id.clone(), whole: false, hold: None };
         let mut end = End { ended: Some(ended), sender: self.ended.0.clone(), wake: self.wake.clone() };
         self.tasks.spawn(async move {
-            if attempt.run(delivery).await {
-                end.in_order();
+            if let Some(hold) = attempt.run(delivery).await {
+                end.in_order(hold);
             }
         });
     }
 
     /// Transfers whose delivery was taken off the list need not go on.
     async fn let_go(&mut self) -> Result<(), store::Error> {
-        for (id, stop) in &self.attempts {
-            if !stop.is_cancelled() && !self.store.is_open(id).await? {
+        for (id, running) in &self.attempts {
+            if !running.stop.is_cancelled() && !self.store.is_open(id).await? {
                 info!(delivery.id = %id, "a transfer ends early: its delivery was overtaken");
-                stop.cancel();
+                running.stop.cancel();
             }
         }
         Ok(())
     }
 
-    async fn reap(&mut self, Ended { id, whole }: Ended) -> Result<(), store::Error> {
-        self.attempts.remove(&id);
+    async fn reap(&mut self, Ended { id, whole, hold }: Ended) -> Result<(), store::Error> {
+        let running = self.attempts.remove(&id);
+        if let (Some(running), Some(why)) = (running, hold) {
+            self.hold(&running.root, &why);
+        }
         if !whole {
             error!(delivery.id = %id, "an attempt ended without an outcome; it is made again later");
             let now = Timestamp::now();
@@ -217,7 +244,7 @@ impl Engine {
             let back = self.store.put_back(&id, later, 1, Some(reason), now).await;
             if back.is_err() {
                 // The ledger fails still; this one must not be forgotten.
-                let _ = self.ended.0.send(Ended { id, whole });
+                let _ = self.ended.0.send(Ended { id, whole, hold: None });
             }
             back?;
         }
@@ -231,6 +258,8 @@ struct Ended {
     id: DeliveryId,
     /// Not so if it panicked, or if its outcome could not be written down.
     whole: bool,
+    /// What is wrong with its destination.
+    hold: Option<String>,
 }
 
 /// Says that an attempt is over, however it ends, and only then wakes the engine: it must not look too early.
@@ -241,8 +270,8 @@ struct End {
 }
 
 impl End {
-    fn in_order(&mut self) {
-        self.ended = self.ended.take().map(|ended| Ended { whole: true, ..ended });
+    fn in_order(&mut self, hold: Option<String>) {
+        self.ended = self.ended.take().map(|ended| Ended { whole: true, hold, ..ended });
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a crash or a failing disk has left: parts without a delivery, and deliveries of which nobody knows whether
 //! their file is in its place.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use super::Engine;
 use super::attempt::blocking;
 use super::step::DISK_WAIT;
 use crate::destination::{self, Local, Settled};
-use crate::model::{Delivery, DeliveryId};
+use crate::model::{Delivery, DeliveryId, Stage};
 use crate::store;
 
 /// A queue that never runs empty is no reason to keep parts that nobody needs.
@@ -34,27 +34,34 @@ impl Engine {
         }
         self.has_parts = false;
         self.tidied = Some(Instant::now());
+        let held = self.holds.waiting(Timestamp::now());
         for root in self.destinations.clone() {
-            match self.tidy_up_at(root).await? {
-                Ok(left) => self.has_parts |= left,
+            if held.iter().any(|held| Path::new(held) == root) {
+                self.has_parts = true;
+                continue;
+            }
+            let place = match self.open(&root).await? {
+                Ok(place) => place,
                 Err(error) => {
                     self.has_parts = true;
-                    debug!(%error, "a destination is not to be had now");
+                    self.hold(&root, &error.to_string());
+                    continue;
                 }
+            };
+            self.release(&root);
+            match self.tidy_up_at(place).await? {
+                Ok(left) => self.has_parts |= left,
+                Err(error) => debug!(%error, "parts that nobody needs stay"),
             }
         }
         Ok(())
     }
 
     /// Removes parts that no open delivery will go on with, and says whether others stay.
-    async fn tidy_up_at(&self, root: PathBuf) -> Result<Result<bool, destination::Error>, store::Error> {
-        let opened = blocking(move || {
-            let place = Local::open(&root)?;
-            let parts = place.parts()?;
-            Ok((place, parts))
-        });
-        let (place, parts) = match opened.await {
-            Ok(opened) => opened,
+    async fn tidy_up_at(&self, place: Local) -> Result<Result<bool, destination::Error>, store::Error> {
+        let listed = place.clone();
+        let parts = match blocking(move || listed.parts()).await {
+            Ok(parts) => parts,
             Err(error) => return Ok(Err(error)),
         };
         let mut orphans: Vec<DeliveryId> = Vec::new();
@@ -78,22 +85,48 @@ impl Engine {
     pub(super) async fn settle(&mut self) -> Result<bool, store::Error> {
         let mut unsettled = false;
         for delivery in self.store.publishing_since(Timestamp::now()).await? {
-            if !self.attempts.contains_key(&delivery.id) && !self.settle_one(&delivery).await? {
-                unsettled = true;
+            if self.attempts.contains_key(&delivery.id) {
+                continue;
+            }
+            match self.open(&delivery.destination).await? {
+                Ok(place) => unsettled |= !self.settle_one(&delivery, place).await?,
+                Err(error) => {
+                    self.hold(&delivery.destination, &error.to_string());
+                    self.hold_one(&delivery, &error).await?;
+                    unsettled = true;
+                }
             }
         }
         Ok(unsettled)
     }
 
-    async fn settle_one(&self, delivery: &Delivery) -> Result<bool, store::Error> {
+    /// Settles everything that was being published to a destination whose marker changes, as long as what is on disk
+    /// can be judged by how it was found.
+    pub(super) async fn settle_before(&self, place: &Local, root: &Path) -> Result<(), store::Error> {
+        for delivery in self.store.in_stages(&[Stage::Publishing], i64::MAX).await? {
+            if delivery.destination == root && !self.attempts.contains_key(&delivery.id) {
+                self.settle_one(&delivery, place.clone()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn hold_one(&self, delivery: &Delivery, error: &destination::Error) -> Result<(), store::Error> {
+        let now = Timestamp::now();
+        let until = now.checked_add(DISK_WAIT).unwrap_or(now);
+        self.store.hold(&delivery.id, until, &error.to_string(), now).await?;
+        Ok(())
+    }
+
+    async fn settle_one(&self, delivery: &Delivery, place: Local) -> Result<bool, store::Error> {
         let now = Timestamp::now();
         let Some(file) = delivery.published.clone() else {
             self.store.put_back(&delivery.id, now, delivery.attempt, delivery.reason.as_deref(), now).await?;
             return Ok(true);
         };
         let earlier = self.store.delivered(&delivery.file_id).await?.and_then(|earlier| earlier.published);
-        let (root, id, target) = (delivery.destination.clone(), delivery.id.clone(), file.clone());
-        let settled = blocking(move || Local::open(&root)?.settle(&id, &target, earlier.as_ref())).await;
+        let (id, target) = (delivery.id.clone(), file.clone());
+        let settled = blocking(move || place.settle(&id, &target, earlier.as_ref())).await;
         match settled {
             Ok(Settled::Published) => {
                 self.store.done(&delivery.id, now).await?;
@@ -108,8 +141,7 @@ impl Engine {
             }
             Err(error) => {
                 warn!(delivery.id = %delivery.id, %error, "whether a file is in its place cannot be seen now");
-                let until = now.checked_add(DISK_WAIT).unwrap_or(now);
-                self.store.hold(&delivery.id, until, &error.to_string(), now).await?;
+                self.hold_one(delivery, &error).await?;
                 Ok(false)
             }
         }

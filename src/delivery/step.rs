@@ -30,6 +30,8 @@ pub enum Step {
         /// Why it waits.
         reason: String,
     },
+    /// Again when the destination can be used again, and nothing else goes there until then.
+    Hold(String),
     /// Again with the next run of the program; nothing is wrong.
     Release,
     /// Given up; a person should look.
@@ -64,24 +66,63 @@ pub fn after_download(error: &download::Error, attempt: u32, reason: Option<&str
 pub fn after_destination(error: &destination::Error) -> Step {
     match error {
         destination::Error::Io { source, .. } => after_disk(source),
+        destination::Error::NotMounted { .. } => Step::Hold(error.to_string()),
         destination::Error::Taken { .. } | destination::Error::Changed { .. } => {
             Step::Fail(error.to_string())
         }
     }
 }
 
+/// What is wrong with the whole disk holds everything that goes there; what may be wrong with this file alone, a name
+/// that the file system does not take for one, does not.
 fn after_disk(error: &io::Error) -> Step {
-    let reason = match error.kind() {
+    match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "the destination's disk is full".to_owned()
+            Step::Hold("the disk is full; make room, or raise the quota".to_owned())
         }
-        io::ErrorKind::ReadOnlyFilesystem => "the destination is read-only".to_owned(),
-        io::ErrorKind::PermissionDenied => {
-            "the destination may not be written; check its owner and mode".to_owned()
+        io::ErrorKind::ReadOnlyFilesystem => {
+            Step::Hold("the disk is read-only; mount it for writing".to_owned())
         }
-        _ => format!("the destination: {error}"),
-    };
-    Step::Again { after: DISK_WAIT, counts: false, reason }
+        io::ErrorKind::PermissionDenied => Step::Again {
+            after: DISK_WAIT,
+            counts: false,
+            reason: "the destination may not be written; check its owner and mode".to_owned(),
+        },
+        _ => Step::Again { after: DISK_WAIT, counts: false, reason: format!("the destination: {error}") },
+    }
+}
+
+/// Whether there is room for one more file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// There is.
+    Enough,
+    /// Not for one of this size; smaller ones may go on.
+    TooLittle(String),
+    /// For none.
+    None(String),
+}
+
+/// Looks whether a file fits. All in bytes: `free` on the disk, `reserve` to stay free, `promised` to transfers that are
+/// under way, `needed` for what is still missing of this file.
+pub fn room(free: u64, reserve: u64, promised: u64, needed: u64) -> Room {
+    const MIB: u64 = 1 << 20;
+    if needed == 0 {
+        return Room::Enough;
+    }
+    if free <= reserve {
+        let reserve = reserve.div_ceil(MIB);
+        return Room::None(format!(
+            "the disk has no more than the {reserve} MiB of download.reserve free; make room"
+        ));
+    }
+    if free - reserve.min(free) < promised.saturating_add(needed) {
+        let needed = needed.div_ceil(MIB);
+        return Room::TooLittle(format!(
+            "{needed} MiB do not fit on the disk above download.reserve; make room"
+        ));
+    }
+    Room::Enough
 }
 
 fn after_refusal(error: &drive::Error, attempt: u32, jitter: f64) -> Step {
@@ -160,6 +201,24 @@ mod tests {
     #[test]
     fn a_full_disk_holds_up_without_counting() {
         let step = after_disk(&io::Error::from(io::ErrorKind::StorageFull));
-        assert!(matches!(step, Step::Again { counts: false, reason, .. } if reason.contains("full")));
+        assert!(matches!(step, Step::Hold(reason) if reason.contains("full")));
+        let step = after_disk(&io::Error::from(io::ErrorKind::InvalidFilename));
+        assert!(matches!(step, Step::Again { counts: false, .. }), "the others go on");
+    }
+
+    #[test]
+    fn the_reserve_stays_free() {
+        const GIB: u64 = 1 << 30;
+        assert_eq!(room(10 * GIB, GIB, 0, 9 * GIB), Room::Enough);
+        assert!(
+            matches!(room(10 * GIB, GIB, 0, 9 * GIB + 1), Room::TooLittle(why) if why.contains("9217 MiB"))
+        );
+        assert!(
+            matches!(room(10 * GIB, GIB, 8 * GIB, 2 * GIB), Room::TooLittle(_)),
+            "others are on their way"
+        );
+        assert!(matches!(room(GIB, GIB, 0, 1), Room::None(why) if why.contains("1024 MiB")));
+        assert_eq!(room(0, GIB, 0, 0), Room::Enough, "all of it is there already");
+        assert!(matches!(room(u64::MAX, 0, u64::MAX, 1), Room::TooLittle(_) | Room::Enough));
     }
 }

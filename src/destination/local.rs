@@ -1,13 +1,14 @@
 //! A directory on this machine. A file appears under its final name by one rename that refuses to overwrite; every
 //! directory on the way is entered without following symbolic links, so that nothing leads out of the destination.
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
+use super::Error;
+use super::marker::{self, Marker, Seen};
 use crate::model::delivery::PublishedFile;
 use crate::model::{DeliveryId, RelativePath};
 use crate::spool::{Spool, VerifiedPart};
@@ -16,48 +17,23 @@ use crate::spool::{Spool, VerifiedPart};
 #[derive(Clone, Debug)]
 pub struct Local {
     root: PathBuf,
-    spool: Spool,
+    pub(super) spool: Spool,
+    marker: Marker,
+    /// It has just begun, or begun anew: then the absence of a part proves nothing.
+    pub(super) fresh: bool,
 }
 
-/// Why a file could not be put in its place.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Somebody has taken the name meanwhile.
-    #[error("{path} is taken")]
-    Taken {
-        /// Below the destination.
-        path: RelativePath,
-    },
-    /// The file that was to be replaced is not as it was delivered any more.
-    #[error("{path} was changed since it was delivered")]
-    Changed {
-        /// Below the destination.
-        path: RelativePath,
-    },
-    /// The disk or the permissions say no.
-    #[error("cannot {doing} {path}: {source}")]
-    Io {
-        /// What was attempted.
-        doing: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-}
-
-/// What the disk says of a delivery that a crash has interrupted while it was being published.
+/// How much room there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settled {
-    /// It had been published.
-    Published,
-    /// It had not.
-    NotYet,
+pub struct Space {
+    /// Bytes that may still be written.
+    pub free: u64,
+    /// Destinations on one disk share its room.
+    pub device: u64,
 }
 
 /// A directory and a name in it.
-struct Place {
+pub(super) struct Place {
     directory: OwnedFd,
     name: String,
 }
@@ -67,12 +43,58 @@ const MARK_LIMIT: u32 = 10_000;
 const DIRECTORY_MODE: u32 = 0o777;
 
 impl Local {
-    /// Opens a destination; makes its directory if need be.
-    pub fn open(root: &Path) -> Result<Self, Error> {
+    /// Opens a destination, `known` by the marker that the ledger has for it. One that the ledger does not know is
+    /// made if need be, and keeps the marker that it has. A known one must have its marker, or an empty one, which
+    /// says that it is meant to begin anew: an empty mount point is not the destination.
+    pub fn open(root: &Path, known: Option<&Marker>) -> Result<Self, Error> {
         let fail = |source| Error::Io { doing: "use the destination", path: root.to_owned(), source };
-        std::fs::create_dir_all(root).map_err(fail)?;
+        let other = |why| Error::NotMounted { path: root.to_owned(), why };
+        let (marker, fresh) = match (known, marker::read(root).map_err(fail)?) {
+            (None, Seen::Marker(marker)) => (marker, false),
+            (None, Seen::Nothing | Seen::Empty) => {
+                std::fs::create_dir_all(root).map_err(fail)?;
+                Spool::open(root).map_err(fail)?;
+                (marker::write(root).map_err(fail)?, true)
+            }
+            (Some(known), Seen::Marker(marker)) if marker == *known => (marker, false),
+            (Some(_), Seen::Marker(_)) => return Err(other("its marker is another one's")),
+            (Some(_), Seen::Nothing) => return Err(other("its marker is missing")),
+            (Some(_), Seen::Empty) => (marker::write(root).map_err(fail)?, true),
+        };
         let spool = Spool::open(root).map_err(fail)?;
-        Ok(Self { root: root.to_owned(), spool })
+        Ok(Self { root: root.to_owned(), spool, marker, fresh })
+    }
+
+    /// What it is known by.
+    pub fn marker(&self) -> &Marker {
+        &self.marker
+    }
+
+    /// Whether it has just begun, or begun anew.
+    pub fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
+    /// Looks whether it is still there: its disk may have been unmounted since it was opened.
+    pub fn check(&self) -> Result<(), Error> {
+        Self::open(&self.root, Some(&self.marker)).map(|_| ())
+    }
+
+    /// Bytes that may still be written to its disk, and the disk's name.
+    pub fn space(&self) -> Result<Space, Error> {
+        let fail = |errno: Errno| Error::Io {
+            doing: "see how full the disk is at",
+            path: self.root.clone(),
+            source: errno.into(),
+        };
+        let disk = sys::statvfs(&self.root).map_err(fail)?;
+        let device = sys::stat(&self.root).map_err(fail)?.st_dev;
+        Ok(Space { free: disk.f_bavail.saturating_mul(disk.f_frsize), device })
+    }
+
+    /// How many bytes of a delivery's part are there.
+    pub fn part_length(&self, id: &DeliveryId) -> u64 {
+        std::fs::metadata(self.spool.path(id)).map_or(0, |metadata| metadata.len())
     }
 
     /// Where its parts wait.
@@ -162,52 +184,6 @@ impl Local {
         sys::unlink(part.path()).map_err(|errno| self.io("remove the earlier content of", path, errno))
     }
 
-    /// Looks at the disk after a crash between "about to publish" and "published".
-    ///
-    /// The part keeps its inode when it is renamed, so the place tells. A part that is neither waiting nor at its
-    /// place was published and taken away by whoever it was for, unless the hidden folder itself has been removed:
-    /// then nothing is proved, and the file is fetched once more.
-    pub fn settle(
-        &self,
-        id: &DeliveryId,
-        file: &PublishedFile,
-        earlier: Option<&PublishedFile>,
-    ) -> Result<Settled, Error> {
-        let part = self.spool.path(id);
-        let waiting = stat_path(&part).map_err(|errno| self.io("look at", &file.path, errno))?;
-        let in_place = self.stat(&file.path)?.is_some_and(|stat| stat.st_ino == file.inode);
-        match (waiting, in_place) {
-            (None, true) => self.sync(&self.enter(&file.path)?, &file.path).map(|()| Settled::Published),
-            (Some(left), true) => {
-                self.sync(&self.enter(&file.path)?, &file.path)?;
-                self.put_away(&part, &left, file, earlier)?;
-                Ok(Settled::Published)
-            }
-            (Some(_), false) => Ok(Settled::NotYet),
-            (None, false) if self.spool.is_fresh() => Ok(Settled::NotYet),
-            (None, false) => Ok(Settled::Published),
-        }
-    }
-
-    /// Something bears the part's name although the part is in its place: a second link to it, or the content that
-    /// it was exchanged for. That one goes if it is untouched, and is kept under a name of its own if not.
-    fn put_away(
-        &self,
-        part: &Path,
-        left: &Stat,
-        file: &PublishedFile,
-        earlier: Option<&PublishedFile>,
-    ) -> Result<(), Error> {
-        let own_link = left.st_ino == file.inode;
-        if own_link || earlier.is_some_and(|earlier| matches_record(left, earlier)) {
-            return sys::unlink(part)
-                .map_err(|errno| self.io("remove the earlier content of", &file.path, errno));
-        }
-        let kept = self.free_place(&file.path, "kept")?;
-        let place = self.enter(&kept)?;
-        move_without_overwriting(part, &place).map_err(|errno| self.io("keep the changed", &kept, errno))
-    }
-
     /// The path with every directory on it usable: where something that is no directory bears the name of one, the
     /// directory gets another name.
     fn walkable(&self, wanted: &RelativePath) -> Result<RelativePath, Error> {
@@ -224,7 +200,7 @@ impl Local {
         Err(Error::Taken { path })
     }
 
-    fn enter(&self, path: &RelativePath) -> Result<Place, Error> {
+    pub(super) fn enter(&self, path: &RelativePath) -> Result<Place, Error> {
         match self.walk(path, Missing::Create) {
             Ok(Some(directory)) => Ok(Place { directory, name: path.file_name().to_owned() }),
             Ok(None) | Err(Blocked::At(_)) => Err(Error::Taken { path: path.clone() }),
@@ -232,7 +208,7 @@ impl Local {
         }
     }
 
-    fn stat(&self, path: &RelativePath) -> Result<Option<Stat>, Error> {
+    pub(super) fn stat(&self, path: &RelativePath) -> Result<Option<Stat>, Error> {
         let directory = match self.walk(path, Missing::Stop) {
             Ok(Some(directory)) => directory,
             Ok(None) | Err(Blocked::At(_)) => return Ok(None),
@@ -265,11 +241,11 @@ impl Local {
         Ok(Some(here))
     }
 
-    fn sync(&self, place: &Place, path: &RelativePath) -> Result<(), Error> {
+    pub(super) fn sync(&self, place: &Place, path: &RelativePath) -> Result<(), Error> {
         sys::fsync(&place.directory).map_err(|errno| self.io("make durable the folder of", path, errno))
     }
 
-    fn io(&self, doing: &'static str, path: &RelativePath, errno: Errno) -> Error {
+    pub(super) fn io(&self, doing: &'static str, path: &RelativePath, errno: Errno) -> Error {
         Error::Io { doing, path: self.absolute(path), source: errno.into() }
     }
 }
@@ -296,7 +272,7 @@ fn make_directory(here: &OwnedFd, name: &str) -> Result<(), Errno> {
 
 /// One rename that refuses to overwrite. Where the file system has no such rename, a second link does the same in two
 /// steps; where it has no links either, a look before the rename has to do.
-fn move_without_overwriting(from: &Path, to: &Place) -> Result<(), Errno> {
+pub(super) fn move_without_overwriting(from: &Path, to: &Place) -> Result<(), Errno> {
     match sys::renameat_with(sys::CWD, from, &to.directory, &to.name, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
         done => return done,
@@ -313,7 +289,7 @@ fn move_without_overwriting(from: &Path, to: &Place) -> Result<(), Errno> {
     }
 }
 
-fn stat_path(path: &Path) -> Result<Option<Stat>, Errno> {
+pub(super) fn stat_path(path: &Path) -> Result<Option<Stat>, Errno> {
     match sys::lstat(path) {
         Ok(stat) => Ok(Some(stat)),
         Err(Errno::NOENT) => Ok(None),
@@ -321,7 +297,7 @@ fn stat_path(path: &Path) -> Result<Option<Stat>, Errno> {
     }
 }
 
-fn matches_record(stat: &Stat, file: &PublishedFile) -> bool {
+pub(super) fn matches_record(stat: &Stat, file: &PublishedFile) -> bool {
     let modified_ns = stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec as i64);
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
         && stat.st_ino == file.inode
@@ -334,6 +310,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::destination::Settled;
     use crate::model::file::Checksum;
     use crate::spool::checksum::Hasher;
     use crate::spool::{Expected, Part, Verdict};
@@ -376,7 +353,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_overwritten() {
         let home = tempfile::tempdir().unwrap();
-        let place = Local::open(home.path()).unwrap();
+        let place = Local::open(home.path(), None).unwrap();
         let new = part(&place, "d1", b"new").await;
         fs::write(home.path().join("film.mp4"), "mine").unwrap();
         assert!(matches!(place.publish(&new, &path("film.mp4")), Err(Error::Taken { .. })));
@@ -390,7 +367,7 @@ mod tests {
     #[tokio::test]
     async fn only_an_untouched_file_is_replaced() {
         let home = tempfile::tempdir().unwrap();
-        let place = Local::open(home.path()).unwrap();
+        let place = Local::open(home.path(), None).unwrap();
         let first = part(&place, "d1", b"first").await;
         let earlier = record(&first, "a/film.mp4", false);
         place.publish(&first, &earlier.path).unwrap();
@@ -413,8 +390,8 @@ mod tests {
     #[tokio::test]
     async fn the_disk_tells_what_a_crash_interrupted() {
         let home = tempfile::tempdir().unwrap();
-        Local::open(home.path()).unwrap();
-        let place = Local::open(home.path()).unwrap();
+        Local::open(home.path(), None).unwrap();
+        let place = Local::open(home.path(), None).unwrap();
         let new = part(&place, "d1", b"new").await;
         let planned = record(&new, "film.mp4", false);
         assert_eq!(place.settle(&id("d1"), &planned, None).unwrap(), Settled::NotYet, "before the rename");
@@ -423,7 +400,7 @@ mod tests {
         fs::remove_file(home.path().join("film.mp4")).unwrap();
         assert_eq!(place.settle(&id("d1"), &planned, None).unwrap(), Settled::Published, "and taken away");
         fs::remove_dir_all(home.path().join(crate::spool::HIDDEN)).unwrap();
-        let anew = Local::open(home.path()).unwrap();
+        let anew = Local::open(home.path(), None).unwrap();
         assert_eq!(anew.settle(&id("d1"), &planned, None).unwrap(), Settled::NotYet, "the evidence is gone");
     }
 
@@ -431,8 +408,8 @@ mod tests {
     async fn an_interrupted_replacement_is_finished_and_keeps_what_was_edited() {
         for (edited, left) in [(false, vec!["film.mp4"]), (true, vec!["film [kept].mp4", "film.mp4"])] {
             let home = tempfile::tempdir().unwrap();
-            Local::open(home.path()).unwrap();
-            let place = Local::open(home.path()).unwrap();
+            Local::open(home.path(), None).unwrap();
+            let place = Local::open(home.path(), None).unwrap();
             let first = part(&place, "d1", b"first").await;
             let earlier = record(&first, "film.mp4", false);
             place.publish(&first, &earlier.path).unwrap();
@@ -460,7 +437,7 @@ mod tests {
     async fn no_symbolic_link_is_followed() {
         let home = tempfile::tempdir().unwrap();
         let outside = tempfile::tempdir().unwrap();
-        let place = Local::open(home.path()).unwrap();
+        let place = Local::open(home.path(), None).unwrap();
         std::os::unix::fs::symlink(outside.path(), home.path().join("link")).unwrap();
         let new = part(&place, "d1", b"new").await;
         assert!(place.publish(&new, &path("link/film.mp4")).is_err());

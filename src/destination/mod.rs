@@ -1,5 +1,53 @@
 //! Where delivered files go. Takes only a `VerifiedPart`; overwrites nothing that it did not put there itself.
 
 pub mod local;
+pub mod marker;
+mod settle;
 
-pub use local::{Error, Local, Settled};
+use std::io;
+use std::path::PathBuf;
+
+pub use local::{Local, Space};
+pub use marker::Marker;
+pub use settle::Settled;
+
+use crate::model::RelativePath;
+
+/// Why a file could not be put in its place.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Somebody has taken the name meanwhile.
+    #[error("{path} is taken")]
+    Taken {
+        /// Below the destination.
+        path: RelativePath,
+    },
+    /// The file that was to be replaced is not as it was delivered any more.
+    #[error("{path} was changed since it was delivered")]
+    Changed {
+        /// Below the destination.
+        path: RelativePath,
+    },
+    /// It is another directory than the one that files were delivered to: most likely its disk is not mounted.
+    #[error(
+        "{path} is not the directory it was: {why}; is its disk mounted? If it is meant to begin anew: \
+         mkdir -p {path}/.gdrive-webhook && : > {path}/.gdrive-webhook/marker"
+    )]
+    NotMounted {
+        /// The destination.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The disk or the permissions say no.
+    #[error("cannot {doing} {path}: {source}")]
+    Io {
+        /// What was attempted.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}

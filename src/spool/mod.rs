@@ -21,27 +21,18 @@ const EXTENSION: &str = "part";
 #[derive(Clone, Debug)]
 pub struct Spool {
     directory: PathBuf,
-    fresh: bool,
 }
 
 impl Spool {
     /// Opens the spool at a destination; makes its folder if need be.
     pub fn open(destination: &Path) -> io::Result<Self> {
         let directory = destination.join(HIDDEN);
-        let fresh = match fs::DirBuilder::new().mode(0o700).create(&directory) {
-            Ok(()) => {
-                fs::File::open(destination)?.sync_all()?;
-                true
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+        match fs::DirBuilder::new().mode(0o700).create(&directory) {
+            Ok(()) => fs::File::open(destination)?.sync_all()?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
-        };
-        Ok(Self { directory, fresh })
-    }
-
-    /// Whether the folder was made by this opening: then the absence of a part proves nothing.
-    pub fn is_fresh(&self) -> bool {
-        self.fresh
+        }
+        Ok(Self { directory })
     }
 
     /// Where the part of a delivery is, or would be.

@@ -56,24 +56,33 @@ impl Store {
         Ok(known)
     }
 
-    /// Takes the next delivery that is due, if there is one, and marks it as downloading.
-    pub async fn claim(&self, now: Timestamp) -> Result<Option<Delivery>, Error> {
-        let row = sqlx::query(
+    /// Takes the next delivery that is due and does not go to one of the `held` destinations, if there is one, and
+    /// marks it as downloading.
+    pub async fn claim(&self, held: &[String], now: Timestamp) -> Result<Option<Delivery>, Error> {
+        let sql = format!(
             "update delivery set stage = 'downloading', moved_at = $1 where id = (\
-             select id from delivery where stage = 'pending' and run_at <= $1 order by run_at, seq limit 1) returning *",
-        )
-        .bind(millis(now))
-        .fetch_optional(&self.pool)
-        .await?;
-        row.as_ref().map(delivery).transpose()
+             select id from delivery where stage = 'pending' and run_at <= $1 and destination not in ({}) \
+             order by run_at, seq limit 1) returning *",
+            placeholders(1, held.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(millis(now));
+        for root in held {
+            query = query.bind(root.clone());
+        }
+        query.fetch_optional(&self.pool).await?.as_ref().map(delivery).transpose()
     }
 
-    /// When the next pending delivery is due.
-    pub async fn next_due(&self) -> Result<Option<Timestamp>, Error> {
-        let row = sqlx::query("select min(run_at) as run_at from delivery where stage = 'pending'")
-            .fetch_one(&self.pool)
-            .await?;
-        optional_time(&row, "run_at")
+    /// When the next pending delivery is due, those to the `held` destinations left out.
+    pub async fn next_due(&self, held: &[String]) -> Result<Option<Timestamp>, Error> {
+        let sql = format!(
+            "select min(run_at) as run_at from delivery where stage = 'pending' and destination not in ({})",
+            placeholders(0, held.len())
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for root in held {
+            query = query.bind(root.clone());
+        }
+        optional_time(&query.fetch_one(&self.pool).await?, "run_at")
     }
 
     /// After a crash: what was downloading waits again.
@@ -297,7 +306,7 @@ fn checksums(row: &AnyRow) -> Result<Checksums, Error> {
     Ok(Checksums { sha256: row.try_get("sha256")?, sha1: row.try_get("sha1")?, md5: row.try_get("md5")? })
 }
 
-fn delivery(row: &AnyRow) -> Result<Delivery, Error> {
+pub(super) fn delivery(row: &AnyRow) -> Result<Delivery, Error> {
     let on_update: String = row.try_get("on_update")?;
     let on_update = [OnUpdate::Replace, OnUpdate::KeepBoth, OnUpdate::Ignore]
         .into_iter()

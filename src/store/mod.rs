@@ -5,6 +5,7 @@
 
 mod channels;
 mod deliveries;
+mod destinations;
 mod folders;
 mod pages;
 
@@ -114,7 +115,7 @@ pub struct Store {
 }
 
 /// Schemas in order. A published one is never edited: a change is a new entry.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("destinations.sql")];
 
 impl Store {
     /// Opens the database and brings its schema up to date.

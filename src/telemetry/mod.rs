@@ -1,6 +1,7 @@
 //! What the program says of itself while it runs.
 
 pub mod counters;
+pub mod holds;
 pub mod log;
 pub mod systemd;
 pub mod transfers;

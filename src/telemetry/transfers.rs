@@ -50,6 +50,11 @@ impl Transfers {
         self.lock().iter().map(|(id, transfer)| (id.clone(), transfer.clone())).collect()
     }
 
+    /// Bytes of a running transfer that are there.
+    pub fn received(&self, id: &str) -> Option<u64> {
+        self.lock().get(id).map(|transfer| transfer.received())
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Transfer>>> {
         // A map of finished values, whole at any time.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)

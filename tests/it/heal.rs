@@ -73,14 +73,15 @@ async fn a_file_quota_parks_one_file_and_lets_the_others_through() {
 async fn a_destination_that_cannot_be_used_holds_its_files_and_heals() {
     let mut world = World::new("").await;
     fs::write(world.videos(), "this is no directory").unwrap();
-    world.start().await;
-    let id = world.upload("film.mp4", 1_000);
-    world
-        .wait("it waits", async || {
-            world.status().await["attention"][0]["reason"].to_string().contains("destination")
-        })
-        .await;
+    world.spawn();
+    world.wait("it is said", async || world.log().contains("a destination cannot be used")).await;
+    assert!(world.status().await["not_ready"].to_string().contains("cannot use the destination"));
     assert!(world.is_running());
+    // What is there before the first run has ended was there before the first run.
+    world
+        .wait("the first run ends", async || world.status().await["engines"].to_string().contains("0 new"))
+        .await;
+    let id = world.upload("film.mp4", 1_000);
     fs::remove_file(world.videos()).unwrap();
     world
         .wait_for("it heals", Duration::from_mins(1), async || world.videos().join("film.mp4").exists())

@@ -7,6 +7,7 @@ mod commands;
 mod crash;
 mod deliveries;
 mod demo;
+mod disk;
 mod door;
 mod heal;
 mod login;

@@ -79,6 +79,12 @@ impl World {
         self.write_config();
     }
 
+    pub(crate) fn replace_config(&mut self, from: &str, to: &str) {
+        assert!(self.config.contains(from), "{from} is not in the configuration");
+        self.config = self.config.replace(from, to);
+        self.write_config();
+    }
+
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }
@@ -218,9 +224,8 @@ impl World {
 
     pub(crate) fn parts(&self) -> Vec<PathBuf> {
         let hidden = self.videos().join(".gdrive-webhook");
-        fs::read_dir(hidden)
-            .map(|entries| entries.map(|entry| entry.unwrap().path()).collect())
-            .unwrap_or_default()
+        let paths = fs::read_dir(hidden).into_iter().flatten().map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.extension().is_some_and(|extension| extension == "part")).collect()
     }
 }
 

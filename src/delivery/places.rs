@@ -1,0 +1,180 @@
+//! The destinations as the engine sees them: opened and known by their markers, or held with a reason.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use tracing::{info, warn};
+
+use super::attempt::blocking;
+use super::step::{DISK_WAIT, Room, Step, after_destination, room};
+use super::{Engine, Running};
+use crate::destination::{self, Local, Marker};
+use crate::model::delivery::PublishedFile;
+use crate::model::{Delivery, DeliveryId};
+use crate::store;
+
+/// Files that were delivered last, one of which proves that a destination without its marker is the right one.
+const WITNESSES: i64 = 20;
+
+impl Engine {
+    /// Opens a destination by what the ledger knows of it.
+    pub(super) async fn open(
+        &mut self,
+        root: &Path,
+    ) -> Result<Result<Local, destination::Error>, store::Error> {
+        let known = match self.markers.get(root) {
+            Some(marker) => Some(marker.clone()),
+            None => self.store.marker(root).await?.map(Marker::new),
+        };
+        let mut opened = open(root, known.clone()).await;
+        if matches!(opened, Err(destination::Error::NotMounted { .. })) && self.is_witnessed(root).await? {
+            // Only the hidden folder is gone: what was delivered is where it was.
+            opened = open(root, None).await;
+        }
+        let local = match opened {
+            Ok(local) => local,
+            Err(error) => {
+                self.markers.remove(root);
+                return Ok(Err(error));
+            }
+        };
+        if known.as_ref() != Some(local.marker()) {
+            if local.is_fresh() && known.is_some() {
+                info!(path = %root.display(), "a destination begins anew");
+            }
+            self.settle_before(&local, root).await?;
+            self.store.set_marker(root, local.marker().as_str()).await?;
+        }
+        self.markers.insert(root.to_owned(), local.marker().clone());
+        Ok(Ok(local))
+    }
+
+    /// Whether a file that was delivered lately is there.
+    async fn is_witnessed(&self, root: &Path) -> Result<bool, store::Error> {
+        let delivered = self.store.delivered_to(root, WITNESSES).await?;
+        let files: Vec<PublishedFile> = delivered.into_iter().filter_map(|d| d.published).collect();
+        let root = root.to_owned();
+        let seen = blocking(move || Ok(files.iter().any(|file| is_there(&root, file))));
+        Ok(seen.await.unwrap_or(false))
+    }
+
+    /// Opens the destination of a delivery and looks whether there is room for it. `None`: the delivery is back in the
+    /// queue, and the reason stands where it belongs.
+    pub(super) async fn place_for(&mut self, delivery: &Delivery) -> Result<Option<Opened>, store::Error> {
+        let root = &delivery.destination;
+        let place = match self.open(root).await? {
+            Ok(place) => place,
+            Err(error) => return self.turn_away(delivery, after_destination(&error)).await.map(|()| None),
+        };
+        let (looked, id) = (place.clone(), delivery.id.clone());
+        let space = match blocking(move || Ok((looked.space()?, looked.part_length(&id)))).await {
+            Ok((space, there)) => Opened { place, device: space.device, free: space.free, there },
+            Err(error) => return self.turn_away(delivery, after_destination(&error)).await.map(|()| None),
+        };
+        let needed = delivery.size.unwrap_or(0).saturating_sub(space.there);
+        match room(space.free, self.config.reserve, self.promised(space.device), needed) {
+            Room::Enough => {
+                self.release(root);
+                Ok(Some(space))
+            }
+            Room::None(why) => self.turn_away(delivery, Step::Hold(why)).await.map(|()| None),
+            Room::TooLittle(reason) => {
+                self.release(root);
+                let step = Step::Again { after: DISK_WAIT, counts: false, reason };
+                self.turn_away(delivery, step).await.map(|()| None)
+            }
+        }
+    }
+
+    /// What the running transfers will still write to a disk.
+    fn promised(&self, device: u64) -> u64 {
+        let received = |id: &DeliveryId| self.transfers.received(id.as_str()).unwrap_or(0);
+        self.attempts
+            .iter()
+            .filter(|(_, running)| running.device == device)
+            .map(|(id, running)| running.size.saturating_sub(received(id)))
+            .sum()
+    }
+
+    /// Puts a delivery back that cannot even begin.
+    async fn turn_away(&mut self, delivery: &Delivery, step: Step) -> Result<(), store::Error> {
+        let now = Timestamp::now();
+        let (later, reason) = match step {
+            Step::Hold(reason) => {
+                self.hold(&delivery.destination, &reason);
+                // It keeps its turn: the destination waits as a whole.
+                (delivery.run_at, reason)
+            }
+            Step::Again { after, reason, .. } => {
+                if delivery.reason.as_ref() != Some(&reason) {
+                    warn!(delivery.id = %delivery.id, file.name = ?delivery.name, reason, "a delivery waits");
+                }
+                (now.checked_add(after).unwrap_or(now), reason)
+            }
+            // What the destination says leads to nothing else but a failure for good.
+            Step::Fail(reason) | Step::Skip(reason) | Step::Supersede(reason) => {
+                (now.checked_add(DISK_WAIT).unwrap_or(now), reason)
+            }
+            Step::Release => (delivery.run_at, delivery.reason.clone().unwrap_or_default()),
+        };
+        self.store.put_back(&delivery.id, later, delivery.attempt, Some(&reason), now).await?;
+        Ok(())
+    }
+
+    /// Nothing goes to this destination until it has been looked at again.
+    pub(super) fn hold(&mut self, root: &Path, why: &str) {
+        let now = Timestamp::now();
+        self.markers.remove(root);
+        let next = now.checked_add(DISK_WAIT).unwrap_or(now);
+        if self.holds.hold(&root.to_string_lossy(), why, now, next) {
+            warn!(path = %root.display(), reason = why, wait_ms = DISK_WAIT.as_millis() as u64, "a destination cannot be used; its deliveries wait");
+        }
+    }
+
+    pub(super) fn release(&self, root: &Path) {
+        if self.holds.release(&root.to_string_lossy()) {
+            info!(path = %root.display(), "a destination can be used again");
+        }
+    }
+}
+
+/// A destination with room for a delivery.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) place: Local,
+    pub(super) device: u64,
+    free: u64,
+    /// Bytes of the delivery's part that are there.
+    there: u64,
+}
+
+impl Running {
+    /// A transfer that begins.
+    pub(super) fn new(
+        opened: &Opened,
+        delivery: &Delivery,
+        stop: tokio_util::sync::CancellationToken,
+    ) -> Self {
+        Self {
+            stop,
+            root: delivery.destination.clone(),
+            device: opened.device,
+            size: delivery.size.unwrap_or(0),
+        }
+    }
+}
+
+async fn open(root: &Path, known: Option<Marker>) -> Result<Local, destination::Error> {
+    let root = root.to_owned();
+    blocking(move || Local::open(&root, known.as_ref())).await
+}
+
+fn is_there(root: &Path, file: &PublishedFile) -> bool {
+    let path: PathBuf = file.path.under(root);
+    let metadata: io::Result<std::fs::Metadata> = std::fs::symlink_metadata(path);
+    metadata.is_ok_and(|metadata| {
+        metadata.is_file() && metadata.ino() == file.inode && metadata.len() == file.size
+    })
+}

@@ -1,0 +1,63 @@
+//! What tells a destination from the empty mount point of its disk: a file in its hidden folder, whose content the
+//! ledger knows.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::spool::HIDDEN;
+
+/// The name of the file.
+const NAME: &str = "marker";
+/// Where it is written before it gets its name.
+const UNFINISHED: &str = "marker.new";
+
+/// What a destination is known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marker(String);
+
+impl Marker {
+    /// One that the ledger has.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// As the ledger has it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What there is.
+#[derive(Debug)]
+pub(super) enum Seen {
+    /// No file.
+    Nothing,
+    /// A file without a word in it: somebody says that this is the destination.
+    Empty,
+    /// A marker.
+    Marker(Marker),
+}
+
+/// Looks for the marker of a destination.
+pub(super) fn read(root: &Path) -> io::Result<Seen> {
+    match fs::read_to_string(root.join(HIDDEN).join(NAME)) {
+        Ok(text) if text.trim().is_empty() => Ok(Seen::Empty),
+        Ok(text) => Ok(Seen::Marker(Marker(text.trim().to_owned()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Seen::Nothing),
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives a destination a new marker, which is durable before the ledger hears of it.
+pub(super) fn write(root: &Path) -> io::Result<Marker> {
+    let hidden = root.join(HIDDEN);
+    let marker = Marker(uuid::Uuid::new_v4().to_string());
+    let unfinished = hidden.join(UNFINISHED);
+    let mut file = fs::File::create(&unfinished)?;
+    writeln!(file, "{}", marker.0)?;
+    file.sync_all()?;
+    fs::rename(&unfinished, hidden.join(NAME))?;
+    fs::File::open(&hidden)?.sync_all()?;
+    Ok(marker)
+}

@@ -1,0 +1,72 @@
+//! What stands still as a whole and why, for whoever wants to show it: a destination whose disk is full, for one.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+/// Everything that is held.
+#[derive(Debug, Default)]
+pub struct Holds {
+    held: Mutex<BTreeMap<String, Hold>>,
+}
+
+/// Why something is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// In words, with the remedy.
+    pub why: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it is looked at again.
+    pub next: Timestamp,
+}
+
+impl Holds {
+    /// Holds something, or goes on holding it. `true`: that is news, or the reason is.
+    pub fn hold(&self, what: &str, why: &str, now: Timestamp, next: Timestamp) -> bool {
+        let mut held = self.lock();
+        let earlier = held.get(what);
+        let is_news = earlier.is_none_or(|hold| hold.why != why);
+        let since = earlier.map_or(now, |hold| hold.since);
+        held.insert(what.to_owned(), Hold { why: why.to_owned(), since, next });
+        is_news
+    }
+
+    /// Lets it go. `true`: it was held.
+    pub fn release(&self, what: &str) -> bool {
+        self.lock().remove(what).is_some()
+    }
+
+    /// What is held and not to be looked at yet.
+    pub fn waiting(&self, now: Timestamp) -> Vec<String> {
+        self.lock().iter().filter(|(_, hold)| hold.next > now).map(|(what, _)| what.clone()).collect()
+    }
+
+    /// Everything that is held.
+    pub fn snapshot(&self) -> Vec<(String, Hold)> {
+        self.lock().iter().map(|(what, hold)| (what.clone(), hold.clone())).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Hold>> {
+        // A map of finished values, whole at any time.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_news_once() {
+        let holds = Holds::default();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert!(holds.hold("/srv", "full", at(0), at(30)));
+        assert!(!holds.hold("/srv", "full", at(30), at(60)));
+        assert_eq!(holds.snapshot()[0].1.since, at(0));
+        assert_eq!((holds.waiting(at(59)).len(), holds.waiting(at(60)).len()), (1, 0));
+        assert!(holds.hold("/srv", "read-only", at(60), at(90)));
+        assert!(holds.release("/srv") && !holds.release("/srv"));
+    }
+}

@@ -1,0 +1,92 @@
+//! Disks that are full, gone, or another's. The destination waits as a whole, says so once, and comes back by itself.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::world::World;
+
+/// A destination that was held is looked at again within half a minute.
+const LOOK: Duration = Duration::from_mins(1);
+
+/// What `status` says of the destination.
+async fn problem(world: &World) -> String {
+    world.status().await["destinations"][0]["problem"].as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reserve_keeps_the_queue_waiting_with_one_line() {
+    let mut world = World::running("[download]\nreserve = \"9000000GiB\"").await;
+    let ids: Vec<String> = (0..5).map(|n| world.upload(&format!("{n}.mp4"), 1_000)).collect();
+    world.wait("the destination waits", async || problem(&world).await.contains("download.reserve")).await;
+    world.wait("all of them wait", async || world.status().await["deliveries"]["pending"] == ids.len()).await;
+    assert!(world.status().await["not_ready"].to_string().contains("download.reserve"));
+    assert_eq!(world.log().matches("a destination cannot be used").count(), 1, "one line for all of them");
+    assert!(!world.log().contains("a delivery waits"));
+    assert!(world.delivered().is_empty() && world.parts().is_empty());
+    let shown = world.output(&["status"]).await;
+    assert!(crate::world::text(&shown.stdout).contains("destinations that wait"));
+    assert_eq!(world.drive.count("files.media"), 0, "and no call is made for any");
+
+    assert_eq!(world.terminate().await, 0);
+    world.replace_config("9000000GiB", "1MiB");
+    world.start().await;
+    world.wait_until_idle().await;
+    assert_eq!(world.delivered().len(), ids.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_mount_point_is_not_the_destination() {
+    let world = World::running("").await;
+    let first = world.upload("first.mp4", 1_000);
+    world.wait_for_file("first.mp4").await;
+    world.wait_until_idle().await;
+    let (videos, aside) = (world.videos(), world.home().join("unmounted"));
+    fs::rename(&videos, &aside).unwrap();
+    fs::create_dir(&videos).unwrap();
+    let second = world.upload("second.mp4", 1_000);
+    world.wait("it is noticed", async || problem(&world).await.contains("is its disk mounted?")).await;
+    assert_eq!(fs::read_dir(&videos).unwrap().count(), 0, "nothing is put into the mount point");
+    assert_eq!(world.log().matches("a destination cannot be used").count(), 1);
+
+    fs::remove_dir(&videos).unwrap();
+    fs::rename(&aside, &videos).unwrap();
+    let path = videos.join("second.mp4");
+    world.wait_for("it heals", LOOK, async || path.exists()).await;
+    world.wait("and says so", async || world.log().contains("a destination can be used again")).await;
+    assert!(problem(&world).await.is_empty());
+    world.assert_same("first.mp4", &first);
+    world.assert_same("second.mp4", &second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_begins_anew_when_somebody_says_so() {
+    let world = World::running("").await;
+    world.upload("first.mp4", 1_000);
+    world.wait_for_file("first.mp4").await;
+    world.wait_until_idle().await;
+    fs::remove_dir_all(world.videos()).unwrap();
+    let second = world.upload("second.mp4", 1_000);
+    world.wait("it is noticed", async || problem(&world).await.contains("mkdir -p")).await;
+    assert!(!world.videos().exists(), "a destination that is gone is not made anew by itself");
+    // Word for word what the message says.
+    let said = problem(&world).await;
+    let command = said.split("begin anew: ").nth(1).unwrap();
+    assert!(std::process::Command::new("sh").args(["-c", command]).status().unwrap().success());
+    let path = world.videos().join("second.mp4");
+    world.wait_for("it goes on", LOOK, async || path.exists()).await;
+    world.assert_same("second.mp4", &second);
+    assert_eq!(world.delivered(), ["second.mp4"], "what was delivered is not delivered again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hidden_folder_that_was_removed_is_made_again() {
+    let world = World::running("").await;
+    world.upload("first.mp4", 1_000);
+    world.wait_for_file("first.mp4").await;
+    world.wait_until_idle().await;
+    fs::remove_dir_all(world.videos().join(".gdrive-webhook")).unwrap();
+    let second = world.upload("second.mp4", 1_000);
+    world.wait_for_file("second.mp4").await;
+    world.assert_same("second.mp4", &second);
+    assert!(problem(&world).await.is_empty(), "the first file proves that it is the same directory");
+}
