@@ -11,7 +11,7 @@ use super::Error;
 use super::marker::{self, Marker, Seen};
 use crate::model::delivery::PublishedFile;
 use crate::model::{DeliveryId, RelativePath};
-use crate::spool::{Spool, VerifiedPart};
+use crate::spool::{Spool, VerifiedPart, make_directories};
 
 /// A destination directory.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ impl Local {
         let (marker, fresh) = match (known, marker::read(root).map_err(fail)?) {
             (None, Seen::Marker(marker)) => (marker, false),
             (None, Seen::Nothing | Seen::Empty) => {
-                std::fs::create_dir_all(root).map_err(fail)?;
+                make_directories(root).map_err(fail)?;
                 Spool::open(root).map_err(fail)?;
                 (marker::write(root).map_err(fail)?, true)
             }
@@ -189,7 +189,7 @@ impl Local {
     fn walkable(&self, wanted: &RelativePath) -> Result<RelativePath, Error> {
         let mut path = wanted.clone();
         for _ in 0..MARK_LIMIT {
-            match self.walk(&path, Missing::Create) {
+            match self.walk(&path, Walk::Make) {
                 Ok(_) => return Ok(path),
                 Err(Blocked::At(index)) => {
                     path = path.with_directory(index, &format!("{}_", path.directories()[index]));
@@ -201,7 +201,7 @@ impl Local {
     }
 
     pub(super) fn enter(&self, path: &RelativePath) -> Result<Place, Error> {
-        match self.walk(path, Missing::Create) {
+        match self.walk(path, Walk::Enter) {
             Ok(Some(directory)) => Ok(Place { directory, name: path.file_name().to_owned() }),
             Ok(None) | Err(Blocked::At(_)) => Err(Error::Taken { path: path.clone() }),
             Err(Blocked::By(errno)) => Err(self.io("make the folders of", path, errno)),
@@ -209,7 +209,7 @@ impl Local {
     }
 
     pub(super) fn stat(&self, path: &RelativePath) -> Result<Option<Stat>, Error> {
-        let directory = match self.walk(path, Missing::Stop) {
+        let directory = match self.walk(path, Walk::Look) {
             Ok(Some(directory)) => directory,
             Ok(None) | Err(Blocked::At(_)) => return Ok(None),
             Err(Blocked::By(errno)) => return Err(self.io("look at", path, errno)),
@@ -222,21 +222,25 @@ impl Local {
     }
 
     /// Opens the directory of a path, step by step.
-    fn walk(&self, path: &RelativePath, missing: Missing) -> Result<Option<OwnedFd>, Blocked> {
+    fn walk(&self, path: &RelativePath, walk: Walk) -> Result<Option<OwnedFd>, Blocked> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let mut here = sys::open(&self.root, flags, Mode::empty()).map_err(Blocked::By)?;
         for (index, name) in path.directories().iter().enumerate() {
             let step = |here: &OwnedFd| sys::openat(here, name, flags | OFlags::NOFOLLOW, Mode::empty());
-            here = match (step(&here), missing) {
+            let next = match (step(&here), walk) {
                 (Ok(next), _) => next,
-                (Err(Errno::NOENT), Missing::Stop) => return Ok(None),
-                (Err(Errno::NOENT), Missing::Create) => {
+                (Err(Errno::NOENT), Walk::Look) => return Ok(None),
+                (Err(Errno::NOENT), Walk::Make | Walk::Enter) => {
                     make_directory(&here, name).map_err(Blocked::By)?;
                     step(&here).map_err(Blocked::By)?
                 }
                 (Err(Errno::NOTDIR | Errno::LOOP), _) => return Err(Blocked::At(index)),
                 (Err(errno), _) => return Err(Blocked::By(errno)),
             };
+            if walk == Walk::Enter {
+                sys::fsync(&here).map_err(Blocked::By)?;
+            }
+            here = next;
         }
         Ok(Some(here))
     }
@@ -250,10 +254,16 @@ impl Local {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Missing {
-    Create,
-    Stop,
+/// What a walk to a directory is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Walk {
+    /// To look: it ends where nothing is.
+    Look,
+    /// To see whether it can be gone: what is missing is made.
+    Make,
+    /// To put something there: whoever has made a directory on the way, now or before, it is made durable in its
+    /// parent. Another delivery may have made it a moment ago, or an earlier run just before it was killed.
+    Enter,
 }
 
 enum Blocked {
@@ -264,8 +274,7 @@ enum Blocked {
 
 fn make_directory(here: &OwnedFd, name: &str) -> Result<(), Errno> {
     match sys::mkdirat(here, name, Mode::from_raw_mode(DIRECTORY_MODE)) {
-        Ok(()) => sys::fsync(here),
-        Err(Errno::EXIST) => Ok(()),
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(errno),
     }
 }

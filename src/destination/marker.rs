@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::spool::HIDDEN;
+use crate::spool::{HIDDEN, sync_directory};
 
 /// The name of the file.
 const NAME: &str = "marker";
@@ -58,6 +58,6 @@ pub(super) fn write(root: &Path) -> io::Result<Marker> {
     writeln!(file, "{}", marker.0)?;
     file.sync_all()?;
     fs::rename(&unfinished, hidden.join(NAME))?;
-    fs::File::open(&hidden)?.sync_all()?;
+    sync_directory(&hidden)?;
     Ok(marker)
 }

@@ -2,6 +2,7 @@
 //! their place, so that publishing them is one rename. The only writer of parts; it knows no network.
 
 pub mod checksum;
+mod durable;
 pub mod part;
 
 use std::fs;
@@ -9,6 +10,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+pub(crate) use durable::{make_directories, sync_directory};
 pub use part::{Expected, Part, Sink, Verdict, VerifiedPart};
 
 use crate::model::DeliveryId;
@@ -28,7 +30,7 @@ impl Spool {
     pub fn open(destination: &Path) -> io::Result<Self> {
         let directory = destination.join(HIDDEN);
         match fs::DirBuilder::new().mode(0o700).create(&directory) {
-            Ok(()) => fs::File::open(destination)?.sync_all()?,
+            Ok(()) => sync_directory(destination)?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::Spool;
 use super::checksum::Hasher;
+use super::{Spool, sync_directory};
 use crate::model::DeliveryId;
 use crate::model::file::Checksum;
 
@@ -169,7 +169,8 @@ fn read_back(part: &mut Part) -> io::Result<Hasher> {
     Ok(hasher)
 }
 
-/// Length, checksum, modification time, fsync, in that order: the time is part of what the fsync makes durable.
+/// Length, checksum, modification time, fsync, in that order: the time is part of what the fsync makes durable. The
+/// name becomes durable too: a part that is missing while the ledger says "publishing" counts as published.
 fn verify(mut part: Part, hasher: Option<Hasher>) -> io::Result<Verdict> {
     let hasher = match hasher {
         Some(hasher) => hasher,
@@ -197,6 +198,9 @@ fn verify(mut part: Part, hasher: Option<Hasher>) -> io::Result<Verdict> {
         }
     }
     file.sync_all()?;
+    if let Some(directory) = path.parent() {
+        sync_directory(directory)?;
+    }
     let metadata = file.metadata()?;
     Ok(Verdict::Verified(VerifiedPart {
         path,
