@@ -18,3 +18,11 @@ clients:
 # Random users, faults and crashes: MODEL_SEQUENCES=1000 just model
 model:
     bash .ci/model
+
+# The order of system calls that survives a power cut
+durability:
+    bash .ci/durability
+
+# Real disks that run full and go away
+disk:
+    bash .ci/disk

@@ -66,6 +66,10 @@ class Emulator(Process):
         with HTTP.open(request, timeout=30) as answer:
             return json.load(answer)
 
+    def requests(self, operation):
+        with HTTP.open(f"{self.url}/control/requests?operation={operation}", timeout=30) as answer:
+            return json.load(answer)["requests"]
+
     def folder(self, name):
         return self.control("folders", {"name": name, "parent": self.inbox})["id"]
 

@@ -1,0 +1,140 @@
+"""A disk that runs full, becomes read-only and goes away under the daemon: run.py DAEMON EMULATOR DIRECTORY."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from world import HTTP, Emulator, Process, eventually, free_port
+
+MEGABYTE = 1_000_000
+# A destination that is held is looked at again every half minute.
+PATIENCE = 60
+
+
+def mount(*arguments):
+    subprocess.run(["mount", *arguments], check=True)
+
+
+class Daemon(Process):
+    def __init__(self, binary, emulator, home, videos):
+        self.log, self.videos, self.checks, self.failed = home / "log", videos, 0, 0
+        public, self.private = free_port(), free_port()
+        config = home / "gdrive-webhook.toml"
+        config.write_text(
+            f"[google]\n"
+            f'credentials = "{emulator.credentials}/service-account.json"\n'
+            f'api_url = "{emulator.url}"\n'
+            f'[webhook]\nlisten = "127.0.0.1:{public}"\npublic_url = "http://127.0.0.1:{public}"\n'
+            f'[download]\nreserve = "1MB"\n'
+            f'[state]\nurl = "sqlite:{home}/state.db"\n'
+            f'[admin]\nlisten = "127.0.0.1:{self.private}"\n'
+            f'[[folder]]\nid = "{emulator.inbox}"\ndestination = "{videos}"\n'
+        )
+        with open(self.log, "w") as log:
+            super().__init__([binary, "--config", config, "run"], cwd=home, env={"PATH": os.environ["PATH"]},
+                             stdout=log, stderr=log)  # fmt: skip
+        eventually("daemon that is ready", lambda: self.check() or self.ask("readyz"))
+
+    def ask(self, path):
+        try:
+            with HTTP.open(f"http://127.0.0.1:{self.private}/{path}", timeout=10) as answer:
+                return answer.read()
+        except OSError:
+            return None
+
+    def status(self):
+        self.check()
+        return json.loads(self.ask("api/status") or "{}")
+
+    def problem(self):
+        return "; ".join(held["problem"] for held in self.status().get("destinations", []))
+
+    def claim(self, what, holds, found=""):
+        self.checks += 1
+        if not holds:
+            self.failed += 1
+        print(f"{'ok' if holds else 'FAILED'}  {what} {'' if holds else found}", flush=True)
+
+    def waits(self, word, lines):
+        """The destination is held for a reason with this word, said once more than before."""
+        said = eventually(f"reason with `{word}`", lambda: word in self.problem() and self.problem())
+        self.claim(f"it says: {said}", True)
+        count = self.log.read_text().count("a destination cannot be used")
+        self.claim(f"in one line of the log ({lines} so far)", count == lines, f"there are {count}")
+
+    def delivers(self, name, file):
+        path = self.videos / name
+        eventually(f"{name} at the destination", lambda: self.check() or path.exists(), PATIENCE)
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        self.claim(f"{name} is there and right", found == file["sha256Checksum"], found)
+        eventually("destination that is not held", lambda: not self.problem())
+
+
+def play(daemon, emulator, disk, videos):
+    daemon.delivers("first.mp4", emulator.upload("first.mp4", MEGABYTE, emulator.inbox))
+
+    # Somebody else fills the disk while a download runs.
+    emulator.control("settings", {"rate": 3 * MEGABYTE})
+    film = emulator.upload("film.mp4", 12 * MEGABYTE, emulator.inbox)
+    part = eventually("part", lambda: next((videos / ".gdrive-webhook").glob("*.part"), None))
+    eventually("first bytes", lambda: part.stat().st_size > 0)
+    filler = disk / "filler"
+    with open(filler, "wb") as file:
+        try:
+            while True:
+                file.write(bytes(100_000))
+                file.flush()
+        except OSError as error:
+            print(f"    the disk is filled: {error.strerror}")
+    daemon.waits("disk is full", 1)
+    daemon.claim("nothing half-made is visible", not (videos / "film.mp4").exists())
+    filler.unlink()
+    daemon.delivers("film.mp4", film)
+    ranges = [r["range"] for r in emulator.requests("files.media") if r.get("range")]
+    daemon.claim("what was on disk was not fetched again", bool(ranges))
+    emulator.control("settings", {"rate": None})
+
+    # Less is free than is to stay free.
+    with open(filler, "wb") as file:
+        file.write(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - MEGABYTE // 2))
+    small = emulator.upload("small.mp4", 1000, emulator.inbox)
+    daemon.waits("download.reserve", 2)
+    filler.unlink()
+    daemon.delivers("small.mp4", small)
+
+    mount("-o", "remount,ro", disk)
+    late = emulator.upload("late.mp4", 1000, emulator.inbox)
+    daemon.waits("read-only", 3)
+    mount("-o", "remount,rw", disk)
+    daemon.delivers("late.mp4", late)
+
+    subprocess.run(["umount", videos], check=True)
+    lost = emulator.upload("lost.mp4", 1000, emulator.inbox)
+    daemon.waits("is its disk mounted?", 4)
+    daemon.claim("nothing is put into the empty mount point", not list(videos.iterdir()), list(videos.iterdir()))
+    mount("--bind", disk, videos)
+    daemon.delivers("lost.mp4", lost)
+
+
+def main():
+    daemon_binary, emulator_binary, home = (Path(argument) for argument in sys.argv[1:4])
+    disk, videos = home / "disk", home / "videos"
+    disk.mkdir()
+    videos.mkdir()
+    mount("-t", "tmpfs", "-o", "size=20m", "none", disk)
+    mount("--bind", disk, videos)
+    with Emulator(emulator_binary, home) as emulator, Daemon(daemon_binary, emulator, home, videos) as daemon:
+        try:
+            play(daemon, emulator, disk, videos)
+        except BaseException:
+            print(daemon.log.read_text())
+            raise
+    print(f"{daemon.checks} checks, {daemon.failed} failed")
+    return 1 if daemon.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
