@@ -19,6 +19,8 @@ use crate::telemetry::transfers::Transfers;
 
 /// Waiting and failed deliveries shown at most; the counts say how many there are.
 const SHOWN: i64 = 100;
+/// Skipped ones are news for as long.
+const SKIPPED_SHOWN: Duration = Duration::from_hours(7 * 24);
 
 /// The running program, as far as it can be looked at.
 #[derive(Clone, Debug)]
@@ -60,7 +62,7 @@ pub struct Report {
     pub transfers: Vec<TransferReport>,
     /// Deliveries by stage.
     pub deliveries: BTreeMap<String, i64>,
-    /// Those that wait or have failed, and why.
+    /// Those that wait, have failed, or were skipped lately, and why.
     pub attention: Vec<DeliveryReport>,
     /// Destinations that cannot be used now, and why.
     pub destinations: Vec<DestinationReport>,
@@ -81,10 +83,19 @@ pub struct Process {
     pub notifications_refused: u64,
     /// The last notification that was ours.
     pub last_notification: Option<Timestamp>,
-    /// Drive has asked for fewer calls: none is made before this.
-    pub calls_paused_until: Option<Timestamp>,
+    /// All calls to Drive pause, and why.
+    pub calls_paused: Option<PauseReport>,
     /// What runs side by side inside the program.
     pub tasks: usize,
+}
+
+/// A pause of all calls to Drive.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PauseReport {
+    /// Why.
+    pub reason: String,
+    /// The next call is made then.
+    pub until: Timestamp,
 }
 
 /// One destination that cannot be used now.
@@ -176,7 +187,7 @@ pub struct DeliveryReport {
 pub async fn report(store: &Store, live: Option<&Live>) -> Result<Report, store::Error> {
     let now = Timestamp::now();
     let channels = store.channels().await?;
-    let attention = store.attention(SHOWN).await?;
+    let attention = store.attention(now.checked_sub(SKIPPED_SHOWN).unwrap_or(now), SHOWN).await?;
     let counts = store.counts().await?;
     Ok(Report {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -219,13 +230,12 @@ fn process(live: &Live) -> Process {
         notifications_accepted: live.notifications.accepted(),
         notifications_refused: live.notifications.refused(),
         last_notification: live.notifications.last_accepted(),
-        calls_paused_until: paused_until(live.http.gate.closed_for(), Timestamp::now()),
+        calls_paused: live.http.gate.pause().map(|(wait, cause)| PauseReport {
+            reason: cause.as_str().to_owned(),
+            until: Timestamp::now().checked_add(wait).unwrap_or(Timestamp::MAX),
+        }),
         tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks(),
     }
-}
-
-fn paused_until(wait: Duration, now: Timestamp) -> Option<Timestamp> {
-    now.checked_add(wait).ok().filter(|_| !wait.is_zero())
 }
 
 fn destinations(live: &Live) -> Vec<DestinationReport> {

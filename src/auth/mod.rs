@@ -20,6 +20,8 @@ pub use user::{Client, Grant};
 pub const SCOPE: &str = "https://www.googleapis.com/auth/drive.readonly";
 /// A wider scope that includes it.
 const WIDER_SCOPE: &str = "https://www.googleapis.com/auth/drive";
+/// A token endpoint that is asked too often is left alone for so long, unless it says for how long.
+const TOO_MANY_WAIT: Duration = Duration::from_secs(30);
 /// Tokens are renewed this long before their end, as Google's own libraries do.
 const EARLY: Duration = Duration::from_secs(225);
 
@@ -62,6 +64,14 @@ pub enum Error {
     Refused {
         /// Google's words, and the remedy.
         why: String,
+    },
+    /// The token endpoint is asked too often.
+    #[error("no access token: {why}")]
+    TooMany {
+        /// Google's words.
+        why: String,
+        /// Not before this is over.
+        retry_after: Duration,
     },
     /// The token endpoint cannot be reached or is out of order.
     #[error("no access token: {why}")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use yup_oauth2::error::AuthErrorCode;
 use yup_oauth2::{ServiceAccountAuthenticator, ServiceAccountKey};
 
-use super::{AccessToken, Error, SCOPE, check_endpoint};
+use super::{AccessToken, Error, SCOPE, TOO_MANY_WAIT, check_endpoint};
 use crate::telemetry::log::with_causes;
 
 /// yup-oauth2 has no limit of its own.
@@ -62,6 +62,12 @@ impl ServiceAccount {
             return Error::Unavailable { why: format!("the token endpoint: {}", with_causes(error)) };
         };
         let said = refusal.to_string();
+        if let AuthErrorCode::Other(code) = &refusal.error
+            && ["rate", "quota", "slow_down"].iter().any(|word| code.to_ascii_lowercase().contains(word))
+        {
+            // How long Google asks to wait is in a header, which yup-oauth2 does not hand out.
+            return Error::TooMany { why: said, retry_after: TOO_MANY_WAIT };
+        }
         let remedy = match &refusal.error {
             AuthErrorCode::InvalidGrant if said.contains("reasonable timeframe") => {
                 "this machine's clock is wrong; set it"
@@ -79,7 +85,11 @@ impl ServiceAccount {
             AuthErrorCode::Other(code)
                 if matches!(
                     code.as_str(),
-                    "internal_failure" | "server_error" | "temporarily_unavailable"
+                    "internal_failure"
+                        | "internalError"
+                        | "backendError"
+                        | "server_error"
+                        | "temporarily_unavailable"
                 ) =>
             {
                 return Error::Unavailable { why: said };

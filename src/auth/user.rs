@@ -11,8 +11,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{AccessToken, Error, SCOPE, WIDER_SCOPE, check_endpoint};
-use crate::http::explain;
+use super::{AccessToken, Error, SCOPE, TOO_MANY_WAIT, WIDER_SCOPE, check_endpoint};
+use crate::http::{explain, retry_after};
 
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 /// Grants of an app in "Testing" end after seven days; one that died at about that age died of it.
@@ -280,6 +280,10 @@ pub(super) async fn post_form(
     let unavailable = |why: String| Error::Unavailable { why: format!("the token endpoint: {why}") };
     let response = http.post(uri).form(form).send().await.map_err(|error| unavailable(explain(error)))?;
     let status = response.status();
+    if status == reqwest::StatusCode::TOO_MANY_REQUESTS {
+        let retry_after = retry_after(response.headers(), Timestamp::now()).unwrap_or(TOO_MANY_WAIT);
+        return Err(Error::TooMany { why: format!("the token endpoint: {status}"), retry_after });
+    }
     let body = response.bytes().await.map_err(|error| unavailable(explain(error)))?;
     if status.is_success() {
         return serde_json::from_slice(&body)
@@ -296,7 +300,7 @@ pub(super) async fn post_form(
 
 /// Google's own libraries try these again.
 fn is_passing(status: reqwest::StatusCode, refusal: &Refusal) -> bool {
-    matches!(status.as_u16(), 408 | 429)
+    status == reqwest::StatusCode::REQUEST_TIMEOUT
         || matches!(refusal.error.as_str(), "internal_failure" | "server_error" | "temporarily_unavailable")
 }
 

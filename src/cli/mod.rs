@@ -195,7 +195,8 @@ fn ended(outcome: anyhow::Result<()>) -> Exit {
     let by_auth = match error.downcast_ref::<auth::Error>() {
         Some(auth::Error::Credentials { .. }) => Exit::Configuration,
         Some(auth::Error::LoginNeeded { .. }) => Exit::LoginNeeded,
-        Some(auth::Error::Refused { .. } | auth::Error::Unavailable { .. }) | None => Exit::Failed,
+        Some(auth::Error::Refused { .. } | auth::Error::Unavailable { .. } | auth::Error::TooMany { .. })
+        | None => Exit::Failed,
     };
     match refusal(&error).map(drive::Error::fault) {
         Some(Fault::LoginNeeded) => Exit::LoginNeeded,

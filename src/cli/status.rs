@@ -79,11 +79,9 @@ fn render(report: &Report, now: Timestamp) -> String {
                 "  Drive calls: {}\n",
                 process.address.as_deref().unwrap_or("nothing; polling only")
             );
-            if let Some(until) = process.calls_paused_until {
-                text += &format!(
-                    "  calls to Drive pause: it asked for fewer; the next one {}\n",
-                    relative(until, now)
-                );
+            if let Some(pause) = &process.calls_paused {
+                let next = relative(pause.until, now);
+                text += &format!("  calls to Drive pause: {}; the next one {next}\n", pause.reason);
             }
             text += &format!(
                 "  notifications: {}{}; strangers refused: {}\n",
@@ -118,8 +116,10 @@ fn render(report: &Report, now: Timestamp) -> String {
         "destinations that wait",
         report.destinations.iter().map(|d| vec![d.path.clone(), relative(d.since, now), d.problem.clone()]),
     );
-    text +=
-        &section("waiting or failed", report.attention.iter().map(|delivery| row_of_delivery(delivery, now)));
+    text += &section(
+        "waiting, failed or skipped",
+        report.attention.iter().map(|delivery| row_of_delivery(delivery, now)),
+    );
     text
 }
 

@@ -96,8 +96,13 @@ impl Error {
             auth::Error::LoginNeeded { .. } => Fault::LoginNeeded,
             auth::Error::Refused { .. } | auth::Error::Credentials { .. } => Fault::Credentials,
             auth::Error::Unavailable { .. } => Fault::Connection,
+            auth::Error::TooMany { .. } => Fault::RateLimit,
         };
-        Self { what, fault, status: None, said: error.to_string(), retry_after: None }
+        let retry_after = match error {
+            auth::Error::TooMany { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        };
+        Self { what, fault, status: None, said: error.to_string(), retry_after }
     }
 
     pub(super) fn refusal(

@@ -101,7 +101,7 @@ impl Drive {
         if from > 0 {
             request = request.header(RANGE, format!("bytes={from}-"));
         }
-        let response = self.send("download", with_key(request, id, resource_key)).await?;
+        let response = self.send("download", id.as_str(), with_key(request, id, resource_key)).await?;
         match extent(&response) {
             Some((begins, total)) if begins == from || begins == 0 => {
                 Ok(Media { response, from: begins, total })

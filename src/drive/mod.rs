@@ -18,6 +18,7 @@ pub use error::{Error, Fault};
 pub use files::{Listed, Media};
 
 use crate::auth::{AccessToken, Auth};
+use crate::http::gate::Cause;
 use crate::http::{Http, explain, retry_after};
 
 /// `[google]` of the configuration, as far as it says where Drive is.
@@ -65,48 +66,84 @@ impl Drive {
         what: &'static str,
         request: RequestBuilder,
     ) -> Result<T, Error> {
-        let response = self.send(what, request).await?;
+        let response = self.send(what, what, request).await?;
         let body = response.bytes().await.map_err(|error| Error::connection(what, explain(error)))?;
         serde_json::from_slice(&body).map_err(|error| Error::unreadable(what, &error))
     }
 
-    /// Makes a call: passes the gate, shows the token, and after a 401 once more with a new one.
-    async fn send(&self, what: &'static str, request: RequestBuilder) -> Result<Response, Error> {
+    /// Makes a call: passes the gate, shows the token, and after a 401 once more with a new one. `subject` tells calls
+    /// of one kind apart that can fail one by one.
+    async fn send(
+        &self,
+        what: &'static str,
+        subject: &str,
+        request: RequestBuilder,
+    ) -> Result<Response, Error> {
         let again = request.try_clone();
-        let token = self.auth.token().await.map_err(|error| Error::auth(what, &error))?;
-        match self.send_once(what, request, &token).await {
-            Err(error) if error.status() == Some(StatusCode::UNAUTHORIZED.as_u16()) => {
+        match self.send_once(what, subject, request).await {
+            Err((error, Some(token))) if error.status() == Some(StatusCode::UNAUTHORIZED.as_u16()) => {
                 self.auth.refused(&token).await;
                 let Some(again) = again else { return Err(error) };
-                let token = self.auth.token().await.map_err(|error| Error::auth(what, &error))?;
-                self.send_once(what, again, &token).await
+                self.send_once(what, subject, again).await
             }
             outcome => outcome,
         }
+        .map_err(|(error, _)| error)
     }
 
+    /// Makes a call once. A failure comes with the token that was shown, if any was.
     async fn send_once(
         &self,
         what: &'static str,
+        subject: &str,
         request: RequestBuilder,
-        token: &AccessToken,
-    ) -> Result<Response, Error> {
-        self.http.gate.pass().await;
-        let response = request
-            .bearer_auth(token.expose())
-            .send()
-            .await
-            .map_err(|error| Error::connection(what, explain(error)))?;
-        let status = response.status();
-        if status.is_success() {
-            self.http.gate.served();
-            return Ok(response);
+    ) -> Result<Response, (Error, Option<AccessToken>)> {
+        let pass = self.http.gate.pass().await;
+        let (error, token) = match self.auth.token().await {
+            Ok(token) => match answer(what, request.bearer_auth(token.expose())).await {
+                Ok(response) => {
+                    pass.served();
+                    return Ok(response);
+                }
+                Err(error) => (error, Some(token)),
+            },
+            Err(error) => (Error::auth(what, &error), None),
+        };
+        match (error.fault(), error.retry_after()) {
+            (Fault::RateLimit, wait) => pass.refused(Cause::RateLimit, wait),
+            (Fault::DailyLimit, wait) => pass.refused(Cause::DailyLimit, wait),
+            (Fault::Connection | Fault::Unreadable | Fault::Server, wait) => pass.failed(subject, wait),
+            // The login and the credentials say nothing of whether Drive answers.
+            (Fault::LoginNeeded | Fault::Credentials, _) => drop(pass),
+            // Whatever it says, it answers.
+            (
+                Fault::Unauthorized
+                | Fault::FileQuota
+                | Fault::Abusive
+                | Fault::NotDownloadable
+                | Fault::Forbidden
+                | Fault::NotFound
+                | Fault::PageToken
+                | Fault::ChannelIdNotUnique
+                | Fault::Push
+                | Fault::Range
+                | Fault::BadRequest,
+                _,
+            ) => pass.served(),
         }
-        let wait = retry_after(response.headers(), Timestamp::now());
-        let error = Error::refusal(what, status.as_u16(), &read_some(response).await, wait);
-        self.http.gate.refused(error.class(), error.retry_after());
-        Err(error)
+        Err((error, token))
     }
+}
+
+/// Sends a request and tells answers from refusals.
+async fn answer(what: &'static str, request: RequestBuilder) -> Result<Response, Error> {
+    let response = request.send().await.map_err(|error| Error::connection(what, explain(error)))?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let wait = retry_after(response.headers(), Timestamp::now());
+    Err(Error::refusal(what, status.as_u16(), &read_some(response).await, wait))
 }
 
 /// The beginning of a body. A body that breaks off still tells as much as came.

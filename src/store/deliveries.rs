@@ -269,12 +269,15 @@ impl Store {
         rows.iter().map(delivery).collect()
     }
 
-    /// Deliveries that have failed, or wait for another reason than their turn; the latest first.
-    pub async fn attention(&self, limit: i64) -> Result<Vec<Delivery>, Error> {
+    /// Deliveries that have failed, wait for another reason than their turn, or were skipped since then; the latest
+    /// first.
+    pub async fn attention(&self, skipped_since: Timestamp, limit: i64) -> Result<Vec<Delivery>, Error> {
         let rows = sqlx::query(
             "select * from delivery where stage in ('failed', 'unready', 'publishing') \
-             or (stage = 'pending' and reason is not null) order by seq desc limit $1",
+             or (stage = 'pending' and reason is not null) or (stage = 'skipped' and moved_at >= $1) \
+             order by seq desc limit $2",
         )
+        .bind(millis(skipped_since))
         .bind(limit)
         .fetch_all(&self.pool)
         .await?;

@@ -14,5 +14,6 @@ mod login;
 mod luck;
 mod model;
 mod names;
+mod refusals;
 mod tidy;
 mod world;

@@ -1,20 +1,18 @@
-//! The two HTTP clients, and the gate that makes all calls wait when one was told that they are too many.
+//! The two HTTP clients, and the gate that makes all calls wait when Drive asks for fewer or does not answer at all.
 //!
 //! API calls share one HTTP/2 connection and take gzip. Media comes over HTTP/1.1, a connection a transfer: one HTTP/2
 //! connection caps every transfer at its flow-control window per round trip, and gzip would break ranges.
 
-use std::sync::{Mutex, PoisonError};
+pub mod gate;
+
 use std::time::Duration;
 
+use crate::telemetry::log::with_causes;
+use gate::Gate;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect;
-use tokio::time::Instant;
-use tracing::warn;
-
-use crate::retry::{Class, Policy, Verdict};
-use crate::telemetry::log::with_causes;
 
 /// Google's hosts answer from everywhere; a connection that takes longer is not coming.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -75,71 +73,6 @@ pub fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// The pause that all calls share. Drive counts calls by user and project, not by caller: when one is told to slow
-/// down, all do.
-#[derive(Debug, Default)]
-pub struct Gate {
-    state: Mutex<GateState>,
-}
-
-#[derive(Debug, Default)]
-struct GateState {
-    closed_until: Option<Instant>,
-    refusals: u32,
-}
-
-impl Gate {
-    /// Waits until calls may be made.
-    pub async fn pass(&self) {
-        loop {
-            let until = self.lock().closed_until;
-            match until {
-                Some(until) if until > Instant::now() => tokio::time::sleep_until(until).await,
-                Some(_) | None => return,
-            }
-        }
-    }
-
-    /// How long it stays closed; zero when it is open.
-    pub fn closed_for(&self) -> Duration {
-        self.lock()
-            .closed_until
-            .map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
-    }
-
-    /// Closes for everybody after a refusal of class `RateLimited` or `DailyLimit`; other classes do not concern it.
-    pub fn refused(&self, class: Class, retry_after: Option<Duration>) {
-        if !matches!(class, Class::RateLimited | Class::DailyLimit) {
-            return;
-        }
-        let mut state = self.lock();
-        let already_closed = state.closed_until.is_some_and(|until| until > Instant::now());
-        if !already_closed {
-            // Calls that were under way when the gate closed are refused too; they are the same refusal.
-            state.refusals += 1;
-        }
-        let Verdict::After(wait) = Policy::CALL.decide(class, state.refusals.max(1), retry_after, jitter())
-        else {
-            return;
-        };
-        let until = Instant::now() + wait;
-        if state.closed_until.is_none_or(|closed| closed < until) {
-            state.closed_until = Some(until);
-            warn!(wait_ms = wait.as_millis() as u64, ?class, "Drive asks for fewer calls: all calls pause");
-        }
-    }
-
-    /// A call was served.
-    pub fn served(&self) {
-        self.lock().refusals = 0;
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, GateState> {
-        // The state is two plain values, whole at any time; a panic elsewhere does not spoil them.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// A number from 0 to 1, to spread waits out.
 pub fn jitter() -> f64 {
     f64::from(uuid::Uuid::new_v4().as_u64_pair().1 as u32) / f64::from(u32::MAX)
@@ -179,19 +112,5 @@ mod tests {
         assert_eq!(retry_after(&headers("99999999999"), now), Some(Duration::from_hours(1)));
         assert_eq!(retry_after(&headers("soon"), now), None);
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_gate_holds_everybody_for_as_long_as_asked() {
-        let gate = Gate::default();
-        gate.refused(Class::Transient, None);
-        assert_eq!(gate.closed_for(), Duration::ZERO, "a hiccup is no reason to hold others");
-        gate.refused(Class::RateLimited, Some(Duration::from_secs(30)));
-        let began = Instant::now();
-        gate.pass().await;
-        assert!(began.elapsed() >= Duration::from_secs(30));
-        gate.refused(Class::RateLimited, None);
-        assert!(gate.closed_for() <= Duration::from_secs(2), "second refusal in a row");
-        gate.served();
     }
 }

@@ -1,0 +1,247 @@
+//! The pause that all calls share. Drive counts calls by user and project, not by caller: when one is told to slow
+//! down, all do. And when Drive answers nobody, one caller at a time finds out whether it is back.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::jitter;
+use crate::retry::{Class, Policy, Verdict};
+
+/// So many failures in a row are an outage, …
+const OUTAGE: u32 = 3;
+/// … unless they are all about the same thing: one file that cannot be had is no reason to hold everything else.
+const SUBJECTS: usize = 2;
+
+/// Why all calls pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Too many calls.
+    RateLimit,
+    /// The allowance of the day is used up.
+    DailyLimit,
+    /// Nobody gets an answer.
+    Outage,
+}
+
+impl Cause {
+    /// In words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RateLimit => "Drive asks for fewer calls",
+            Self::DailyLimit => {
+                "the project's calls of the day are used up; ask for a higher quota in the Google Cloud console"
+            }
+            Self::Outage => "Drive does not answer, or answers with errors only",
+        }
+    }
+}
+
+/// The gate.
+#[derive(Debug, Default)]
+pub struct Gate {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    closed_until: Option<Instant>,
+    /// What it was closed for; stays until a call is served.
+    cause: Option<Cause>,
+    /// Refusals in a row, those of calls that were under way together counted once.
+    refusals: u32,
+    failures: u32,
+    /// What the failures in a row were about.
+    subjects: HashSet<String>,
+    /// Somebody is out to see whether calls are served again.
+    probing: bool,
+}
+
+/// Leave to make one call; what came of it has to be said.
+#[derive(Debug)]
+#[must_use]
+pub struct Pass<'a> {
+    gate: &'a Gate,
+    probes: bool,
+}
+
+impl Gate {
+    /// Waits until a call may be made. After a pause the first caller goes alone, and the others wait for its outcome.
+    pub async fn pass(&self) -> Pass<'_> {
+        loop {
+            // Made before the look, so that nothing that changes after it is missed.
+            let changed = self.changed.notified();
+            let closed_until = {
+                let mut state = self.lock();
+                let closed_until = state.closed_until.filter(|until| *until > Instant::now());
+                if closed_until.is_none() && !state.probing {
+                    state.probing = state.cause.is_some();
+                    return Pass { gate: self, probes: state.probing };
+                }
+                closed_until
+            };
+            match closed_until {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => changed.await,
+            }
+        }
+    }
+
+    /// How long it stays closed, and why; `None` when it is open.
+    pub fn pause(&self) -> Option<(Duration, Cause)> {
+        let state = self.lock();
+        let wait = state.closed_until?.saturating_duration_since(Instant::now());
+        state.cause.filter(|_| !wait.is_zero()).map(|cause| (wait, cause))
+    }
+
+    fn close(state: &mut State, cause: Cause, count: u32, retry_after: Option<Duration>) {
+        let class = match cause {
+            Cause::RateLimit => Class::RateLimited,
+            Cause::DailyLimit => Class::DailyLimit,
+            Cause::Outage => Class::Transient,
+        };
+        let Verdict::After(wait) = Policy::CALL.decide(class, count, retry_after, jitter()) else { return };
+        let until = Instant::now() + wait;
+        if state.closed_until.is_none_or(|closed| closed < until) {
+            state.closed_until = Some(until);
+        }
+        let wait_ms = wait.as_millis() as u64;
+        if state.cause == Some(cause) {
+            debug!(wait_ms, ?cause, "all calls go on pausing");
+        } else {
+            warn!(wait_ms, reason = cause.as_str(), "all calls pause");
+        }
+        state.cause = Some(cause);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Plain values, whole at any time; a panic elsewhere does not spoil them.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pass<'_> {
+    /// Drive answered.
+    pub fn served(self) {
+        let mut state = self.gate.lock();
+        state.refusals = 0;
+        state.failures = 0;
+        state.subjects.clear();
+        let is_open = state.closed_until.is_none_or(|until| until <= Instant::now());
+        if is_open && let Some(cause) = state.cause.take() {
+            info!(?cause, "calls to Drive are served again");
+        }
+    }
+
+    /// Drive asks for fewer calls.
+    pub fn refused(self, cause: Cause, retry_after: Option<Duration>) {
+        let mut state = self.gate.lock();
+        let already_closed = state.closed_until.is_some_and(|until| until > Instant::now());
+        if !already_closed {
+            // Calls that were under way when the gate closed are refused too; they are the same refusal.
+            state.refusals += 1;
+        }
+        let count = state.refusals.max(1);
+        Gate::close(&mut state, cause, count, retry_after);
+    }
+
+    /// No answer came, or one that says that the server is out of order.
+    pub fn failed(self, subject: &str, retry_after: Option<Duration>) {
+        let mut state = self.gate.lock();
+        let already_closed = state.closed_until.is_some_and(|until| until > Instant::now());
+        if already_closed {
+            return;
+        }
+        state.failures = state.failures.saturating_add(1);
+        if state.subjects.len() < SUBJECTS {
+            state.subjects.insert(subject.to_owned());
+        }
+        if state.cause.is_some() || (state.failures >= OUTAGE && state.subjects.len() >= SUBJECTS) {
+            let count = (state.failures + 1).saturating_sub(OUTAGE).max(1);
+            Gate::close(&mut state, Cause::Outage, count, retry_after);
+        }
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        if self.probes {
+            self.gate.lock().probing = false;
+            self.gate.changed.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn everybody_waits_for_as_long_as_drive_asks() {
+        let gate = Gate::default();
+        gate.pass().await.refused(Cause::RateLimit, Some(Duration::from_secs(30)));
+        assert!(matches!(gate.pause(), Some((_, Cause::RateLimit))));
+        let began = Instant::now();
+        gate.pass().await.refused(Cause::RateLimit, None);
+        assert!(began.elapsed() >= Duration::from_secs(30));
+        let (wait, _) = gate.pause().unwrap();
+        assert!(wait <= Duration::from_secs(2), "the second refusal in a row");
+        gate.pass().await.served();
+        assert_eq!(gate.pause(), None);
+        let began = Instant::now();
+        gate.pass().await.refused(Cause::DailyLimit, None);
+        gate.pass().await.served();
+        assert_eq!(began.elapsed().as_secs(), 3600, "it ends by itself");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_pause_one_goes_ahead() {
+        let gate = Arc::new(Gate::default());
+        gate.pass().await.refused(Cause::RateLimit, Some(Duration::from_secs(30)));
+        let probe = gate.pass().await;
+        let waiting = gate.clone();
+        let other = tokio::spawn(async move { waiting.pass().await.served() });
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        assert!(!other.is_finished(), "the others wait for its outcome");
+        probe.served();
+        other.await.unwrap();
+        gate.pass().await.refused(Cause::RateLimit, Some(Duration::from_secs(30)));
+        drop(gate.pass().await);
+        gate.pass().await.served();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_is_found_out_about_at_the_cap_and_not_faster() {
+        let gate = Gate::default();
+        for subject in ["list changes", "watch", "list changes"] {
+            assert_eq!(gate.pause(), None, "a hiccup is no reason to hold others");
+            gate.pass().await.failed(subject, None);
+        }
+        let began = Instant::now();
+        let mut calls = 0;
+        while began.elapsed() < Duration::from_mins(30) {
+            gate.pass().await.failed("list changes", None);
+            calls += 1;
+        }
+        assert!((28..70).contains(&calls), "{calls} calls in half an hour");
+        gate.pass().await.served();
+        assert_eq!(gate.pause(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_file_that_fails_holds_nobody() {
+        let gate = Gate::default();
+        for _ in 0..100 {
+            gate.pass().await.failed("one file", None);
+            assert_eq!(gate.pause(), None);
+        }
+        gate.pass().await.served();
+    }
+}
