@@ -8,24 +8,28 @@ use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::admin::{self, status::Live};
 use crate::auth::Auth;
+use crate::channel::Keeper;
+use crate::channel::address::Follower;
 use crate::channel::registry::Registry;
-use crate::channel::{self, Keeper};
-use crate::config::Settings;
+use crate::config::{Settings, follow};
 use crate::delivery;
 use crate::download::Downloader;
 use crate::drive::Drive;
 use crate::http::Http;
 use crate::listen::Door;
+use crate::model::channel::{Address, Known};
 use crate::receiver::Receiver;
 use crate::store::{Access, Store};
 use crate::sync;
-use crate::task::{self, StatusBoard, Wake, Wakeups, status_board, wake_up};
+use crate::task::{self, Reason, StatusBoard, Step, Wake, Wakeups, status_board, wake_up};
 use crate::telemetry::counters::Notifications;
 use crate::telemetry::holds::Holds;
 use crate::telemetry::systemd;
@@ -40,6 +44,8 @@ pub struct Daemon {
     public: Door,
     private: Door,
     admin_token: Option<String>,
+    /// For asking an ngrok agent.
+    neighbours: reqwest::Client,
 }
 
 /// What the engines are made of; `sync` uses them without the doors.
@@ -113,7 +119,8 @@ impl Daemon {
         registry.replace(&parts.store.channels().await?);
         let public = bind(settings.receiver.listen, "webhook.listen").await?;
         let private = bind(settings.admin.listen, "admin.listen").await?;
-        Ok(Self { settings, parts, registry, public, private, admin_token })
+        let neighbours = Follower::client().context("the HTTP client cannot be made")?;
+        Ok(Self { settings, parts, registry, public, private, admin_token, neighbours })
     }
 
     /// Where notifications come in.
@@ -152,10 +159,10 @@ impl Daemon {
             account = self.parts.drive.describe(),
             webhook = %self.public.address(),
             admin = %self.private.address(),
-            public_url = self.settings.channel.address,
+            public_url = self.settings.channel.address.fixed(),
             "started"
         );
-        if self.settings.channel.address.is_none() {
+        if self.settings.channel.address == Address::Nowhere {
             let poll_ms = self.settings.sync.poll.as_millis() as u64;
             warn!(
                 poll_ms,
@@ -165,19 +172,23 @@ impl Daemon {
     }
 
     fn start(self, engines_stop: &CancellationToken, doors_stop: &CancellationToken) -> Running {
-        let Self { settings, parts, registry, public, private, admin_token } = self;
+        let Self { settings, parts, registry, public, private, admin_token, neighbours } = self;
         let (sync_wake, sync_wakeups) = wake_up();
         let (keeper_wake, keeper_wakeups) = wake_up();
         let (delivery_wake, delivery_wakeups) = wake_up();
+        let (address_wake, address_wakeups) = wake_up();
+        let (configuration_wake, configuration_wakeups) = wake_up();
         let notifications = Arc::new(Notifications::default());
-        let boards = [status_board(), status_board(), status_board()];
-        let [sync_board, keeper_board, delivery_board] = &boards;
+        let boards = Boards::default();
+        let (wanted, configured) = watch::channel(settings.channel.address.clone());
+        let (known, address) = watch::channel(Known::from(&settings.channel.address));
         let live = Live {
             started: Timestamp::now(),
-            address: settings.channel.address.clone(),
-            sync: sync_board.subscribe(),
-            keeper: settings.channel.address.is_some().then(|| keeper_board.subscribe()),
-            deliveries: delivery_board.subscribe(),
+            address: address.clone(),
+            followers: [boards.address.subscribe(), boards.configuration.subscribe()],
+            sync: boards.sync.subscribe(),
+            keeper: boards.channels.subscribe(),
+            deliveries: boards.deliveries.subscribe(),
             notifications: notifications.clone(),
             transfers: parts.transfers.clone(),
             holds: parts.holds.clone(),
@@ -185,39 +196,49 @@ impl Daemon {
         };
         let receiver = Receiver { registry: registry.clone(), sync: sync_wake, counters: notifications };
         let admin_router = admin::router(parts.store.clone(), live, admin_token.as_deref());
+        let public_router = receiver.router(&settings.receiver);
+
+        let (drive, store) = (parts.drive.clone(), parts.store.clone());
+        let keeper = Keeper::new(drive, store, settings.channel.clone(), address, registry);
+        let reader = parts.sync(&settings, delivery_wake.clone(), keeper_wake.clone());
+        let deliverer = parts.deliveries(&settings, delivery_wake);
+        let follower = Follower::new(neighbours, configured, known, keeper_wake);
+        let configuration = follow::Follower::new(settings, wanted, address_wake);
+        let stop = engines_stop;
         let engines = vec![
-            (
-                "channels",
-                keep_channels(
-                    &parts,
-                    settings.channel.clone(),
-                    registry,
-                    keeper_wakeups,
-                    keeper_board,
-                    engines_stop,
-                ),
-            ),
-            (
-                "sync",
-                read_changes(
-                    &parts,
-                    &settings,
-                    [&delivery_wake, &keeper_wake],
-                    sync_wakeups,
-                    sync_board,
-                    engines_stop,
-                ),
-            ),
-            (
-                "deliveries",
-                deliver(&parts, &settings, delivery_wake, delivery_wakeups, delivery_board, engines_stop),
-            ),
+            ("channels", engine(keeper, keeper_wakeups, boards.channels, stop)),
+            ("sync", engine(reader, sync_wakeups, boards.sync, stop)),
+            ("deliveries", deliver(deliverer, delivery_wakeups, boards.deliveries, stop)),
+            ("address", engine(follower, address_wakeups, boards.address, stop)),
+            ("configuration", engine(configuration, configuration_wakeups, boards.configuration, stop)),
         ];
         let doors = vec![
-            tokio::spawn(public.serve(receiver.router(&settings.receiver), doors_stop.clone())),
+            tokio::spawn(public.serve(public_router, doors_stop.clone())),
             tokio::spawn(private.serve(admin_router, doors_stop.clone())),
+            tokio::spawn(listen_to_hangups(configuration_wake, doors_stop.clone())),
         ];
         Running { engines, doors, store: parts.store }
+    }
+}
+
+/// Where the engines show how they are.
+struct Boards {
+    channels: StatusBoard,
+    sync: StatusBoard,
+    deliveries: StatusBoard,
+    address: StatusBoard,
+    configuration: StatusBoard,
+}
+
+impl Default for Boards {
+    fn default() -> Self {
+        Self {
+            channels: status_board(),
+            sync: status_board(),
+            deliveries: status_board(),
+            address: status_board(),
+            configuration: status_board(),
+        }
     }
 }
 
@@ -225,46 +246,44 @@ async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<Door> {
     Door::bind(address).await.with_context(|| format!("{key}: cannot listen on {address}"))
 }
 
-fn keep_channels(
-    parts: &Parts,
-    config: channel::Config,
-    registry: Arc<Registry>,
+/// Starts an engine.
+fn engine(
+    mut engine: impl Step + 'static,
     wakeups: Wakeups,
-    board: &StatusBoard,
+    board: StatusBoard,
     stop: &CancellationToken,
 ) -> JoinHandle<()> {
-    let mut keeper = Keeper::new(parts.drive.clone(), parts.store.clone(), config, registry);
-    let (board, stop) = (board.clone(), stop.clone());
-    tokio::spawn(async move { task::run(wakeups, board, stop, &mut keeper).await })
-}
-
-fn read_changes(
-    parts: &Parts,
-    settings: &Settings,
-    [deliveries, keeper]: [&Wake; 2],
-    wakeups: Wakeups,
-    board: &StatusBoard,
-    stop: &CancellationToken,
-) -> JoinHandle<()> {
-    let mut engine = parts.sync(settings, deliveries.clone(), keeper.clone());
-    let (board, stop) = (board.clone(), stop.clone());
+    let stop = stop.clone();
     tokio::spawn(async move { task::run(wakeups, board, stop, &mut engine).await })
 }
 
+/// Starts the engine whose transfers outlive its steps.
 fn deliver(
-    parts: &Parts,
-    settings: &Settings,
-    wake: Wake,
+    mut deliveries: delivery::Engine,
     wakeups: Wakeups,
-    board: &StatusBoard,
+    board: StatusBoard,
     stop: &CancellationToken,
 ) -> JoinHandle<()> {
-    let mut engine = parts.deliveries(settings, wake);
-    let (board, stop) = (board.clone(), stop.clone());
+    let stop = stop.clone();
     tokio::spawn(async move {
-        task::run(wakeups, board, stop, &mut engine).await;
-        engine.stop().await;
+        task::run(wakeups, board, stop, &mut deliveries).await;
+        deliveries.stop().await;
     })
+}
+
+/// SIGHUP: read the configuration again.
+async fn listen_to_hangups(configuration: Wake, stop: CancellationToken) {
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => {
+            warn!(%error, "SIGHUP cannot be heard; the configuration is read again only when its file changes");
+            return;
+        }
+    };
+    while let Some(Some(())) = stop.run_until_cancelled(hangups.recv()).await {
+        // Without its engine the program is ending.
+        let _ = configuration.wake(Reason::Handover);
+    }
 }
 
 /// Engines and doors at work.

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::model::channel::Known;
 use crate::model::{Channel, ChannelState};
 use crate::telemetry::holds::Hold;
 
@@ -10,8 +11,10 @@ use crate::telemetry::holds::Hold;
 pub struct Facts<'a> {
     /// The sync engine's last outcome; `None` before its first step ended.
     pub sync: Option<&'a Result<String, String>>,
-    /// The address that Drive is to call; `None`: polling only.
-    pub address: Option<&'a str>,
+    /// Where Drive is to call.
+    pub address: &'a Known,
+    /// The last outcome of whoever finds out the address.
+    pub follower: Option<&'a Result<String, String>>,
     /// The channels.
     pub channels: &'a [Channel],
     /// The keeper's last outcome.
@@ -32,7 +35,14 @@ pub fn not_ready(facts: &Facts<'_>) -> Vec<String> {
         Some(Err(error)) => reasons.push(format!("Drive cannot be read: {error}")),
         Some(Ok(_)) => {}
     }
-    if facts.address.is_some() && !facts.channels.iter().any(|channel| is_live(channel, facts.now)) {
+    if *facts.address == Known::NotYet {
+        match facts.follower {
+            Some(Err(error)) => reasons.push(format!("the public address is not known: {error}")),
+            Some(Ok(_)) | None => reasons.push("the public address is not known yet".to_owned()),
+        }
+    }
+    if facts.address.address().is_some() && !facts.channels.iter().any(|channel| is_live(channel, facts.now))
+    {
         match facts.keeper {
             Some(Err(error)) => reasons.push(format!("there is no push channel: {error}")),
             Some(Ok(_)) | None => reasons.push("there is no push channel yet".to_owned()),
@@ -74,9 +84,11 @@ mod tests {
         let owned = |r: Result<&str, &str>| r.map(str::to_owned).map_err(str::to_owned);
         let sync = sync.map(owned);
         let now = Timestamp::from_second(100).unwrap();
+        let address = address.map_or(Known::Nowhere, |address| Known::At(address.to_owned()));
         not_ready(&Facts {
             sync: sync.as_ref(),
-            address,
+            address: &address,
+            follower: None,
             channels,
             keeper: None,
             deliveries: None,

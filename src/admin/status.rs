@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::health::{Facts, is_live, not_ready};
 use crate::http::Http;
+use crate::model::channel::Known;
 use crate::model::{Channel, ChannelState, Delivery};
 use crate::store::{self, Store};
 use crate::task;
@@ -27,12 +28,14 @@ const SKIPPED_SHOWN: Duration = Duration::from_hours(7 * 24);
 pub struct Live {
     /// When it started.
     pub started: Timestamp,
-    /// The address that Drive is to call.
-    pub address: Option<String>,
+    /// Where Drive is to call.
+    pub address: watch::Receiver<Known>,
+    /// Who knows the address, and who reads the configuration again.
+    pub followers: [watch::Receiver<task::Status>; 2],
     /// The sync engine.
     pub sync: watch::Receiver<task::Status>,
-    /// The channel keeper; there is none without an address.
-    pub keeper: Option<watch::Receiver<task::Status>>,
+    /// The channel keeper.
+    pub keeper: watch::Receiver<task::Status>,
     /// The delivery engine.
     pub deliveries: watch::Receiver<task::Status>,
     /// What came to the public door.
@@ -131,7 +134,7 @@ pub struct ChannelReport {
 /// One engine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EngineReport {
-    /// `sync`, `channels`, `deliveries`.
+    /// `sync`, `channels`, `deliveries`, `address`, `configuration`.
     pub name: String,
     /// Whether it is at work now.
     pub running: bool,
@@ -209,11 +212,14 @@ pub async fn report(store: &Store, live: Option<&Live>) -> Result<Report, store:
 /// Why the program is not ready.
 pub fn readiness(live: &Live, channels: &[Channel], now: Timestamp) -> Vec<String> {
     let sync = live.sync.borrow().outcome.clone();
-    let keeper = live.keeper.as_ref().and_then(|board| board.borrow().outcome.clone());
+    let keeper = live.keeper.borrow().outcome.clone();
+    let address = live.address.borrow().clone();
+    let follower = live.followers[0].borrow().outcome.clone();
     let deliveries = live.deliveries.borrow().outcome.clone();
     not_ready(&Facts {
         sync: sync.as_ref(),
-        address: live.address.as_deref(),
+        address: &address,
+        follower: follower.as_ref(),
         channels,
         keeper: keeper.as_ref(),
         deliveries: deliveries.as_ref(),
@@ -226,7 +232,7 @@ fn process(live: &Live) -> Process {
     Process {
         pid: std::process::id(),
         started: live.started,
-        address: live.address.clone(),
+        address: live.address.borrow().address().map(str::to_owned),
         notifications_accepted: live.notifications.accepted(),
         notifications_refused: live.notifications.refused(),
         last_notification: live.notifications.last_accepted(),
@@ -257,12 +263,15 @@ fn channel_report(channel: &Channel, now: Timestamp) -> ChannelReport {
 }
 
 fn engines(live: &Live) -> Vec<EngineReport> {
+    let [address, configuration] = &live.followers;
     let boards = [
-        ("sync", Some(&live.sync)),
-        ("channels", live.keeper.as_ref()),
-        ("deliveries", Some(&live.deliveries)),
+        ("sync", &live.sync),
+        ("channels", &live.keeper),
+        ("deliveries", &live.deliveries),
+        ("address", address),
+        ("configuration", configuration),
     ];
-    boards.into_iter().filter_map(|(name, board)| Some(engine(name, &board?.borrow()))).collect()
+    boards.into_iter().map(|(name, board)| engine(name, &board.borrow())).collect()
 }
 
 fn engine(name: &str, status: &task::Status) -> EngineReport {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::http::checked;
 use service_account::ServiceAccount;
 use user::User;
 pub use user::{Client, Grant};
@@ -241,14 +242,7 @@ fn kind_of(json: &serde_json::Value) -> Result<FileKind, String> {
 
 /// Where tokens may be fetched: https, or this machine.
 fn check_endpoint(uri: &str) -> Result<(), String> {
-    let url =
-        reqwest::Url::parse(uri).map_err(|error| format!("token_uri `{uri}` is no address: {error}"))?;
-    let local = matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
-    if url.scheme() == "https" || (url.scheme() == "http" && local) {
-        Ok(())
-    } else {
-        Err(format!("token_uri `{uri}` would send secrets unencrypted; it must be https"))
-    }
+    checked(uri).map(|_| ()).map_err(|what| format!("token_uri `{uri}` {what}"))
 }
 
 /// Reads the kind of a credentials file for `login`, which works with an OAuth client only.

@@ -1,5 +1,6 @@
 //! The channel keeper: sees to it that Drive calls us on every log that is watched, without a gap, for ever.
 
+pub mod address;
 pub mod plan;
 pub mod registry;
 
@@ -7,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use crate::drive::{self, Drive};
 use crate::http::jitter;
+use crate::model::channel::{Address, Known};
 use crate::model::{ChangeLog, Channel, ChannelId, ChannelState, ChannelToken, PageToken};
 use crate::retry::{self, Verdict};
 use crate::store::{self, Store};
@@ -21,8 +24,8 @@ use registry::Registry;
 /// `[channel]` of the configuration, and the address that Drive is told to call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// `webhook.public_url` and `webhook.path` together. `None`: no channels, polling only.
-    pub address: Option<String>,
+    /// `webhook.public_url` and `webhook.path` together.
+    pub address: Address,
     /// The lifetime that is asked for; what Drive grants is what counts.
     pub lifetime: Duration,
     /// A channel is replaced this long before its end, but never later than at half its life.
@@ -32,7 +35,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         const DAY: Duration = Duration::from_hours(24);
-        Self { address: None, lifetime: 7 * DAY, renew_before: DAY }
+        Self { address: Address::Nowhere, lifetime: 7 * DAY, renew_before: DAY }
     }
 }
 
@@ -63,6 +66,8 @@ pub struct Keeper {
     drive: Drive,
     store: Store,
     config: Config,
+    /// Where Drive is to call, now.
+    address: watch::Receiver<Known>,
     registry: Arc<Registry>,
     failures: u32,
     last_error: Option<String>,
@@ -70,8 +75,14 @@ pub struct Keeper {
 
 impl Keeper {
     /// Ready for its first step.
-    pub fn new(drive: Drive, store: Store, config: Config, registry: Arc<Registry>) -> Self {
-        Self { drive, store, config, registry, failures: 0, last_error: None }
+    pub fn new(
+        drive: Drive,
+        store: Store,
+        config: Config,
+        address: watch::Receiver<Known>,
+        registry: Arc<Registry>,
+    ) -> Self {
+        Self { drive, store, config, address, registry, failures: 0, last_error: None }
     }
 
     /// Acts until nothing is left to do: a new channel, for one, makes an old one ready to be stopped.
@@ -108,8 +119,12 @@ impl Keeper {
     }
 
     fn plan(&self, logs: &[ChangeLog], channels: &[Channel]) -> plan::Plan {
-        let policy =
-            Policy { address: self.config.address.as_deref(), renew_before: self.config.renew_before };
+        let address = self.address.borrow().clone();
+        if address == Known::NotYet {
+            // What calls us now goes on doing so until it is known where we are.
+            return plan::Plan { actions: Vec::new(), next: None };
+        }
+        let policy = Policy { address: address.address(), renew_before: self.config.renew_before };
         plan(logs, channels, &policy, Timestamp::now())
     }
 
@@ -139,7 +154,7 @@ impl Keeper {
     /// Opens a channel. Its row and its place in the registry come first: its first message can be here before
     /// Drive's answer is.
     async fn open(&self, log: &ChangeLog, from: &PageToken) -> Result<(), Error> {
-        let Some(address) = self.config.address.clone() else { return Ok(()) };
+        let Some(address) = self.address.borrow().address().map(str::to_owned) else { return Ok(()) };
         let now = Timestamp::now();
         let asked = now.checked_add(self.config.lifetime).unwrap_or(now);
         let token = ChannelToken::random();

@@ -7,6 +7,7 @@ use super::show::{columns, duration};
 use crate::channel;
 use crate::config::Settings;
 use crate::daemon::connect;
+use crate::model::channel::Address;
 use crate::model::{Channel, ChannelState};
 use crate::store::{Access, Store};
 
@@ -54,5 +55,7 @@ pub(super) async fn stop(settings: &Settings, all: bool) -> anyhow::Result<Exit>
 }
 
 fn is_unused(channel: &Channel, settings: &Settings) -> bool {
-    channel.state != ChannelState::Live || Some(&channel.address) != settings.channel.address.as_ref()
+    let is_elsewhere = settings.channel.address.fixed().is_none_or(|address| address != channel.address);
+    channel.state != ChannelState::Live
+        || (is_elsewhere && !matches!(settings.channel.address, Address::Ngrok { .. }))
 }

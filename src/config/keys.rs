@@ -44,7 +44,12 @@ pub(super) const KEYS: &[Key] = &[
     key("google.api_url", Shape::Text, "an https address such as \"https://www.googleapis.com\""),
     key("webhook.listen", Shape::Text, ADDRESS),
     key("webhook.path", Shape::Text, "a path such as \"/webhook\""),
-    key("webhook.public_url", Shape::Text, "an https address such as \"https://videos.example.com\""),
+    key(
+        "webhook.public_url",
+        Shape::Text,
+        "an https address such as \"https://videos.example.com\", or \"ngrok\"",
+    ),
+    key("webhook.ngrok_api", Shape::Text, "an address such as \"http://127.0.0.1:4040\""),
     key("webhook.site_verification", Shape::Text, "a file name such as \"google0123456789abcdef.html\""),
     key("channel.lifetime", Shape::Text, "a duration up to \"7d\""),
     key("channel.renew_before", Shape::Text, DURATION),

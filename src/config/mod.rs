@@ -2,6 +2,7 @@
 //! room that knows files and variables; all others have a `Config` struct of their own.
 
 mod file;
+pub mod follow;
 mod keys;
 mod overlay;
 mod problem;
@@ -208,7 +209,7 @@ mod tests {
         )
         .replace("once = 1\n", "on_update = \"keep-both\"\npath = \"{date}/{stem}-{id}.{ext}\"\n");
         let first = load(&text, &[("GDRIVE_WEBHOOK__DOWNLOAD__CONCURRENCY", "9")]).unwrap();
-        assert_eq!(first.channel.address.as_deref(), Some("https://x.example/y/webhook"));
+        assert_eq!(first.channel.address.fixed(), Some("https://x.example/y/webhook"));
         assert_eq!(first.delivery.concurrency, 9);
         let second = load(&show(&first), &[]).unwrap();
         assert_eq!(essence(&first), essence(&second));
@@ -233,7 +234,9 @@ mod tests {
                 "google.api_url: \"http://example.com\" is not encrypted",
             ),
             ("[google]\nimpersonate = \"bob\"", "google.impersonate: \"bob\" is no address of a user"),
-            ("[webhook]\npublic_url = \"ngrok\"", "webhook.public_url: \"ngrok\" is no address"),
+            ("[webhook]\npublic_url = \"grok\"", "webhook.public_url: \"grok\" is no address"),
+            ("[webhook]\nngrok_api = \"4040\"", "webhook.ngrok_api: \"4040\" is no address"),
+            ("[webhook]\nngrok_api = \"http://ngrok:4040/api\"", "has more, or less, than a host"),
             (
                 "[webhook]\npath = \"/google1.html\"\nsite_verification = \"google1.html\"",
                 "webhook.path: \"/google1.html\" is the place",
@@ -323,7 +326,10 @@ mod tests {
         )
         .unwrap();
         assert_eq!(settings.google.token, Path::new("/here/0123"), "text stays text");
-        assert_eq!((settings.delivery.concurrency, settings.channel.address), (7, None));
+        assert_eq!(
+            (settings.delivery.concurrency, settings.channel.address),
+            (7, crate::model::channel::Address::Nowhere)
+        );
         for (name, value, expected) in [
             (
                 "GDRIVE_WEBHOOK__DOWNLOAD__CONCURENCY",

@@ -36,6 +36,7 @@ pub(super) struct Webhook {
     pub(super) listen: Option<String>,
     pub(super) path: Option<String>,
     pub(super) public_url: Option<String>,
+    pub(super) ngrok_api: Option<String>,
     pub(super) site_verification: Option<String>,
 }
 

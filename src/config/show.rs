@@ -7,6 +7,8 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use super::Settings;
+use super::validate::NGROK_API;
+use crate::model::channel::Address;
 use crate::model::delivery::OnUpdate;
 use crate::sync::rules::{Existing, Folder};
 use crate::telemetry::log::Format;
@@ -59,9 +61,13 @@ fn webhook(settings: &Settings) -> Table {
     let mut webhook = Table::new();
     put(&mut webhook, "listen", settings.receiver.listen.to_string());
     put(&mut webhook, "path", settings.receiver.path.clone());
-    let public_url =
-        settings.channel.address.as_deref().and_then(|address| address.strip_suffix(&settings.receiver.path));
+    let (public_url, ngrok_api) = match &settings.channel.address {
+        Address::Nowhere => (None, NGROK_API),
+        Address::Fixed(address) => (address.strip_suffix(&settings.receiver.path), NGROK_API),
+        Address::Ngrok { api, .. } => (Some("ngrok"), api.as_str()),
+    };
     maybe(&mut webhook, "public_url", public_url.map(str::to_owned));
+    put(&mut webhook, "ngrok_api", ngrok_api.to_owned());
     maybe(&mut webhook, "site_verification", settings.receiver.site_verification.clone());
     webhook
 }

@@ -9,6 +9,8 @@ use super::keys::{self, FOLDER};
 use super::problem::{Place, Problems, quoted};
 use super::raw::{self, Raw};
 use super::{Settings, values};
+use crate::http::checked;
+use crate::model::channel::Address;
 use crate::model::delivery::OnUpdate;
 use crate::model::path::Template;
 use crate::sync::rules::{Existing, Folder, NamePatterns};
@@ -23,6 +25,8 @@ const LONGEST_CHANNEL: Duration = Duration::from_hours(7 * 24);
 const FOREVER: Duration = Duration::from_hours(24 * 3660);
 const CONCURRENCY: std::ops::RangeInclusive<i64> = 1..=64;
 const DEFAULT_GRACE: Duration = Duration::from_secs(20);
+/// Where an ngrok agent answers unless it is told otherwise.
+pub(super) const NGROK_API: &str = "http://127.0.0.1:4040";
 /// Endings that mean a video, whatever type the uploader gave.
 pub(super) const EXTENSIONS: [&str; 20] = [
     "mp4", "m4v", "mov", "mkv", "webm", "avi", "wmv", "flv", "mpg", "mpeg", "mts", "m2ts", "ts", "3gp",
@@ -126,7 +130,7 @@ impl Check<'_> {
     }
 
     fn drive(&mut self, raw: &raw::Google) -> drive::Config {
-        let api_url = self.value("google.api_url", raw.api_url.as_deref(), values::url);
+        let api_url = self.value("google.api_url", raw.api_url.as_deref(), checked);
         api_url.map_or_else(drive::Config::default, |api_url| drive::Config { api_url })
     }
 
@@ -155,11 +159,25 @@ impl Check<'_> {
             Err(what) if what == "is too long" => Err("is longer than Drive grants".to_owned()),
             other => other,
         };
-        let public_url = self.value("webhook.public_url", raw.webhook.public_url.as_deref(), values::url);
+        let webhook = &raw.webhook;
+        let ngrok_api = self.value("webhook.ngrok_api", webhook.ngrok_api.as_deref(), values::http_address);
+        let listen = webhook.listen.as_deref().and_then(|text| values::address(text).ok());
+        let listen = listen.unwrap_or_else(|| receiver::Config::default().listen);
+        let address = match webhook.public_url.as_deref() {
+            Some("ngrok") => Address::Ngrok {
+                api: ngrok_api.unwrap_or_else(|| NGROK_API.to_owned()),
+                port: listen.port(),
+                path,
+            },
+            text => match self.value("webhook.public_url", text, checked) {
+                Some(url) => Address::Fixed(format!("{url}{path}")),
+                None => Address::Nowhere,
+            },
+        };
         let renew_before =
             self.value("channel.renew_before", raw.channel.renew_before.as_deref(), values::duration);
         channel::Config {
-            address: public_url.map(|url| format!("{url}{path}")),
+            address,
             lifetime: self
                 .value("channel.lifetime", raw.channel.lifetime.as_deref(), lifetime)
                 .unwrap_or(default.lifetime),

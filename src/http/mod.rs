@@ -5,6 +5,7 @@
 
 pub mod gate;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::telemetry::log::with_causes;
@@ -90,6 +91,30 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     Some(asked.min(LONGEST_WAIT))
 }
 
+/// An https address, or an http one on this machine; without the slash at its end.
+pub fn checked(text: &str) -> Result<String, String> {
+    let url = reqwest::Url::parse(text).map_err(|error| format!("is no address: {error}"))?;
+    let local = url.host_str().is_some_and(is_loopback);
+    match url.scheme() {
+        "https" => {}
+        "http" if local => {}
+        "http" => return Err("is not encrypted: http is for this machine only".to_owned()),
+        _ => return Err("is no https address".to_owned()),
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err("names no host".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+        return Err("has more than scheme, host, port and path".to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// An error and what caused it, in one line, without the address it went to: addresses can carry secrets.
 pub fn explain(error: reqwest::Error) -> String {
     with_causes(&error.without_url())
@@ -101,6 +126,19 @@ mod tests {
 
     fn headers(value: &str) -> HeaderMap {
         HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())])
+    }
+
+    #[test]
+    fn addresses() {
+        assert_eq!(
+            checked("https://videos.example.com/hooks/"),
+            Ok("https://videos.example.com/hooks".into())
+        );
+        assert_eq!(checked("http://127.0.0.1:8080"), Ok("http://127.0.0.1:8080".into()));
+        assert_eq!(checked("http://[::1]:8080"), Ok("http://[::1]:8080".into()));
+        for text in ["http://videos.example.com", "ngrok", "ftp://x", "https://u:p@x", "https://x?y=1"] {
+            assert!(checked(text).is_err(), "{text}");
+        }
     }
 
     #[test]

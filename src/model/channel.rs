@@ -54,3 +54,63 @@ impl ChannelState {
         [Self::Opening, Self::Live, Self::Replaced, Self::Ended].into_iter().find(|s| s.as_str() == word)
     }
 }
+
+/// `webhook.public_url` and what belongs to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Address {
+    /// There is none: polling only.
+    #[default]
+    Nowhere,
+    /// This one, path included.
+    Fixed(String),
+    /// Whatever the ngrok agent has for the port that the public door listens on.
+    Ngrok {
+        /// The agent's own address.
+        api: String,
+        /// The port.
+        port: u16,
+        /// The path of notifications.
+        path: String,
+    },
+}
+
+impl Address {
+    /// The address, if it is known without asking anybody.
+    pub fn fixed(&self) -> Option<&str> {
+        match self {
+            Self::Fixed(address) => Some(address),
+            Self::Nowhere | Self::Ngrok { .. } => None,
+        }
+    }
+}
+
+/// What is known of it at the moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Nobody has said it yet.
+    NotYet,
+    /// There is none.
+    Nowhere,
+    /// This one, path included.
+    At(String),
+}
+
+impl Known {
+    /// The address, if there is one.
+    pub fn address(&self) -> Option<&str> {
+        match self {
+            Self::At(address) => Some(address),
+            Self::NotYet | Self::Nowhere => None,
+        }
+    }
+}
+
+impl From<&Address> for Known {
+    fn from(address: &Address) -> Self {
+        match address {
+            Address::Nowhere => Self::Nowhere,
+            Address::Fixed(address) => Self::At(address.clone()),
+            Address::Ngrok { .. } => Self::NotYet,
+        }
+    }
+}

@@ -144,11 +144,15 @@ impl World {
         child.wait().unwrap();
     }
 
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let child = self.daemon.as_ref().expect("the daemon runs");
+        rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
+    }
+
     /// SIGTERM, and the exit code; 143 if it came before anybody listened for it.
     pub(crate) async fn terminate(&mut self) -> i32 {
+        self.signal(rustix::process::Signal::TERM);
         let mut child = self.daemon.take().expect("the daemon runs");
-        let pid = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         let ended = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
         ended.code().or(ended.signal().map(|signal| 128 + signal)).unwrap()
     }
