@@ -156,7 +156,7 @@ async fn dispatch(arguments: Arguments) -> Exit {
     log::start(&log_config);
     let outcome = match command {
         Command::Run => run(settings).await.map(|()| Exit::Done),
-        Command::Sync { dry_run: false } => sync_once::sync(&settings, interrupted()).await,
+        Command::Sync { dry_run: false } => Box::pin(sync_once::sync(&settings, interrupted())).await,
         Command::Sync { dry_run: true } => sync_once::dry_run(&settings).await,
         Command::Login => login::login(&settings).await,
         Command::Status { json, check } => status::status(&settings, json, check).await,

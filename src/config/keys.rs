@@ -67,6 +67,7 @@ pub(super) const KEYS: &[Key] = &[
     key("folder.existing", Shape::Text, "\"ignore\" or \"download\""),
     key("folder.path", Shape::Text, "a path such as \"{folder}/{name}\""),
     key("folder.on_update", Shape::Text, "\"replace\", \"keep-both\" or \"ignore\""),
+    key("folder.shortcuts", Shape::Flag, FLAG),
     key("download.concurrency", Shape::Number, "a whole number from 1 to 64"),
     key("download.stall", Shape::Text, "a duration from \"1s\""),
     key("download.reserve", Shape::Size, SIZE),

@@ -72,6 +72,7 @@ pub(super) struct Folder {
     pub(super) existing: Option<String>,
     pub(super) path: Option<String>,
     pub(super) on_update: Option<String>,
+    pub(super) shortcuts: Option<bool>,
 }
 
 /// `[download]`

@@ -99,6 +99,7 @@ fn folder(folder: &Folder) -> Table {
         OnUpdate::Ignore => "ignore",
     };
     put(&mut table, "on_update", on_update);
+    put(&mut table, "shortcuts", folder.shortcuts);
     table
 }
 

@@ -241,6 +241,7 @@ impl Check<'_> {
             existing,
             path: path?,
             on_update,
+            shortcuts: raw.shortcuts.unwrap_or(true),
         })
     }
 

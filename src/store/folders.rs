@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
+use super::shortcuts::cut_unseen;
 use super::{Error, Store, placeholders};
 use crate::model::{ChangeLog, FileId};
 
@@ -84,6 +85,12 @@ impl Store {
         let rows =
             sqlx::query("select * from folder where watched = 1 order by id").fetch_all(&self.pool).await?;
         rows.iter().map(folder).collect()
+    }
+
+    /// The logs that speak of known folders, the user's own first.
+    pub async fn folder_logs(&self) -> Result<Vec<ChangeLog>, Error> {
+        let rows = sqlx::query("select distinct log from folder order by log desc").fetch_all(&self.pool).await?;
+        rows.iter().map(|row| Ok(ChangeLog::from_key(row.try_get(0)?))).collect()
     }
 
     /// Writes a watched folder down. One that is known keeps what is left to list, unless it was not watched before.
@@ -183,7 +190,8 @@ pub(super) async fn drop_folder(connection: &mut AnyConnection, id: &FileId) -> 
     Ok(())
 }
 
-/// A folder has been listed to its end. Known folders in it that were not among `seen` have gone without a word.
+/// A folder has been listed to its end. Known folders and shortcuts in it that were not among `seen` have gone without
+/// a word.
 pub(super) async fn listed(
     connection: &mut AnyConnection,
     id: &FileId,
@@ -193,6 +201,7 @@ pub(super) async fn listed(
         .bind(id.as_str())
         .execute(&mut *connection)
         .await?;
+    cut_unseen(connection, id, seen).await?;
     let children = sqlx::query("select id from folder where parent_id = $1 and watched = 0")
         .bind(id.as_str())
         .fetch_all(&mut *connection)

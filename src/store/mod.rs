@@ -8,6 +8,7 @@ mod deliveries;
 mod destinations;
 mod folders;
 mod pages;
+mod shortcuts;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -20,6 +21,7 @@ use sqlx::{AnyPool, Executor, Row};
 pub use deliveries::{Counts, Ledger};
 pub use folders::{Folder, Listing};
 pub use pages::{Found, LogState, NewDelivery, Outcome};
+pub use shortcuts::Shortcut;
 
 /// `[state]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +117,8 @@ pub struct Store {
 }
 
 /// Schemas in order. A published one is never edited: a change is a new entry.
-const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("destinations.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema.sql"), include_str!("destinations.sql"), include_str!("shortcuts.sql")];
 
 impl Store {
     /// Opens the database and brings its schema up to date.

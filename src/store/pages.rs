@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sqlx::{AnyConnection, Row};
 
 use super::folders::{adopt, drop_folder, list_all_again, listed};
-use super::{Error, Folder, Store, millis, optional_time};
+use super::{Error, Folder, Shortcut, Store, millis, optional_time, shortcuts};
 use crate::model::delivery::OnUpdate;
 use crate::model::{ChangeLog, DeliveryId, File, FileId, PageToken, RelativePath, RevisionId};
 
@@ -33,6 +33,10 @@ pub struct Outcome {
     pub found: Vec<NewDelivery>,
     /// Files whose open deliveries are void, each with the reason.
     pub withdrawn: Vec<(FileId, &'static str)>,
+    /// Shortcuts that are followed, as they are now.
+    pub shortcuts: Vec<Shortcut>,
+    /// Shortcuts that are gone.
+    pub cut: Vec<FileId>,
 }
 
 /// A file for the ledger.
@@ -104,10 +108,10 @@ impl Store {
         .transpose()
     }
 
-    /// The logs that watched folders are on and that have begun, with their tokens.
+    /// The logs that known folders are on and that have begun, with their tokens.
     pub async fn watched_logs(&self) -> Result<Vec<(ChangeLog, PageToken)>, Error> {
         let rows = sqlx::query(
-            "select log, page_token from change_log where log in (select log from folder where watched = 1) order by log",
+            "select log, page_token from change_log where log in (select log from folder) order by log",
         )
         .fetch_all(&self.pool)
         .await?;
@@ -224,6 +228,15 @@ async fn record(connection: &mut AnyConnection, outcome: &Outcome, now: Timestam
     }
     for folder in &outcome.adopted {
         adopt(connection, folder).await?;
+    }
+    for shortcut in &outcome.shortcuts {
+        shortcuts::keep(connection, shortcut).await?;
+    }
+    for id in &outcome.cut {
+        shortcuts::cut(connection, id).await?;
+    }
+    if !outcome.dropped.is_empty() {
+        shortcuts::cut_orphans(connection).await?;
     }
     for (file_id, reason) in &outcome.withdrawn {
         supersede(connection, file_id, None, reason, now).await?;

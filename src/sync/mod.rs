@@ -4,6 +4,7 @@
 pub mod decide;
 mod pass;
 pub mod rules;
+mod shortcuts;
 pub mod tree;
 mod watch;
 
@@ -80,8 +81,6 @@ pub struct Engine {
     config: Config,
     /// The rules with the folders' real ids.
     rules: Rules,
-    /// The logs that the watched folders are on.
-    logs: Vec<ChangeLog>,
     /// Folders of the configuration that could not be looked at yet.
     unresolved: Vec<rules::Folder>,
     /// What is wrong with one of them, and when it is looked at again.
@@ -107,7 +106,6 @@ impl Engine {
             store,
             config,
             rules: Rules::default(),
-            logs: Vec::new(),
             unresolved: folders,
             refused: None,
             deliveries,
@@ -121,7 +119,11 @@ impl Engine {
     pub async fn catch_up(&mut self) -> Result<Tally, Error> {
         let mut tally = Tally::default();
         let mut outcome = self.resolve_folders().await;
-        for log in self.logs.clone() {
+        let mut read_logs: Vec<ChangeLog> = Vec::new();
+        // A pass may find folders on another log, by a shortcut for one.
+        while let Some(log) = self.store.folder_logs().await?.into_iter().find(|log| !read_logs.contains(log))
+        {
+            read_logs.push(log.clone());
             let mut pass = self.pass(&log);
             let read = pass.run().await;
             tally.changes += pass.tally.changes;

@@ -7,6 +7,7 @@ use tracing::{debug, info, warn};
 
 use super::decide::{Decision, Origin, decide};
 use super::rules::Rules;
+use super::shortcuts::Followed;
 use super::tree::Tree;
 use super::{Config, Engine, Error, Tally};
 use crate::drive::{Drive, Fault};
@@ -19,9 +20,9 @@ const UNREADY_CAP: Duration = Duration::from_mins(10);
 
 /// A pass in progress. Dropping it loses nothing: each page is committed whole.
 pub(super) struct Pass<'a> {
-    drive: &'a Drive,
-    store: &'a Store,
-    rules: &'a Rules,
+    pub(super) drive: &'a Drive,
+    pub(super) store: &'a Store,
+    pub(super) rules: &'a Rules,
     config: Config,
     keeper: &'a Wake,
     deliveries: &'a Wake,
@@ -149,7 +150,7 @@ impl Pass<'_> {
             .iter()
             .find(|rule| rule.id == folder.id)
             .and_then(|rule| rule.resource_key.clone());
-        let mut subfolders = Vec::new();
+        let mut seen = Vec::new();
         let mut page = None;
         loop {
             let listed =
@@ -158,12 +159,10 @@ impl Pass<'_> {
                     Err(error) if error.fault() == Fault::NotFound => return self.gone(folder).await,
                     Err(error) => return Err(error.into()),
                 };
-            subfolders.extend(
-                listed.files.iter().filter(|file| file.kind() == Kind::Folder).map(|file| file.id.clone()),
-            );
+            seen.extend(listed.files.iter().flat_map(seen_by));
             let changes: Vec<Change> = listed.files.into_iter().map(as_entry).collect();
             let outcome = self.evaluate(&changes, Origin::of(folder.listing)).await?;
-            let finished = listed.next.is_none().then_some(subfolders.as_slice());
+            let finished = listed.next.is_none().then_some(seen.as_slice());
             self.store.commit_listing(&folder.id, &outcome, finished, Timestamp::now()).await?;
             self.wake_deliveries(&outcome);
             match listed.next {
@@ -202,11 +201,11 @@ impl Pass<'_> {
         if changes.is_empty() {
             return Ok(outcome);
         }
-        let mut tree = self.tree(changes).await?;
+        let Followed { changes, mut tree } = self.follow(changes, &mut outcome).await?;
         let ids: Vec<FileId> = changes.iter().map(|change| change.file_id.clone()).collect();
         let ledger = self.store.ledger(&ids).await?;
         let now = Timestamp::now();
-        for change in changes {
+        for change in &changes {
             let rows = ledger.get(&change.file_id).map_or(&[][..], Vec::as_slice);
             match decide(change, origin, self.rules, &tree, rows, now) {
                 Decision::Adopt(folder) => {
@@ -245,15 +244,8 @@ impl Pass<'_> {
         }
     }
 
-    /// The known folders that the entries lie in, with all their known ancestors.
-    async fn tree(&self, changes: &[Change]) -> Result<Tree, Error> {
-        let mut ids: Vec<FileId> = Vec::new();
-        for change in changes {
-            ids.push(change.file_id.clone());
-            if let Entry::Present(file) = &change.entry {
-                ids.extend(file.parent.clone());
-            }
-        }
+    /// These folders, as far as they are known, with all their known ancestors.
+    pub(super) async fn tree_of(&self, mut ids: Vec<FileId>) -> Result<Tree, Error> {
         ids.sort();
         ids.dedup();
         let mut tree = Tree::default();
@@ -266,6 +258,15 @@ impl Pass<'_> {
             ids = tree.missing_parents();
         }
         Ok(tree)
+    }
+}
+
+/// What a listing proves to be there: folders, shortcuts, and the folders that are known by a shortcut.
+fn seen_by(file: &File) -> Vec<FileId> {
+    match file.kind() {
+        Kind::Folder => vec![file.id.clone()],
+        Kind::Shortcut => file.shortcut_target.iter().cloned().chain([file.id.clone()]).collect(),
+        Kind::Binary | Kind::GoogleNative => Vec::new(),
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Folder {
     pub path: Template,
     /// What happens to a delivered file when its content changes in Drive.
     pub on_update: OnUpdate,
+    /// Whether what shortcuts point at counts.
+    pub shortcuts: bool,
 }
 
 /// What happens to files that were there before the first run.
@@ -126,7 +128,7 @@ impl fmt::Display for Skip {
                 f.write_str("a Google Vids project has no file to download; export it as MP4 in Google Vids")
             }
             Self::NoBytes(mime) => write!(f, "{mime} is a Google format without a file to download"),
-            Self::Shortcut => f.write_str("a shortcut is not followed"),
+            Self::Shortcut => f.write_str("it is a shortcut, and `shortcuts` is false"),
             Self::Name => f.write_str("its name is left out by `name` or `exclude`"),
             Self::TooSmall => f.write_str("it is smaller than `min_size`"),
             Self::TooLarge => f.write_str("it is larger than `max_size`"),
@@ -170,6 +172,12 @@ impl Rules {
     /// Whether folders below this watched folder are of interest.
     pub fn is_recursive(&self, watched: &FileId) -> bool {
         self.folders.iter().any(|folder| folder.id == *watched && folder.recursive)
+    }
+
+    /// Whether shortcuts that lie at these places are followed.
+    pub fn follow(&self, places: &[Below]) -> bool {
+        let of = |below: &Below| self.folders.iter().any(|f| f.id == below.watched && f.shortcuts);
+        places.iter().any(of)
     }
 
     /// Where the file goes. The innermost watched folder that wants it has it; of several rules for one folder the
@@ -280,6 +288,7 @@ pub(super) mod tests {
             existing: Existing::Ignore,
             path: Template::parse("{folder}/{name}").unwrap(),
             on_update: OnUpdate::Replace,
+            shortcuts: true,
         }
     }
 

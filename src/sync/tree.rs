@@ -62,6 +62,25 @@ impl Tree {
         places
     }
 
+    /// Takes over what another tree knows.
+    pub fn merge(&mut self, other: Self) {
+        self.folders.extend(other.folders);
+    }
+
+    /// Whether a folder is this one or lies somewhere below it.
+    pub fn is_below(&self, folder: &FileId, above: &FileId) -> bool {
+        let mut here = Some(folder);
+        for _ in 0..DEPTH_LIMIT {
+            match here {
+                Some(id) if id == above => return true,
+                Some(id) => here = self.folders.get(id).and_then(|folder| folder.parent.as_ref()),
+                None => return false,
+            }
+        }
+        // A circle leads everywhere.
+        true
+    }
+
     /// Whether the existing files of a watched folder have been noted, but changes since then are still unread.
     pub fn is_settling(&self, watched: &FileId) -> bool {
         self.folders.get(watched).is_some_and(|folder| folder.settling)

@@ -30,9 +30,6 @@ impl Engine {
             match self.resolve(&rule, &known).await {
                 Ok(folder) => {
                     self.store.watch(&folder).await?;
-                    if !self.logs.contains(&folder.log) {
-                        self.logs.push(folder.log.clone());
-                    }
                     resolved.push(Rule { id: folder.id, ..rule });
                 }
                 Err(error) => {

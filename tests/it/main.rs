@@ -16,5 +16,6 @@ mod luck;
 mod model;
 mod names;
 mod refusals;
+mod shortcuts;
 mod tidy;
 mod world;

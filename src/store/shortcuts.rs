@@ -1,0 +1,99 @@
+//! Known shortcuts: those that lie in watched folders.
+
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
+
+use super::{Error, Store, placeholders};
+use crate::model::FileId;
+
+/// A shortcut in a watched folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shortcut {
+    /// Its own id.
+    pub id: FileId,
+    /// What it points at.
+    pub target: FileId,
+    /// The folder it lies in.
+    pub parent: FileId,
+    /// Its name, which may differ from the target's.
+    pub name: String,
+}
+
+const BATCH: usize = 500;
+
+impl Store {
+    /// Those of these that are known shortcuts, and the shortcuts that point at any of these.
+    pub async fn shortcuts(&self, ids: &[FileId]) -> Result<Vec<Shortcut>, Error> {
+        let mut known = Vec::new();
+        for ids in ids.chunks(BATCH) {
+            let list = placeholders(0, ids.len());
+            let sql =
+                format!("select * from shortcut where id in ({list}) or target_id in ({list}) order by id");
+            let mut query = sqlx::query(AssertSqlSafe(sql));
+            for id in ids {
+                query = query.bind(id.as_str().to_owned());
+            }
+            for row in query.fetch_all(&self.pool).await? {
+                known.push(shortcut(&row)?);
+            }
+        }
+        Ok(known)
+    }
+}
+
+/// Writes a shortcut down, or where it lies now.
+pub(super) async fn keep(connection: &mut AnyConnection, shortcut: &Shortcut) -> Result<(), Error> {
+    sqlx::query(
+        "insert into shortcut (id, target_id, parent_id, name) values ($1, $2, $3, $4) \
+         on conflict (id) do update set target_id = excluded.target_id, parent_id = excluded.parent_id, name = excluded.name",
+    )
+    .bind(shortcut.id.as_str())
+    .bind(shortcut.target.as_str())
+    .bind(shortcut.parent.as_str())
+    .bind(shortcut.name.as_str())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Forgets a shortcut.
+pub(super) async fn cut(connection: &mut AnyConnection, id: &FileId) -> Result<(), Error> {
+    sqlx::query("delete from shortcut where id = $1").bind(id.as_str()).execute(connection).await?;
+    Ok(())
+}
+
+/// Forgets the shortcuts in folders that are not known any more.
+pub(super) async fn cut_orphans(connection: &mut AnyConnection) -> Result<(), Error> {
+    sqlx::query("delete from shortcut where parent_id not in (select id from folder)")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Forgets the shortcuts in a folder that were not among `seen` when it was listed.
+pub(super) async fn cut_unseen(
+    connection: &mut AnyConnection,
+    folder: &FileId,
+    seen: &[FileId],
+) -> Result<(), Error> {
+    let rows = sqlx::query("select id from shortcut where parent_id = $1")
+        .bind(folder.as_str())
+        .fetch_all(&mut *connection)
+        .await?;
+    for row in rows {
+        let id = FileId::new(row.try_get::<String, _>(0)?);
+        if !seen.contains(&id) {
+            cut(connection, &id).await?;
+        }
+    }
+    Ok(())
+}
+
+fn shortcut(row: &AnyRow) -> Result<Shortcut, Error> {
+    Ok(Shortcut {
+        id: FileId::new(row.try_get::<String, _>("id")?),
+        target: FileId::new(row.try_get::<String, _>("target_id")?),
+        parent: FileId::new(row.try_get::<String, _>("parent_id")?),
+        name: row.try_get("name")?,
+    })
+}

@@ -1,0 +1,147 @@
+//! Shortcuts: what they point at is delivered as if it lay where they lie.
+
+use drive_emulator::{Content, Upload};
+
+use crate::world::{World, content_of};
+
+/// Puts a small video somewhere else than into the inbox.
+fn upload_into(world: &World, folder: &str, name: &str) -> String {
+    world.drive.upload(Upload::new(folder, name, content_of(name, 1_000)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shortcut_to_a_file_delivers_it_and_its_new_contents() {
+    let world = World::running("").await;
+    let root = world.drive.root_id();
+    let film = upload_into(&world, &root, "original.mp4");
+    world.drive.shortcut(&world.inbox, "film.mp4", &film);
+    world.wait_for_file("film.mp4").await;
+    world.assert_same("film.mp4", &film);
+
+    world.drive.revise(&film, Content::pattern(77, 3_000));
+    world
+        .wait("the new content is there", async || {
+            crate::world::sha256(&world.videos().join("film.mp4"))
+                == world.drive.content_sha256(&film).unwrap()
+        })
+        .await;
+    // A second way to the same content gives no second file.
+    world.drive.shortcut(&world.inbox, "again.mp4", &film);
+    world.drive.move_to(&film, &world.inbox);
+    upload_into(&world, &world.inbox, "last.mp4");
+    world.wait_for_file("last.mp4").await;
+    world.wait_until_idle().await;
+    assert_eq!(world.delivered(), ["film.mp4", "last.mp4"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shortcut_to_a_folder_is_followed_until_it_is_gone() {
+    let world = World::running("").await;
+    let elsewhere = world.drive.folder(&world.drive.root_id(), "Elsewhere");
+    let deeper = world.drive.folder(&elsewhere, "Deeper");
+    upload_into(&world, &deeper, "before.mp4");
+    let shortcut = world.drive.shortcut(&world.inbox, "Trip", &elsewhere);
+    world.wait_for_file("Trip/Deeper/before.mp4").await;
+    upload_into(&world, &elsewhere, "after.mp4");
+    world.wait_for_file("Trip/after.mp4").await;
+    world.drive.rename(&elsewhere, "Nowhere");
+    world.drive.touch(&deeper);
+    upload_into(&world, &deeper, "later.mp4");
+    world.wait_for_file("Trip/Deeper/later.mp4").await;
+
+    // A refused page token has everything listed again, the folder that the shortcut leads to as well.
+    world.drive.refuse_page_tokens_before_now();
+    upload_into(&world, &elsewhere, "listed.mp4");
+    world.wait_for_file("Trip/listed.mp4").await;
+
+    world.drive.trash(&shortcut);
+    upload_into(&world, &elsewhere, "unwatched.mp4");
+    upload_into(&world, &world.inbox, "last.mp4");
+    world.wait_for_file("last.mp4").await;
+    world.wait_until_idle().await;
+    assert_eq!(
+        world.delivered(),
+        ["Trip/Deeper/before.mp4", "Trip/Deeper/later.mp4", "Trip/after.mp4", "Trip/listed.mp4", "last.mp4"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shortcuts_that_lead_in_circles_end() {
+    let world = World::running("").await;
+    let (root, inbox) = (world.drive.root_id(), world.inbox.clone());
+    let below = world.drive.folder(&inbox, "Below");
+    world.drive.shortcut(&below, "Up", &inbox);
+    world.drive.shortcut(&below, "Self", &below);
+    let left = world.drive.folder(&root, "Left");
+    let right = world.drive.folder(&root, "Right");
+    world.drive.shortcut(&left, "To right", &right);
+    world.drive.shortcut(&right, "To left", &left);
+    world.drive.shortcut(&inbox, "Circle", &left);
+    upload_into(&world, &right, "film.mp4");
+    upload_into(&world, &below, "below.mp4");
+    world.wait_for_file("Circle/To right/film.mp4").await;
+    world.wait_for_file("Below/below.mp4").await;
+    world.drive.refuse_page_tokens_before_now();
+    upload_into(&world, &inbox, "last.mp4");
+    world.wait_for_file("last.mp4").await;
+    world.wait_until_idle().await;
+    assert_eq!(world.delivered(), ["Below/below.mp4", "Circle/To right/film.mp4", "last.mp4"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_shortcuts_hold_a_folder_until_both_are_gone() {
+    let world = World::running("").await;
+    let elsewhere = world.drive.folder(&world.drive.root_id(), "Elsewhere");
+    let first = world.drive.shortcut(&world.inbox, "First", &elsewhere);
+    upload_into(&world, &elsewhere, "1.mp4");
+    world.wait_for_file("First/1.mp4").await;
+    let second = world.drive.shortcut(&world.inbox, "Second", &elsewhere);
+    world.drive.trash(&first);
+    upload_into(&world, &world.inbox, "between.mp4");
+    world.wait_for_file("between.mp4").await;
+    upload_into(&world, &elsewhere, "2.mp4");
+    world.wait_for_file("Second/2.mp4").await;
+    world.drive.delete(&second);
+    upload_into(&world, &elsewhere, "3.mp4");
+    upload_into(&world, &world.inbox, "last.mp4");
+    world.wait_for_file("last.mp4").await;
+    world.wait_until_idle().await;
+    assert_eq!(world.delivered(), ["First/1.mp4", "Second/2.mp4", "between.mp4", "last.mp4"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shortcut_to_a_shared_drive_has_that_drive_read_as_well() {
+    let world = World::running("").await;
+    let shared = world.drive.shared_drive("Team");
+    let folder = world.drive.folder(&shared, "Rushes");
+    world.drive.shortcut(&world.inbox, "Team", &folder);
+    upload_into(&world, &folder, "first.mp4");
+    world.wait_for_file("Team/first.mp4").await;
+    world
+        .wait("it has a channel of its own", async || {
+            world.drive.channels().iter().any(|channel| channel.log == shared)
+        })
+        .await;
+    upload_into(&world, &folder, "second.mp4");
+    world.wait_for_file("Team/second.mp4").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shortcuts_are_left_alone_if_that_is_configured_or_if_nothing_is_there() {
+    let mut world = World::with_folder("", "shortcuts = false").await;
+    world.start().await;
+    let film = upload_into(&world, &world.drive.root_id(), "film.mp4");
+    world.drive.shortcut(&world.inbox, "film.mp4", &film);
+    world.wait("it is said", async || world.log().contains("`shortcuts` is false")).await;
+    assert_eq!(world.terminate().await, 0);
+    world.replace_config("shortcuts = false", "shortcuts = true");
+    world.start().await;
+    let gone = upload_into(&world, &world.drive.root_id(), "gone.mp4");
+    world.drive.shortcut(&world.inbox, "gone.mp4", &gone);
+    world.drive.delete(&gone);
+    upload_into(&world, &world.inbox, "last.mp4");
+    world.wait_for_file("last.mp4").await;
+    world.wait_until_idle().await;
+    assert_eq!(world.delivered().last().unwrap(), "last.mp4");
+    assert!(!world.delivered().contains(&"gone.mp4".to_owned()));
+}
