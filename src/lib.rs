@@ -62,6 +62,7 @@
 pub mod admin;
 pub mod auth;
 pub mod channel;
+pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod daemon;

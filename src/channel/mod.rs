@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
+use crate::checkpoint::{Point, reached};
 use crate::drive::{self, Drive};
 use crate::http::jitter;
 use crate::model::channel::{Address, Known};
@@ -170,6 +171,7 @@ impl Keeper {
         };
         self.store.add_channel(&channel).await?;
         self.registry.add(&channel);
+        reached(Point::ChannelPlanned);
         let granted = match self.drive.watch(log, from, &channel.id, &token, &channel.address, asked).await {
             Ok(granted) => granted,
             Err(error) => {
@@ -177,6 +179,7 @@ impl Keeper {
                 return Err(error.into());
             }
         };
+        reached(Point::ChannelOpened);
         let expires = granted.expires.or_else(|| now.checked_add(DEFAULT_LIFETIME).ok()).unwrap_or(asked);
         self.store.channel_opened(&channel.id, log, &granted.resource_id, expires).await?;
         info!(channel.id = %channel.id, log = %log, address = channel.address, expires = %expires, "Drive calls us on a new channel");

@@ -11,6 +11,7 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::Error;
 use super::step::{DISK_WAIT, Step, after_destination, after_download};
+use crate::checkpoint::{Point, reached};
 use crate::destination::{self, Local};
 use crate::download::{self, Downloader, Source};
 use crate::http::jitter;
@@ -54,6 +55,7 @@ impl Attempt {
     }
 
     async fn deliver(&self, delivery: &Delivery) -> Result<(), Error> {
+        reached(Point::Claimed);
         let began = Timestamp::now();
         let expected = expected(delivery)?;
         let place = &self.place;
@@ -68,11 +70,14 @@ impl Attempt {
             .downloader
             .fetch(&source, place.spool(), &delivery.id, expected, received, &self.stop)
             .await?;
+        reached(Point::Verified);
         let published = self.publish(delivery, place, part).await?;
+        reached(Point::Published);
         let now = Timestamp::now();
         if !self.store.done(&delivery.id, now).await? {
             warn!("a delivery was moved by somebody else while it was published");
         }
+        reached(Point::Done);
         info!(
             path = %place.absolute(&published.path).display(),
             size_bytes = published.size,
@@ -106,6 +111,7 @@ impl Attempt {
             if !self.store.publishing(&delivery.id, &file, Timestamp::now()).await? {
                 return Err(Error::Overtaken);
             }
+            reached(Point::Planned);
             let (target, moved, path) = (place.clone(), part.clone(), file.path.clone());
             let done = blocking(move || match &earlier {
                 Some(earlier) => target.replace(&moved, earlier),

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::Error;
 use super::marker::{self, Marker, Seen};
+use crate::checkpoint::{Point, reached};
 use crate::model::delivery::PublishedFile;
 use crate::model::{DeliveryId, RelativePath};
 use crate::spool::{Spool, VerifiedPart, make_directories};
@@ -172,6 +173,7 @@ impl Local {
             Err(Errno::NOENT) => return Err(changed()),
             Err(errno) => return Err(self.io("replace", path, errno)),
         }
+        reached(Point::Exchanged);
         // What was at the place now bears the part's name. Had it been touched between the look and the exchange, it
         // goes back.
         let swapped_out = sys::lstat(part.path()).map_err(|errno| self.io("look at", path, errno))?;

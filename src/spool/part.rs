@@ -14,6 +14,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::checksum::Hasher;
 use super::{Spool, sync_directory};
+use crate::checkpoint::{Point, reached};
 use crate::model::DeliveryId;
 use crate::model::file::Checksum;
 
@@ -143,7 +144,15 @@ fn write_all(mut part: Part, mut receiver: mpsc::Receiver<Bytes>) -> io::Result<
         };
         part.file.write_all(&bytes)?;
         hasher.update(&bytes);
+        let before = part.length;
         part.length += bytes.len() as u64;
+        if before == 0 {
+            reached(Point::FirstByte);
+        }
+        let half = part.expected.size / 2;
+        if before <= half && part.length > half {
+            reached(Point::Half);
+        }
     }
     Ok((part, hasher))
 }

@@ -89,7 +89,8 @@ impl Store {
 
     /// The logs that speak of known folders, the user's own first.
     pub async fn folder_logs(&self) -> Result<Vec<ChangeLog>, Error> {
-        let rows = sqlx::query("select distinct log from folder order by log desc").fetch_all(&self.pool).await?;
+        let rows =
+            sqlx::query("select distinct log from folder order by log desc").fetch_all(&self.pool).await?;
         rows.iter().map(|row| Ok(ChangeLog::from_key(row.try_get(0)?))).collect()
     }
 

@@ -10,6 +10,7 @@ use super::rules::Rules;
 use super::shortcuts::Followed;
 use super::tree::Tree;
 use super::{Config, Engine, Error, Tally};
+use crate::checkpoint::{Point, reached};
 use crate::drive::{Drive, Fault};
 use crate::model::{Change, ChangeLog, Entry, File, FileId, Kind, PageToken};
 use crate::store::{Folder, Found, LogState, NewDelivery, Outcome, Store};
@@ -119,12 +120,14 @@ impl Pass<'_> {
     async fn read_changes(&mut self, mut token: PageToken) -> Result<(), Error> {
         loop {
             let page = self.drive.changes(self.log, &token).await?;
+            reached(Point::PageRead);
             let outcome = self.evaluate(&page.changes, Origin::Change).await?;
             let now = Timestamp::now();
             if !self.store.commit_changes(self.log, &token, &page.next, &outcome, now).await? {
                 debug!(log = %self.log, "the page token was moved by somebody else");
                 return Ok(());
             }
+            reached(Point::PageRecorded);
             self.tally.changes += page.changes.len();
             self.wake_deliveries(&outcome);
             if page.end {

@@ -15,6 +15,9 @@ mod login;
 mod luck;
 mod model;
 mod names;
+// Only a debug build can be killed at a point.
+#[cfg(debug_assertions)]
+mod points;
 mod refusals;
 mod shortcuts;
 mod tidy;

@@ -115,10 +115,21 @@ impl World {
     }
 
     pub(crate) fn spawn(&mut self) {
+        self.spawn_with(&[]);
+    }
+
+    /// Starts the daemon with these variables.
+    pub(crate) fn spawn_with(&mut self, variables: &[(&str, &str)]) {
         assert!(self.daemon.is_none(), "the daemon runs already");
         let log = fs::File::options().create(true).append(true).open(self.home.path().join("log")).unwrap();
         self.daemon = Some(
-            self.command(&["run"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap(),
+            self.command(&["run"])
+                .envs(variables.iter().copied())
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(log)
+                .spawn()
+                .unwrap(),
         );
     }
 
@@ -159,6 +170,21 @@ impl World {
 
     pub(crate) fn is_running(&mut self) -> bool {
         self.daemon.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    /// Waits until the daemon has been killed, by itself or by anybody.
+    pub(crate) async fn until_killed(&mut self) {
+        let mut child = self.daemon.take().expect("the daemon runs");
+        let ended = tokio::time::timeout(BOUND, async {
+            loop {
+                match child.try_wait().unwrap() {
+                    Some(ended) => return ended,
+                    None => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+        });
+        let ended = ended.await.unwrap_or_else(|_| panic!("the daemon lives on\n{}", self.log()));
+        assert_eq!(ended.signal(), Some(9), "{ended}");
     }
 
     /// Whether a daemon was started and not stopped by the test.

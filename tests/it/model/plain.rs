@@ -36,14 +36,31 @@ pub(super) struct Video {
     pub(super) existing: bool,
     /// Its name says that it is a video.
     pub(super) wanted: bool,
-    /// It was ever in a folder that was ever below the watched one.
+    /// Every folder that it, or a shortcut to it, ever lay in.
     pub(super) parents: BTreeSet<usize>,
     /// The user has changed or taken away what was delivered of it.
     pub(super) tampered: bool,
 }
 
+/// A shortcut of the user's.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) id: String,
+    pub(super) parent: usize,
+    pub(super) target: Target,
+    pub(super) trashed: bool,
+}
+
+/// What a shortcut points at, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    Folder(usize),
+    Video(usize),
+}
+
 #[derive(Debug)]
 pub(super) struct Plain {
+    pub(super) links: Vec<Link>,
     pub(super) folders: Vec<Folder>,
     pub(super) videos: Vec<Video>,
     /// Every name a folder ever had.
@@ -60,19 +77,40 @@ pub(super) const ROOT: usize = 0;
 pub(super) const INBOX: usize = 1;
 
 impl Plain {
-    /// Whether the folder is below the watched one, or is it.
-    pub(super) fn is_inside(&self, folder: usize) -> bool {
-        let mut here = Some(folder);
-        let mut below = false;
-        while let Some(index) = here {
-            let folder = &self.folders[index];
-            if folder.trashed {
-                return false;
+    /// Which folders are below the watched one, or are it, shortcuts followed.
+    pub(super) fn inside(&self) -> Vec<bool> {
+        let mut inside = vec![false; self.folders.len()];
+        inside[INBOX] = true;
+        loop {
+            let more: Vec<usize> = (0..self.folders.len())
+                .filter(|&index| !inside[index] && !self.is_in_bin(index))
+                .filter(|&index| {
+                    self.folders[index].parent.is_some_and(|parent| inside[parent])
+                        || self.is_linked(Target::Folder(index), &inside)
+                })
+                .collect();
+            if more.is_empty() {
+                return inside;
             }
-            below |= index == INBOX;
-            here = folder.parent;
+            for index in more {
+                inside[index] = true;
+            }
         }
-        below
+    }
+
+    fn is_linked(&self, target: Target, inside: &[bool]) -> bool {
+        self.links.iter().any(|link| link.target == target && !link.trashed && inside[link.parent])
+    }
+
+    pub(super) fn is_in_bin(&self, folder: usize) -> bool {
+        let mut here = Some(folder);
+        while let Some(index) = here {
+            if self.folders[index].trashed {
+                return true;
+            }
+            here = self.folders[index].parent;
+        }
+        false
     }
 
     /// Whether the folder, or one above it, is this one.
@@ -89,9 +127,13 @@ impl Plain {
 
     /// Notes which folders and files have been where, after something has moved.
     pub(super) fn note(&mut self) {
-        for index in 0..self.folders.len() {
-            if self.is_inside(index) {
-                self.folders[index].visited = true;
+        let inside = self.inside();
+        for (folder, is_inside) in self.folders.iter_mut().zip(inside) {
+            folder.visited |= is_inside;
+        }
+        for link in &self.links {
+            if let Target::Video(video) = link.target {
+                self.videos[video].parents.insert(link.parent);
             }
         }
         for video in &mut self.videos {
@@ -103,12 +145,23 @@ impl Plain {
         (0..self.folders.len()).collect()
     }
 
-    fn is_due(&self, video: &Video) -> bool {
+    /// Whether a shortcut points at something below this folder. Nobody tells the daemon when a folder that it does
+    /// not know goes into the bin, so that it learns of that a day later.
+    pub(super) fn holds_targets(&self, folder: usize) -> bool {
+        self.links.iter().any(|link| match link.target {
+            Target::Folder(target) => target != folder && self.is_below(target, folder),
+            Target::Video(target) => self.is_below(self.videos[target].parent, folder),
+        })
+    }
+
+    fn is_due(&self, index: usize, inside: &[bool]) -> bool {
+        let video = &self.videos[index];
         video.fate == Fate::There
             && !video.existing
             && !video.tampered
             && video.wanted
-            && self.is_inside(video.parent)
+            && !self.is_in_bin(video.parent)
+            && (inside[video.parent] || self.is_linked(Target::Video(index), inside))
     }
 
     fn is_allowed(&self, video: &Video) -> bool {
@@ -117,9 +170,10 @@ impl Plain {
 
     /// The contents that must be at the destination and are not.
     pub(super) fn missing(&self, there: &BTreeMap<String, String>) -> Vec<String> {
-        self.videos
-            .iter()
-            .filter(|video| self.is_due(video))
+        let inside = self.inside();
+        (0..self.videos.len())
+            .filter(|&index| self.is_due(index, &inside))
+            .map(|index| &self.videos[index])
             .filter(|video| !there.values().any(|sum| Some(sum) == video.contents.last()))
             .map(|video| format!("{:?} {} is missing", video.names, video.id))
             .collect()

@@ -8,7 +8,7 @@ use drive_emulator::{Action, Content, Disturbance, Fault, Upload};
 use sha2::{Digest, Sha256};
 
 use super::HEALING;
-use super::plain::{Fate, Folder, INBOX, Plain, ROOT, Video, look};
+use super::plain::{Fate, Folder, INBOX, Link, Plain, ROOT, Target, Video, look};
 use crate::luck::Luck;
 use crate::world::World;
 
@@ -50,6 +50,7 @@ impl Play {
         let folder = |id: &str, parent| Folder { id: id.to_owned(), parent, trashed: false, visited: false };
         let folders = vec![folder(&world.drive.root_id(), None), folder(&world.inbox, Some(ROOT))];
         let plain = Plain {
+            links: Vec::new(),
             folders,
             videos: Vec::new(),
             folder_names: BTreeSet::new(),
@@ -108,7 +109,9 @@ impl Play {
     }
 
     fn user(&mut self) {
-        match self.luck.below(16) {
+        match self.luck.below(19) {
+            16 | 17 => self.link(),
+            18 => self.change_link(),
             0..6 => self.put(false),
             6 | 7 => self.revise(),
             8 => self.rename(),
@@ -137,7 +140,7 @@ impl Play {
             wanted: !name.ends_with(".txt"),
             names: BTreeSet::from([name]),
             contents: vec![sum],
-            existing: before && self.plain.is_inside(parent),
+            existing: before && self.plain.inside()[parent],
             parents: BTreeSet::from([parent]),
             tampered: false,
         });
@@ -241,11 +244,77 @@ impl Play {
 
     fn bin_folder(&mut self) {
         let Some(index) = self.one_folder() else { return };
+        if self.plain.holds_targets(index) {
+            return;
+        }
         let folder = &mut self.plain.folders[index];
         folder.trashed = !folder.trashed;
         let (id, trashed) = (folder.id.clone(), folder.trashed);
         self.tell(format!("trash folder {index}: {trashed}"));
         if trashed { self.world.drive.trash(&id) } else { self.world.drive.untrash(&id) }
+    }
+
+    /// Makes a shortcut to a folder or a file.
+    fn link(&mut self) {
+        let folders = self.plain.every_folder();
+        let parent = *self.luck.pick(&folders);
+        let (target, id, name) = if self.luck.once_in(2) {
+            let Some(folder) = self.one_folder() else { return };
+            (Target::Folder(folder), self.plain.folders[folder].id.clone(), *self.luck.pick(&FOLDERS))
+        } else {
+            let Some(video) = self.one().filter(|&video| self.plain.videos[video].wanted) else { return };
+            (Target::Video(video), self.plain.videos[video].id.clone(), NAMES[self.luck.below(5) as usize])
+        };
+        if matches!(target, Target::Video(video) if self.plain.videos[video].fate != Fate::There)
+            || self.plain.is_in_bin(self.place_of(target))
+        {
+            return;
+        }
+        let link = self.world.drive.shortcut(&self.plain.folders[parent].id, name, &id);
+        self.tell(format!("shortcut {link} {name} in folder {parent} to {target:?}"));
+        match target {
+            Target::Folder(_) => {
+                self.plain.folder_names.insert(name.to_owned());
+            }
+            Target::Video(video) => {
+                self.plain.videos[video].names.insert(name.to_owned());
+            }
+        }
+        self.plain.links.push(Link { id: link, parent, target, trashed: false });
+    }
+
+    fn place_of(&self, target: Target) -> usize {
+        match target {
+            Target::Folder(folder) => folder,
+            Target::Video(video) => self.plain.videos[video].parent,
+        }
+    }
+
+    /// Moves a shortcut, or puts it into the bin or out of it.
+    fn change_link(&mut self) {
+        if self.plain.links.is_empty() {
+            return;
+        }
+        let index = self.luck.below(self.plain.links.len() as u64) as usize;
+        let folders = self.plain.every_folder();
+        let to = *self.luck.pick(&folders);
+        let moves = self.luck.once_in(2);
+        let link = &mut self.plain.links[index];
+        let id = link.id.clone();
+        if moves {
+            link.parent = to;
+            self.world.drive.move_to(&id, &self.plain.folders[to].id);
+            self.tell(format!("move shortcut {id} to folder {to}"));
+            return;
+        }
+        link.trashed = !link.trashed;
+        let trashed = link.trashed;
+        if trashed {
+            self.world.drive.trash(&id);
+        } else {
+            self.world.drive.untrash(&id);
+        }
+        self.tell(format!("trash shortcut {id}: {trashed}"));
     }
 
     /// Something goes wrong with Drive or on the way to it.
