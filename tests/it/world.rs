@@ -172,6 +172,11 @@ impl World {
         self.daemon.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
     }
 
+    /// The daemon's process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.daemon.as_ref().expect("the daemon runs").id()
+    }
+
     /// Waits until the daemon has been killed, by itself or by anybody.
     pub(crate) async fn until_killed(&mut self) {
         let mut child = self.daemon.take().expect("the daemon runs");

@@ -5,6 +5,7 @@
 
 mod plain;
 mod play;
+mod soak;
 
 use std::sync::Arc;
 use std::time::Duration;

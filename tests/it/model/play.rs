@@ -31,7 +31,7 @@ const TERMINATED_EARLY: i32 = 143;
 
 pub(super) struct Play {
     luck: Luck,
-    world: World,
+    pub(super) world: World,
     plain: Plain,
     told: Vec<String>,
     contents: u64,
@@ -74,22 +74,34 @@ impl Play {
         self.plain.note();
         self.world.start().await;
         for _ in 0..10 + self.luck.below(25) {
-            match self.luck.below(20) {
-                0..13 => self.user(),
-                13..17 => self.trouble(),
-                17 => self.destination(),
-                _ => {
-                    if let Some(wrong) = self.daemon().await {
-                        return vec![wrong];
-                    }
+            if self.luck.once_in(10) {
+                if let Some(wrong) = self.daemon().await {
+                    return vec![wrong];
                 }
+            } else {
+                self.step();
             }
-            self.plain.note();
             if self.luck.once_in(2) {
                 tokio::time::sleep(Duration::from_millis(self.luck.below(400))).await;
             }
         }
         self.end().await
+    }
+
+    /// Something that somebody does, or that goes wrong.
+    pub(super) fn step(&mut self) {
+        match self.luck.below(18) {
+            0..13 => self.user(),
+            13..17 => self.trouble(),
+            _ => self.destination(),
+        }
+        self.plain.note();
+    }
+
+    /// Faults that still wait for a call that fits are gone, and wrong bytes may come again.
+    pub(super) fn clear_faults(&mut self) {
+        self.world.drive.clear_faults();
+        self.wrong_byte_spent = false;
     }
 
     fn tell(&mut self, what: impl Into<String>) {
@@ -490,7 +502,7 @@ impl Play {
     }
 
     /// The faults are over; it has to come right by itself.
-    async fn end(&mut self) -> Vec<String> {
+    pub(super) async fn end(&mut self) -> Vec<String> {
         let drive = self.world.drive.clone();
         drive.clear_faults();
         drive.set_rate(None);
