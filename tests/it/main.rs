@@ -11,6 +11,7 @@ mod demo;
 mod disk;
 mod door;
 mod heal;
+mod lies;
 mod login;
 mod luck;
 mod model;
