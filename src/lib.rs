@@ -18,7 +18,7 @@
 //!   spool/part               verify                 VerifiedPart
 //!   destination/local        publish                one rename that overwrites nothing
 //!   store/deliveries         done
-//! channel keeper, by its timer
+//! channel keeper, by its timer, or when the public address is another one
 //!   channel/plan             plan(channels, now)    Open | Stop | End | Forget       no I/O
 //! ```
 //!
@@ -30,7 +30,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 1 | [`model`]: words · [`retry`]: when to try again · [`task`]: how an engine lives · [`telemetry`]: log, counters, systemd |
+//! | 1 | [`checkpoint`]: where tests kill · [`model`]: words · [`retry`]: when to try again · [`task`]: how an engine lives · [`telemetry`]: log, counters, systemd, what is held |
 //! | 2 | [`http`]: clients and their shared pause · [`listen`]: sockets · [`spool`]: the only writer of parts · [`store`]: the only SQL |
 //! | 3 | [`admin`]: the private door · [`auth`]: access tokens, login · [`destination`]: takes verified parts only |
 //! | 4 | [`drive`]: the few calls, and Google's field names |
@@ -52,12 +52,18 @@
 //! - Only [`spool`] makes a `VerifiedPart`, and only a `VerifiedPart` can be published.
 //! - Where a file is about to be published stands in the ledger before it is moved. After a crash the disk tells which of
 //!   the two came last.
+//! - A destination is known by the marker in its hidden folder, which the ledger knows: an empty mount point is not the
+//!   destination. What is wrong with a disk holds everything that goes there, and nothing else.
+//! - What a shortcut points at counts as if it lay where the shortcut lies, unless it lies in a watched folder itself.
+//! - When Drive asks for fewer calls, or answers nobody, all calls pause, and one caller finds out whether that is over.
 //! - A channel's row is written before Drive is asked for the channel: its first message can come before the answer.
 //! - The files `model/*`, `retry`, `sync/decide`, `sync/rules`, `sync/tree`, `channel/plan`, `delivery/step`,
 //!   `download/plan`, `receiver/notification`, `admin/health` and `drive/error` decide and do nothing else: no clock, no
 //!   disk, no network, no luck, no `async`. Time and luck are arguments.
 //! - The receiver waits for nobody: it reads the registry, wakes, answers.
 //! - An engine that ends by itself takes the program down. Half a program would look alive.
+#![doc = ""]
+#![doc = include_str!("proofs.md")]
 
 pub mod admin;
 pub mod auth;

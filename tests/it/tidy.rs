@@ -206,8 +206,50 @@ fn every_file_says_what_it_is_for_and_is_not_too_long() {
     }
 }
 
+/// The rows of all tables in a text, without their headings.
+fn rows(text: &str) -> Vec<Vec<String>> {
+    let cells = |line: &str| -> Vec<String> {
+        line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
+    };
+    let lines = text.lines().filter(|line| line.starts_with('|')).map(cells);
+    let rows: Vec<_> = lines.collect();
+    let is_rule = |row: &Vec<String>| row.iter().all(|cell| cell.chars().all(|c| c == '-'));
+    (0..rows.len())
+        .filter(|&n| !is_rule(&rows[n]) && !rows.get(n + 1).is_some_and(is_rule))
+        .map(|n| rows[n].clone())
+        .collect()
+}
+
+#[test]
+fn every_promise_names_a_fault_and_a_test_that_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("src/proofs.md")).unwrap();
+    let rows = rows(&text);
+    assert!(rows.len() > 40, "the tables are not where this test looks");
+    for row in &rows {
+        assert!(row.len() == 3 && row.iter().all(|cell| !cell.is_empty()), "an empty cell: {row:?}");
+        for proof in row[2].split('`').skip(1).step_by(2) {
+            let is_there = if let Some((module, test)) = proof.rsplit_once("::") {
+                let file = root.join("tests/it").join(module.replace("::", "/"));
+                let texts = [file.with_extension("rs"), file.join("mod.rs")];
+                texts
+                    .iter()
+                    .filter_map(|path| std::fs::read_to_string(path).ok())
+                    .any(|text| text.contains(&format!("fn {test}()")))
+            } else {
+                root.join(proof).is_file()
+            };
+            assert!(is_there, "there is no {proof}");
+        }
+    }
+    for promise in 1..=9 {
+        assert!(rows.iter().any(|row| row[0].starts_with(&format!("P{promise} "))), "P{promise} has no row");
+    }
+}
+
 #[test]
 fn this_test_can_fail() {
+    assert_eq!(rows("| a | b |\n|---|---|\n| c | d |\n\ntext\n").len(), 1);
     assert_eq!(
         named_rooms("use crate::{auth, drive::Drive};\ncrate::http::jitter()"),
         ["auth", "drive::Drive", "http::jitter"]
