@@ -152,7 +152,7 @@ fn row_of_delivery(delivery: &DeliveryReport, now: Timestamp) -> Vec<String> {
         delivery.stage.clone(),
         next,
         printable(&delivery.name),
-        delivery.reason.clone().unwrap_or_default(),
+        printable(delivery.reason.as_deref().unwrap_or_default()),
         delivery.id.clone(),
     ]
 }

@@ -88,7 +88,7 @@ async fn catch_up(parts: &Parts, settings: &Settings) -> anyhow::Result<()> {
 async fn tell(store: &Store, since: Timestamp) -> anyhow::Result<usize> {
     let (mut delivered, mut left) = (0, 0);
     for delivery in store.moved_since(since).await? {
-        let reason = delivery.reason.as_deref().unwrap_or("not finished");
+        let reason = printable(delivery.reason.as_deref().unwrap_or("not finished"));
         let name = printable(&delivery.name);
         match delivery.stage {
             Stage::Done => {

@@ -169,20 +169,25 @@ mod tests {
         show(settings).split_once('\n').unwrap().1.to_owned()
     }
 
+    /// The default file with every key in effect.
+    fn every_key() -> String {
+        let keys = |line: &str| {
+            line.split_once(" = ").is_some_and(|(name, _)| keys::KEYS.iter().any(|k| k.name() == name))
+        };
+        let effective = |line: &'static str| {
+            line.strip_prefix("# ").filter(|rest| keys(rest) || *rest == "[[folder]]").unwrap_or(line)
+        };
+        DEFAULT.lines().map(effective).map(|line| format!("{line}\n")).collect()
+    }
+
     #[test]
     fn the_default_file_says_what_the_code_does() {
         let bare = load(&DEFAULT.replace("# [[folder]]", FOLDER), &[]).unwrap();
         let minimal = load(FOLDER, &[]).unwrap();
         assert_eq!(essence(&bare), essence(&minimal));
 
-        let keys = |line: &str| {
-            line.split_once(" = ").is_some_and(|(name, _)| keys::KEYS.iter().any(|k| k.name() == name))
-        };
-        let uncommented: String = DEFAULT
+        let uncommented: String = every_key()
             .lines()
-            .map(|line| {
-                line.strip_prefix("# ").filter(|rest| keys(rest) || *rest == "[[folder]]").unwrap_or(line)
-            })
             .filter(|line| !line.starts_with("max_size"))
             .map(|line| format!("{line}\n"))
             .collect();
@@ -247,6 +252,12 @@ mod tests {
             ),
             ("[google]\ntoken = \"~/token.json\"", "google.token: \"~/token.json\" begins with ~"),
             ("[state]\nurl = \"sqlite::memory:\"", "state.url: \"sqlite::memory:\" would forget everything"),
+            (
+                "[state]\nurl = \"sqlite://:memory:\"",
+                "state.url: \"sqlite://:memory:\" would forget everything",
+            ),
+            ("[state]\nurl = \"sqlite://~/s.db\"", "state.url: \"sqlite://~/s.db\" begins with ~"),
+            ("[state]\nurl = \"sqlite:a\\tb\"", "state.url: \"sqlite:a\\tb\" has one of"),
             ("[[folder]]\nid = \"x\"\ndestination = \"~/v\"", "folder.destination: \"~/v\" begins with ~"),
             (
                 "[[folder]]\nid = \"x\"\ndestination = \"d\"\nname = []",
@@ -383,11 +394,20 @@ mod tests {
         }
 
         #[test]
-        fn any_slip_in_a_right_file_is_answered(at in 0_usize..4000, slip in "[\\[\\]{}\"'=#.,a-z0-9\n ]{0,3}") {
-            let mut text = DEFAULT.replace("# ", "");
-            let at = (at..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
-            text.insert_str(at, &slip);
-            let _ = load(&text, &[]);
+        fn any_slip_in_a_right_file_is_answered(
+            at in any::<prop::sample::Index>(),
+            gone in 0_usize..3,
+            slip in "[\\[\\]{}\"'=#.,:/a-z0-9\n ]{0,3}",
+        ) {
+            let lines = every_key();
+            let mut text: String =
+                lines.lines().filter(|line| !line.starts_with("# ")).map(|line| format!("{line}\n")).collect();
+            let at = at.index(text.len());
+            text.replace_range(at..(at + gone).min(text.len()), &slip);
+            if let Ok(settings) = load(&text, &[]) {
+                let again = load(&show(&settings), &[]);
+                prop_assert_eq!(again.map(|again| essence(&again)), Ok(essence(&settings)));
+            }
         }
     }
 }

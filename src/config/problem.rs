@@ -1,6 +1,6 @@
 //! What is wrong with the configuration: every problem with its place, collected until the last one is known.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::path::PathBuf;
 
 /// How much of a value a message repeats.
@@ -37,7 +37,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// All that is wrong, a line or two for each problem: file, line, key, what is wrong, and what would be right.
+/// All that is wrong, a line for each problem: file, line, key, what is wrong, and what would be right.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems(Vec<(Place, String)>);
 
@@ -78,7 +78,10 @@ impl fmt::Display for Problems {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            write!(f, "{place}{text}")?;
+            // Keys, globs and templates are repeated as they were written, and a terminal obeys control characters.
+            for c in format!("{place}{text}").chars() {
+                if c.is_control() { write!(f, "{}", c.escape_default())? } else { f.write_char(c)? }
+            }
         }
         Ok(())
     }
@@ -115,6 +118,8 @@ mod tests {
         assert_eq!(told.to_string(), "a.toml:9: first\na.toml:10: second\nenvironment variable X: third");
         assert_eq!(told.count(), 3);
         assert_eq!(Problems::default().or(1), Ok(1));
+        let strange = Problems::one(Place::Nowhere, "unknown key a\u{1b}[31m\nb");
+        assert_eq!(strange.to_string(), "unknown key a\\u{1b}[31m\\nb");
     }
 
     #[test]

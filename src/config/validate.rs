@@ -271,15 +271,20 @@ impl Check<'_> {
 
     fn store(&mut self, raw: &raw::State) -> store::Config {
         let here = self.here;
-        let sqlite = |text: &str| match text.strip_prefix("sqlite:") {
-            Some("" | "//") => Err("names no file".to_owned()),
+        let file = |text: &str| {
+            text.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path).to_owned())
+        };
+        let sqlite = |text: &str| match file(text).as_deref() {
+            Some("") => Err("names no file".to_owned()),
             Some(path) if path.starts_with(':') => Err("would forget everything at the end".to_owned()),
             Some(path) if values::path(path).is_err() => values::path(path),
-            Some(path) if path.contains(['?', '#', '%']) => {
-                Err("has one of ? # % in it, which an address takes for something else".to_owned())
-            }
+            Some(path) if path.contains(|c: char| c.is_control() || matches!(c, '?' | '#' | '%')) => Err(
+                "has one of ? # % or a control character in it, which an address takes for something else"
+                    .to_owned(),
+            ),
+            // By components: two slashes at the beginning would not be read as part of the path again.
             Some(path) => {
-                Ok(format!("sqlite:{}", here.join(path.strip_prefix("//").unwrap_or(path)).display()))
+                Ok(format!("sqlite:{}", here.join(path).components().collect::<PathBuf>().display()))
             }
             None if text.starts_with("postgres") => Err("is not supported by this version".to_owned()),
             None => Err("is no database that is known here".to_owned()),

@@ -15,7 +15,13 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .to_duration(SpanRelativeTo::days_are_24_hours())
         .map_err(|_| "has no fixed length".to_owned())?;
     let duration = Duration::try_from(exact).map_err(|_| "is negative".to_owned())?;
-    if duration.is_zero() { Err("is no time at all".to_owned()) } else { Ok(duration) }
+    if duration.is_zero() {
+        Err("is no time at all".to_owned())
+    } else if !duration.subsec_nanos().is_multiple_of(1_000_000) {
+        Err("is finer than a millisecond".to_owned())
+    } else {
+        Ok(duration)
+    }
 }
 
 /// A duration within bounds.
@@ -30,7 +36,7 @@ pub(super) fn duration_within(text: &str, least: Duration, most: Duration) -> Re
     }
 }
 
-/// `1GiB`, `500MB`, `1B`, or a plain number of bytes.
+/// `1GiB`, `500MB`, `1B`, or a plain number of bytes; like Drive's own sizes no more than a signed number holds.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let digits = text.trim().find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.trim().len());
     let (number, unit) = text.trim().split_at(digits);
@@ -47,7 +53,8 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         _ => return Err("is no size".to_owned()),
     };
     if let Ok(whole) = number.parse::<u64>() {
-        return whole.checked_mul(factor).ok_or_else(|| "is larger than any file".to_owned());
+        let bytes = whole.checked_mul(factor).filter(|bytes| i64::try_from(*bytes).is_ok());
+        return bytes.ok_or_else(|| "is larger than any file".to_owned());
     }
     match number.parse::<f64>() {
         Ok(part) if part.is_finite() && part * factor as f64 <= 9e18 => Ok((part * factor as f64) as u64),
@@ -77,7 +84,8 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
 pub(super) fn http_address(text: &str) -> Result<String, String> {
     match text.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')) {
         Some(rest) if !rest.is_empty() && !rest.contains(['/', '?', '#', '@', ' ']) => {
-            Ok(format!("http://{rest}"))
+            let url = reqwest::Url::parse(text).map_err(|error| format!("is no address: {error}"))?;
+            Ok(url.as_str().trim_end_matches('/').to_owned())
         }
         Some(_) => Err("has more, or less, than a host and a port".to_owned()),
         None => crate::http::checked(text),
@@ -134,15 +142,23 @@ pub(super) fn folder(text: &str) -> Result<(FileId, Option<String>), String> {
         (None, None) => by_query().ok_or_else(|| "is no address of a folder".to_owned())?,
     };
     let key = url.query_pairs().find(|(name, _)| name == "resourcekey").map(|(_, value)| value.into_owned());
-    Ok((id(&found)?, key.filter(|key| !key.is_empty())))
+    let key = key.filter(|key| !key.is_empty());
+    if key.as_ref().is_some_and(|key| !key.chars().all(is_of_id)) {
+        return Err("has a resource key that is none of Drive's".to_owned());
+    }
+    Ok((id(&found)?, key))
 }
 
 fn id(text: &str) -> Result<FileId, String> {
-    if !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
+    if !text.is_empty() && text.chars().all(is_of_id) {
         Ok(FileId::new(text))
     } else {
         Err("is no id of a folder".to_owned())
     }
+}
+
+fn is_of_id(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_')
 }
 
 #[cfg(test)]
@@ -160,6 +176,7 @@ mod tests {
             ("0s", "no time"),
             ("1mo", "no fixed"),
             ("5", "no duration"),
+            ("1500us", "finer"),
         ] {
             assert!(duration(text).unwrap_err().contains(word), "{text}: {:?}", duration(text));
         }
@@ -177,7 +194,7 @@ mod tests {
         ] {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
-        for text in ["", "GB", "-1", "1 parsec", "99999999999999 TiB", "1.2.3"] {
+        for text in ["", "GB", "-1", "1 parsec", "99999999999999 TiB", "9223372036854775808", "1.2.3"] {
             assert!(size(text).is_err(), "{text}");
         }
     }
@@ -188,6 +205,10 @@ mod tests {
             assert!(webhook_path(text).is_err(), "{text}");
         }
         assert_eq!(webhook_path("/hooks/drive-1"), Ok("/hooks/drive-1".into()));
+        assert_eq!(http_address("http://ngrok:4040/"), Ok("http://ngrok:4040".into()));
+        for text in ["http://", "http://ngrok:4040/api", "http://ngrok:port", "http://u@ngrok"] {
+            assert!(http_address(text).is_err(), "{text}");
+        }
     }
 
     #[test]
@@ -209,6 +230,7 @@ mod tests {
         for (text, word) in [
             ("https://drive.google.com/file/d/1AbC/view", "of a file"),
             ("https://example.com/drive/folders/1AbC", "Google Drive"),
+            ("https://drive.google.com/drive/folders/1AbC?resourcekey=0%0d%0aX", "resource key"),
             ("My Videos", "no id"),
             ("", "no id"),
         ] {

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 
-use super::wire::{FILE_FIELDS, WireChanges, WireStartPageToken, page_token};
+use super::wire::{FILE_FIELDS, WireStartPageToken, read_changes};
 use super::{Drive, Error};
 use crate::model::{ChangeLog, Page, PageToken};
 
@@ -17,7 +17,7 @@ impl Drive {
             .query(&[("supportsAllDrives", "true")])
             .query(&of_log(log));
         let answer: WireStartPageToken = self.json("get the start page token", request).await?;
-        Ok(page_token(answer.start_page_token))
+        Ok(PageToken::new(answer.start_page_token))
     }
 
     /// One page of a log.
@@ -33,15 +33,7 @@ impl Drive {
                 ("includeItemsFromAllDrives", "true"),
             ])
             .query(&of_log(log));
-        let answer: WireChanges = self.json("list changes", request).await?;
-        let (next, end) = match (answer.next_page_token, answer.new_start_page_token) {
-            (Some(next), _) => (page_token(next), false),
-            (None, Some(start)) => (page_token(start), true),
-            // Neither is against the documentation; staying where we are repeats this page and loses nothing.
-            (None, None) => (token.clone(), true),
-        };
-        let changes = answer.changes.into_iter().filter_map(super::wire::WireChange::into_change).collect();
-        Ok(Page { changes, next, end })
+        self.read("list changes", request, |body| read_changes(body, token)).await
     }
 }
 

@@ -9,6 +9,9 @@ use serde::Deserialize;
 use crate::auth;
 use crate::retry::Class;
 
+/// How many characters of an explanation are kept.
+const SAID_LIMIT: usize = 400;
+
 /// A call that failed.
 #[derive(Clone, Debug)]
 pub struct Error {
@@ -65,30 +68,29 @@ struct Envelope {
     error: Body,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Body {
-    #[serde(default)]
-    message: String,
-    #[serde(default)]
-    errors: Vec<Detail>,
+    message: Option<String>,
+    errors: Option<Vec<Detail>>,
 }
 
-#[derive(Clone, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 struct Detail {
-    #[serde(default)]
-    reason: String,
-    #[serde(default)]
-    location: String,
+    reason: Option<String>,
+    location: Option<String>,
 }
 
 impl Error {
-    pub(super) fn connection(what: &'static str, said: String) -> Self {
-        Self { what, fault: Fault::Connection, status: None, said, retry_after: None }
+    fn without_answer(what: &'static str, fault: Fault, said: &str) -> Self {
+        Self { what, fault, status: None, said: tame(said), retry_after: None }
+    }
+
+    pub(super) fn connection(what: &'static str, said: &str) -> Self {
+        Self::without_answer(what, Fault::Connection, said)
     }
 
     pub(super) fn unreadable(what: &'static str, error: &serde_json::Error) -> Self {
-        let said = format!("the answer cannot be read: {error}");
-        Self { what, fault: Fault::Unreadable, status: None, said, retry_after: None }
+        Self::without_answer(what, Fault::Unreadable, &format!("the answer cannot be read: {error}"))
     }
 
     pub(super) fn auth(what: &'static str, error: &auth::Error) -> Self {
@@ -102,23 +104,22 @@ impl Error {
             auth::Error::TooMany { retry_after, .. } => Some(*retry_after),
             _ => None,
         };
-        Self { what, fault, status: None, said: error.to_string(), retry_after }
+        Self { retry_after, ..Self::without_answer(what, fault, &error.to_string()) }
     }
 
-    pub(super) fn refusal(
-        what: &'static str,
-        status: u16,
-        body: &[u8],
-        retry_after: Option<Duration>,
-    ) -> Self {
-        let envelope = serde_json::from_slice::<Envelope>(body).ok();
-        let detail = envelope.as_ref().and_then(|e| e.error.errors.first()).cloned().unwrap_or_default();
-        let said = match &envelope {
-            Some(Envelope { error }) if !error.message.is_empty() => error.message.clone(),
-            _ => "without an explanation".to_owned(),
-        };
-        let said = if detail.reason.is_empty() { said } else { format!("{said} ({})", detail.reason) };
-        Self { what, fault: classify(status, &detail), status: Some(status), said, retry_after }
+    /// What an answer says that is no success.
+    pub fn refusal(what: &'static str, status: u16, body: &[u8], retry_after: Option<Duration>) -> Self {
+        let body =
+            serde_json::from_slice::<Envelope>(body).map(|envelope| envelope.error).unwrap_or_default();
+        let message = tame(&body.message.unwrap_or_default());
+        let detail = body.errors.into_iter().flatten().next().unwrap_or_default();
+        let (reason, location) = (detail.reason.unwrap_or_default(), detail.location.unwrap_or_default());
+        let mut said = if message.is_empty() { "without an explanation".to_owned() } else { message };
+        if !reason.is_empty() {
+            said = format!("{said} ({})", tame(&reason));
+        }
+        let fault = classify(status, &reason, &location);
+        Self { what, fault, status: Some(status), said, retry_after }
     }
 
     /// What is at fault.
@@ -203,11 +204,21 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// What was said as a log and a terminal can show it: one line without control characters, and not endless.
+fn tame(said: &str) -> String {
+    let words = said.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let line = words.collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(SAID_LIMIT) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
 /// The one place that knows Drive's reasons. Where a reason is unknown the status decides.
-fn classify(status: u16, detail: &Detail) -> Fault {
-    let about_token = detail.location == "pageToken" || detail.reason.starts_with("pageToken");
-    match (status, detail.reason.as_str()) {
-        (400 | 403 | 404 | 410, _) if about_token && detail.reason != "required" => Fault::PageToken,
+fn classify(status: u16, reason: &str, location: &str) -> Fault {
+    let about_token = location == "pageToken" || reason.starts_with("pageToken");
+    match (status, reason) {
+        (400 | 403 | 404 | 410, _) if about_token && reason != "required" => Fault::PageToken,
         (_, "rateLimitExceeded" | "userRateLimitExceeded") | (429, _) => Fault::RateLimit,
         (_, "dailyLimitExceeded" | "dailyLimitExceededUnreg") => Fault::DailyLimit,
         (_, "downloadQuotaExceeded" | "sharingRateLimitExceeded") => Fault::FileQuota,
@@ -234,6 +245,9 @@ fn classify(status: u16, detail: &Detail) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
     use super::*;
 
     fn body(reason: &str, location: &str) -> Vec<u8> {
@@ -274,6 +288,42 @@ mod tests {
         ] {
             let error = Error::refusal("a call", status, &body(reason, location), None);
             assert_eq!(error.fault(), fault, "{status} {reason} {location}");
+        }
+    }
+
+    #[test]
+    fn explanations_are_one_tame_line() {
+        let body = json!({"error": {
+            "message": format!(" Said\r\nso.\u{1b}[31m{}", "!".repeat(1000)),
+            "errors": [{"reason": "new\u{7}", "location": null}],
+        }});
+        let text = Error::refusal("a call", 400, body.to_string().as_bytes(), None).to_string();
+        assert!(text.starts_with("a call: Drive answers 400: Said so. [31m!!!"), "{text}");
+        assert!(text.ends_with("!!!… (new)") && text.len() < 500, "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_body_is_survived(status in 300_u16..600, body in any::<Vec<u8>>()) {
+            let error = Error::refusal("a call", status, &body, None);
+            prop_assert!(!error.to_string().contains(char::is_control));
+        }
+
+        #[test]
+        fn the_message_decides_nothing(
+            status in 300_u16..600,
+            reason in "[a-zA-Z.]{0,30}",
+            location in "(pageToken|fileId|.{0,5})",
+            messages in prop::array::uniform2(prop::option::of("(?s).{0,600}")),
+        ) {
+            let [error, other] = messages.map(|message| {
+                let detail = json!({"reason": reason, "location": location, "message": message});
+                let body = json!({"error": {"message": message, "errors": [detail]}});
+                Error::refusal("a call", status, body.to_string().as_bytes(), None)
+            });
+            prop_assert_eq!((error.fault(), error.class()), (other.fault(), other.class()));
+            let text = error.to_string();
+            prop_assert!(!text.contains(char::is_control) && text.chars().count() < 2 * SAID_LIMIT, "{:?}", text);
         }
     }
 

@@ -3,7 +3,7 @@
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 
-use super::wire::{FILE_FIELDS, WireAbout, WireFile, WireFiles};
+use super::wire::{FILE_FIELDS, WireAbout, WireFile, read_listing};
 use super::{Drive, Error};
 use crate::http::explain;
 use crate::model::{ChangeLog, File, FileId};
@@ -34,7 +34,7 @@ pub struct Media {
 impl Media {
     /// The next bytes; `None` at the end.
     pub async fn chunk(&mut self) -> Result<Option<bytes::Bytes>, Error> {
-        self.response.chunk().await.map_err(|error| Error::connection("download", explain(error)))
+        self.response.chunk().await.map_err(|error| Error::connection("download", &explain(error)))
     }
 }
 
@@ -77,8 +77,7 @@ impl Drive {
         }
         parameters.extend(page.map(|page| ("pageToken", page)));
         let request = self.call(Method::GET, "/files").query(&parameters);
-        let answer: WireFiles = self.json("list a folder", with_key(request, folder, resource_key)).await?;
-        Ok(Listed { files: answer.files.into_iter().map(File::from).collect(), next: answer.next_page_token })
+        self.read("list a folder", with_key(request, folder, resource_key), read_listing).await
     }
 
     /// A file's bytes from a position on. Drive may ignore the range and begin at zero: `Media::from` says.
@@ -108,12 +107,9 @@ impl Drive {
             }
             Some((begins, _)) => Err(Error::connection(
                 "download",
-                format!("asked from byte {from}, the answer begins at {begins}"),
+                &format!("asked from byte {from}, the answer begins at {begins}"),
             )),
-            None => Err(Error::connection(
-                "download",
-                "a partial answer that does not say where it begins".to_owned(),
-            )),
+            None => Err(Error::connection("download", "a partial answer that does not say where it begins")),
         }
     }
 }

@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 pub use channels::Granted;
 pub use error::{Error, Fault};
 pub use files::{Listed, Media};
+pub use wire::{read_changes, read_listing};
 
 use crate::auth::{AccessToken, Auth};
 use crate::http::gate::Cause;
@@ -66,9 +67,19 @@ impl Drive {
         what: &'static str,
         request: RequestBuilder,
     ) -> Result<T, Error> {
+        self.read(what, request, |body| serde_json::from_slice(body)).await
+    }
+
+    /// Makes a call whose answer needs a reader of its own.
+    async fn read<T>(
+        &self,
+        what: &'static str,
+        request: RequestBuilder,
+        read: impl FnOnce(&[u8]) -> serde_json::Result<T>,
+    ) -> Result<T, Error> {
         let response = self.send(what, what, request).await?;
-        let body = response.bytes().await.map_err(|error| Error::connection(what, explain(error)))?;
-        serde_json::from_slice(&body).map_err(|error| Error::unreadable(what, &error))
+        let body = response.bytes().await.map_err(|error| Error::connection(what, &explain(error)))?;
+        read(&body).map_err(|error| Error::unreadable(what, &error))
     }
 
     /// Makes a call: passes the gate, shows the token, and after a 401 once more with a new one. `subject` tells calls
@@ -137,7 +148,7 @@ impl Drive {
 
 /// Sends a request and tells answers from refusals.
 async fn answer(what: &'static str, request: RequestBuilder) -> Result<Response, Error> {
-    let response = request.send().await.map_err(|error| Error::connection(what, explain(error)))?;
+    let response = request.send().await.map_err(|error| Error::connection(what, &explain(error)))?;
     let status = response.status();
     if status.is_success() {
         return Ok(response);

@@ -91,7 +91,7 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     Some(asked.min(LONGEST_WAIT))
 }
 
-/// An https address, or an http one on this machine; without the slash at its end.
+/// An https address, or an http one on this machine; as a browser would write it, without the slash at its end.
 pub fn checked(text: &str) -> Result<String, String> {
     let url = reqwest::Url::parse(text).map_err(|error| format!("is no address: {error}"))?;
     let local = url.host_str().is_some_and(is_loopback);
@@ -104,10 +104,11 @@ pub fn checked(text: &str) -> Result<String, String> {
     if url.host_str().is_none_or(str::is_empty) {
         return Err("names no host".to_owned());
     }
-    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+    let has_user = !url.username().is_empty() || url.password().is_some();
+    if url.query().is_some() || url.fragment().is_some() || has_user {
         return Err("has more than scheme, host, port and path".to_owned());
     }
-    Ok(text.trim_end_matches('/').to_owned())
+    Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -136,7 +137,15 @@ mod tests {
         );
         assert_eq!(checked("http://127.0.0.1:8080"), Ok("http://127.0.0.1:8080".into()));
         assert_eq!(checked("http://[::1]:8080"), Ok("http://[::1]:8080".into()));
-        for text in ["http://videos.example.com", "ngrok", "ftp://x", "https://u:p@x", "https://x?y=1"] {
+        assert_eq!(checked(" HTTPS:\\\\X.example\t/a b/ "), Ok("https://x.example/a%20b".into()));
+        for text in [
+            "http://videos.example.com",
+            "ngrok",
+            "ftp://x",
+            "https://u:p@x",
+            "https://:p@x",
+            "https://x?y=1",
+        ] {
             assert!(checked(text).is_err(), "{text}");
         }
     }

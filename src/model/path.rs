@@ -10,7 +10,8 @@ use unicode_normalization::UnicodeNormalization;
 
 /// The longest name that common file systems take, in bytes.
 const NAME_LIMIT: usize = 255;
-/// A relative path stays below this many bytes, so that with the destination in front it stays below PATH_MAX (4096).
+/// A relative path, without a mark, stays below this many bytes, so that with the destination in front it stays below
+/// PATH_MAX (4096).
 const PATH_LIMIT: usize = 2048;
 /// An ending longer than this is no ending but part of the name.
 const EXTENSION_LIMIT: usize = 16;
@@ -25,22 +26,29 @@ const DEVICES: [&str; 22] = [
 pub struct RelativePath(Vec<String>);
 
 impl RelativePath {
-    /// Makes every segment safe. Segments that have nothing left are dropped; with none left the path is `_`.
+    /// Makes every segment safe. Empty segments are dropped; with none left the path is `_`. Of a path that is too long
+    /// the outermost directories are dropped.
     pub fn from_segments<S: AsRef<str>>(segments: impl IntoIterator<Item = S>) -> Self {
+        let mut path = Self::safe(segments);
+        while path.0.len() > 1 && path.0.iter().map(|s| s.len() + 1).sum::<usize>() > PATH_LIMIT {
+            path.0.remove(0);
+        }
+        path
+    }
+
+    /// Reads a path that was written by `Display`, i.e. from the ledger. A mark may have made it longer than the limit:
+    /// it names a file that is there, so nothing is dropped.
+    pub fn from_stored(text: &str) -> Self {
+        Self::safe(text.split('/'))
+    }
+
+    fn safe<S: AsRef<str>>(segments: impl IntoIterator<Item = S>) -> Self {
         let mut safe: Vec<String> =
             segments.into_iter().filter(|s| !s.as_ref().is_empty()).map(|s| safe_name(s.as_ref())).collect();
         if safe.is_empty() {
             safe.push("_".to_owned());
         }
-        while safe.len() > 1 && safe.iter().map(|s| s.len() + 1).sum::<usize>() > PATH_LIMIT {
-            safe.remove(0);
-        }
         Self(safe)
-    }
-
-    /// Reads a path that was written by `Display`, i.e. from the ledger.
-    pub fn from_stored(text: &str) -> Self {
-        Self::from_segments(text.split('/'))
     }
 
     /// The directories that lead to the file, outermost first.
@@ -62,7 +70,8 @@ impl RelativePath {
         let room = NAME_LIMIT.saturating_sub(suffix.len() + extension.len());
         let mut segments = self.0.clone();
         segments.pop();
-        segments.push(format!("{}{suffix}{extension}", cut(stem, room).trim_end()));
+        // The mark is made of an id, which is Drive's own text.
+        segments.push(safe_name(&format!("{}{suffix}{extension}", cut(stem, room).trim_end())));
         Self(segments)
     }
 
@@ -322,6 +331,22 @@ mod tests {
     }
 
     #[test]
+    fn a_marked_path_is_read_from_the_ledger_as_it_was_written() {
+        let mut names = vec!["d".repeat(255); 7];
+        names.extend(["e".repeat(240), "clip.mp4".to_owned()]);
+        let path = RelativePath::from_segments(names);
+        assert_eq!(path.directories().len(), 8, "as long as a path can be");
+        let marked = path.marked("1AbC", 1);
+        assert_eq!(RelativePath::from_stored(&marked.to_string()), marked);
+    }
+
+    #[test]
+    fn a_mark_leads_nowhere_else() {
+        let path = RelativePath::from_segments(["trips", "clip.mp4"]);
+        assert_eq!(path.marked("../\u{0}1", 1).to_string(), "trips/clip [..__1].mp4");
+    }
+
+    #[test]
     fn templates_place_files() {
         let facts = Facts {
             folder: &["Trips".into(), "a/b".into()],
@@ -361,6 +386,30 @@ mod tests {
             prop_assert_eq!(safe_name(&safe), safe.clone());
             let path = RelativePath::from_segments([safe.as_str(), safe.as_str()]);
             prop_assert_eq!(RelativePath::from_stored(&path.to_string()), path);
+        }
+
+        #[test]
+        fn any_file_has_a_safe_place(
+            pieces in prop::collection::vec("(\\{(folder|name|stem|ext|id|date|owner)\\}|/|[. a-z]{1,3})", 0..6),
+            folder in prop::collection::vec(".{0,300}", 0..12),
+            (name, id, owner) in ("(?s).{0,300}", "(.{1,60}|[A-Za-z0-9_-]{33})", prop::option::of(".{0,20}")),
+            seconds in prop::option::of(-10_000_000_000_i64..10_000_000_000),
+        ) {
+            let text = format!("{}{{name}}", pieces.concat());
+            let template = Template::parse(&text).unwrap();
+            prop_assert_eq!(template.to_string(), text);
+            let created = seconds.and_then(|seconds| Timestamp::from_second(seconds).ok());
+            let facts = Facts { folder: &folder, name: &name, id: &id, created, owner: owner.as_deref() };
+            let path = template.render(&facts);
+            let mark: String = id.chars().take(8).collect();
+            for path in [path.clone(), path.marked(&mark, 1), path.marked(&mark, 12)] {
+                for name in path.directories().iter().map(String::as_str).chain([path.file_name()]) {
+                    prop_assert_eq!(safe_name(name), name);
+                }
+                prop_assert_eq!(path.under(Path::new("/d")).components().count(), path.directories().len() + 3);
+                prop_assert!(path.to_string().len() < PATH_LIMIT + NAME_LIMIT);
+                prop_assert_eq!(RelativePath::from_stored(&path.to_string()), path);
+            }
         }
     }
 }

@@ -119,5 +119,30 @@ mod tests {
                 prop_assert!(notification.channel.as_str().len() <= 64 && notification.token.len() <= 256);
             }
         }
+
+        #[test]
+        fn what_was_sent_is_what_is_read(
+            id in "[!-~]{1,64}",
+            token in "[ -~]{0,256}",
+            state in "[a-z]{1,10}",
+            number in any::<u64>(),
+            others in prop::collection::vec(("[a-z0-9-]{1,20}", "[\\t -~]{0,40}"), 0..10),
+        ) {
+            let mut all = HeaderMap::new();
+            for (name, value) in others {
+                all.append(format!("z-{name}").parse::<HeaderName>().unwrap(), value.parse().unwrap());
+            }
+            let number_text = number.to_string();
+            all.extend(headers(&[
+                ("X-GOOG-CHANNEL-ID", &id),
+                ("X-Goog-Channel-Token", &token),
+                ("x-goog-resource-state", &state),
+                ("X-Goog-Message-Number", &number_text),
+            ]));
+            let read = parse(&all).unwrap();
+            prop_assert_eq!((read.channel.as_str(), read.token), (id.as_str(), token.as_bytes()));
+            prop_assert_eq!(read.number, Some(number));
+            prop_assert_eq!(read.state == ResourceState::Sync, state == "sync");
+        }
     }
 }
