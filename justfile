@@ -26,3 +26,7 @@ durability:
 # Real disks that run full and go away
 disk:
     bash .ci/disk
+
+# What strangers and Drive can send: FUZZ_SECONDS=600 just fuzz
+fuzz:
+    bash .ci/fuzz
