@@ -75,10 +75,9 @@ fn render(report: &Report, now: Timestamp) -> String {
             for reason in &report.not_ready {
                 text += &format!("  {reason}\n");
             }
-            text += &format!(
-                "  Drive calls: {}\n",
-                process.address.as_deref().unwrap_or("nothing; polling only")
-            );
+            let is_unknown = report.engines.iter().any(|e| e.name == "address" && e.error.is_some());
+            let nowhere = if is_unknown { "nothing yet; polling meanwhile" } else { "nothing; polling only" };
+            text += &format!("  Drive calls: {}\n", process.address.as_deref().unwrap_or(nowhere));
             if let Some(pause) = &process.calls_paused {
                 let next = relative(pause.until, now);
                 text += &format!("  calls to Drive pause: {}; the next one {next}\n", pause.reason);
@@ -130,6 +129,7 @@ fn section(title: &str, rows: impl Iterator<Item = Vec<String>>) -> String {
 
 fn row_of_engine(engine: &EngineReport, now: Timestamp) -> Vec<String> {
     let outcome = match (&engine.error, &engine.done) {
+        (Some(error), _) if engine.failures < 2 => format!("FAILED: {error}"),
         (Some(error), _) => format!("FAILED {} times: {error}", engine.failures),
         (None, Some(done)) => done.clone(),
         (None, None) => "has not run yet".to_owned(),

@@ -157,3 +157,18 @@ async fn channels_and_tokens_that_end_sooner_than_promised_are_replaced() {
     assert_eq!(world.drive.channels()[0].id, first, "the daemon cannot know that it has ended early");
     world.until_ready().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_folder_is_told_of_later_is_found_in_it() {
+    let world = World::running("[sync]\npoll = \"1s\"").await;
+    world.drive.set_notifications(false);
+    // Everything comes on one page: the file with a parent that nobody knows, and then the folder.
+    world.drive.set_change_delay(Duration::from_millis(800));
+    let folder = world.drive.folder(&world.inbox, "New");
+    let id = world.drive.upload(drive_emulator::Upload::new(&folder, "film.mp4", Content::pattern(3, 1_000)));
+    world.drive.rename(&folder, "Trip");
+    world.wait_for_file("Trip/film.mp4").await;
+    world.assert_same("Trip/film.mp4", &id);
+    world.wait_until_idle().await;
+    assert_eq!(world.delivered(), ["Trip/film.mp4"]);
+}
