@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
-use crate::destination::{self, Marker};
+use crate::destination::{self, Local, Marker};
 use crate::download::{self, Downloader};
 use crate::model::{Delivery, DeliveryId};
 use crate::store::{self, Store};
@@ -93,6 +93,8 @@ pub struct Engine {
     attempts: HashMap<DeliveryId, Running>,
     /// What the destinations that were opened are known by.
     markers: HashMap<PathBuf, Marker>,
+    /// Destinations that were asked for and have not answered yet.
+    unanswered: HashMap<PathBuf, JoinHandle<Result<Local, destination::Error>>>,
     /// Destinations that cannot be used now.
     holds: Arc<Holds>,
     /// Attempts that have ended say so here before they wake the engine.
@@ -127,6 +129,7 @@ impl Engine {
             tasks: JoinSet::new(),
             attempts: HashMap::new(),
             markers: HashMap::new(),
+            unanswered: HashMap::new(),
             holds,
             ended: mpsc::unbounded_channel(),
             taken_up: false,

@@ -5,10 +5,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
 use super::attempt::blocking;
-use super::step::{DISK_WAIT, Room, Step, after_destination, room};
+use super::step::{DISK_PATIENCE, DISK_WAIT, Room, Step, after_destination, room};
 use super::{Engine, Running};
 use crate::destination::{self, Local, Marker};
 use crate::model::delivery::PublishedFile;
@@ -28,10 +29,10 @@ impl Engine {
             Some(marker) => Some(marker.clone()),
             None => self.store.marker(root).await?.map(Marker::new),
         };
-        let mut opened = open(root, known.clone()).await;
+        let mut opened = self.try_open(root, known.clone()).await;
         if matches!(opened, Err(destination::Error::NotMounted { .. })) && self.is_witnessed(root).await? {
             // Only the hidden folder is gone: what was delivered is where it was.
-            opened = open(root, None).await;
+            opened = self.try_open(root, None).await;
         }
         let local = match opened {
             Ok(local) => local,
@@ -51,6 +52,26 @@ impl Engine {
         Ok(Ok(local))
     }
 
+    /// A disk that does not answer, on a server that is away for one, is not asked again before it has: each question
+    /// would hold a thread.
+    async fn try_open(&mut self, root: &Path, known: Option<Marker>) -> Result<Local, destination::Error> {
+        if self.unanswered.get(root).is_some_and(|question| !question.is_finished()) {
+            return Err(silent(root));
+        }
+        let path = root.to_owned();
+        let mut question = spawn_blocking(move || Local::open(&path, known.as_ref()));
+        match tokio::time::timeout(DISK_PATIENCE, &mut question).await {
+            Ok(answer) => {
+                self.unanswered.remove(root);
+                answer.unwrap_or_else(|fault| Err(broken(root, fault)))
+            }
+            Err(_elapsed) => {
+                self.unanswered.insert(root.to_owned(), question);
+                Err(silent(root))
+            }
+        }
+    }
+
     /// Whether a file that was delivered lately is there.
     async fn is_witnessed(&self, root: &Path) -> Result<bool, store::Error> {
         let delivered = self.store.delivered_to(root, WITNESSES).await?;
@@ -66,12 +87,12 @@ impl Engine {
         let root = &delivery.destination;
         let place = match self.open(root).await? {
             Ok(place) => place,
-            Err(error) => return self.turn_away(delivery, after_destination(&error)).await.map(|()| None),
+            Err(error) => return self.turn_away(delivery, Step::Hold(why_held(&error))).await.map(|()| None),
         };
         let (looked, id) = (place.clone(), delivery.id.clone());
         let space = match blocking(move || Ok((looked.space()?, looked.part_length(&id)))).await {
             Ok((space, there)) => Opened { place, device: space.device, free: space.free, there },
-            Err(error) => return self.turn_away(delivery, after_destination(&error)).await.map(|()| None),
+            Err(error) => return self.turn_away(delivery, Step::Hold(why_held(&error))).await.map(|()| None),
         };
         let needed = delivery.size.unwrap_or(0).saturating_sub(space.there);
         match room(space.free, self.config.reserve, self.promised(space.device), needed) {
@@ -166,9 +187,20 @@ impl Running {
     }
 }
 
-async fn open(root: &Path, known: Option<Marker>) -> Result<Local, destination::Error> {
-    let root = root.to_owned();
-    blocking(move || Local::open(&root, known.as_ref())).await
+fn silent(root: &Path) -> destination::Error {
+    destination::Error::Io { doing: "use", path: root.to_owned(), source: io::ErrorKind::TimedOut.into() }
+}
+
+fn broken(root: &Path, fault: tokio::task::JoinError) -> destination::Error {
+    destination::Error::Io { doing: "use", path: root.to_owned(), source: io::Error::other(fault) }
+}
+
+/// Why a destination is held after this.
+pub(super) fn why_held(error: &destination::Error) -> String {
+    match after_destination(error) {
+        Step::Hold(why) => why,
+        _ => error.to_string(),
+    }
 }
 
 fn is_there(root: &Path, file: &PublishedFile) -> bool {

@@ -9,6 +9,7 @@ use tracing::{debug, info, warn};
 
 use super::Engine;
 use super::attempt::blocking;
+use super::places::why_held;
 use super::step::DISK_WAIT;
 use crate::destination::{self, Local, Settled};
 use crate::model::{Delivery, DeliveryId, Stage};
@@ -44,7 +45,7 @@ impl Engine {
                 Ok(place) => place,
                 Err(error) => {
                     self.has_parts = true;
-                    self.hold(&root, &error.to_string());
+                    self.hold(&root, &why_held(&error));
                     continue;
                 }
             };
@@ -91,7 +92,7 @@ impl Engine {
             match self.open(&delivery.destination).await? {
                 Ok(place) => unsettled |= !self.settle_one(&delivery, place).await?,
                 Err(error) => {
-                    self.hold(&delivery.destination, &error.to_string());
+                    self.hold(&delivery.destination, &why_held(&error));
                     self.hold_one(&delivery, &error).await?;
                     unsettled = true;
                 }

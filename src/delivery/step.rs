@@ -15,6 +15,8 @@ const ATTEMPTS: Policy =
 const CHANGED: Policy = Policy { base: Duration::from_secs(3), cap: Duration::from_mins(10), attempts: None };
 /// A full or read-only disk is looked at again this often; it costs no call.
 pub(super) const DISK_WAIT: Duration = Duration::from_secs(30);
+/// A disk that has not answered by then is not going to.
+pub(super) const DISK_PATIENCE: Duration = Duration::from_secs(10);
 /// Begins the reason of a delivery whose bytes were wrong once.
 const WRONG_ONCE: &str = "wrong content, fetched once more";
 
@@ -82,6 +84,9 @@ fn after_disk(error: &io::Error) -> Step {
         }
         io::ErrorKind::ReadOnlyFilesystem => {
             Step::Hold("the disk is read-only; mount it for writing".to_owned())
+        }
+        io::ErrorKind::TimedOut => {
+            Step::Hold("the disk does not answer; is the server that it is on reachable?".to_owned())
         }
         io::ErrorKind::PermissionDenied => Step::Again {
             after: DISK_WAIT,

@@ -90,3 +90,48 @@ async fn a_hidden_folder_that_was_removed_is_made_again() {
     world.assert_same("second.mp4", &second);
     assert!(problem(&world).await.is_empty(), "the first file proves that it is the same directory");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_does_not_answer_holds_its_own_files_only() {
+    let mut world = World::new("").await;
+    let other = world.drive.folder(&world.drive.root_id(), "Other");
+    let there = world.home().join("other");
+    world.add_config(&format!("[[folder]]\nid = {other:?}\ndestination = {there:?}"));
+    world.start().await;
+    world.upload("first.mp4", 1_000);
+    world.wait_for_file("first.mp4").await;
+    world.wait_until_idle().await;
+    // Whoever opens a pipe waits for its other end, as with a file on a server that is away.
+    let (marker, aside, pipe) = (
+        world.videos().join(".gdrive-webhook/marker"),
+        world.home().join("aside"),
+        world.home().join("pipe"),
+    );
+    fs::rename(&marker, &aside).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &marker,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    let held = world.upload("held.mp4", 1_000);
+    world.wait("it is noticed", async || problem(&world).await.contains("does not answer")).await;
+    let free = world.drive.upload(drive_emulator::Upload::new(
+        &other,
+        "free.mp4",
+        crate::world::content_of("free.mp4", 1_000),
+    ));
+    let path = there.join("free.mp4");
+    world.wait("the others go on", async || path.exists()).await;
+    assert_eq!(crate::world::sha256(&path), world.drive.content_sha256(&free).unwrap());
+
+    fs::rename(&marker, &pipe).unwrap();
+    fs::rename(&aside, &marker).unwrap();
+    tokio::task::spawn_blocking(move || fs::write(pipe, "").unwrap());
+    let path = world.videos().join("held.mp4");
+    world.wait_for("it heals", LOOK, async || path.exists()).await;
+    world.assert_same("held.mp4", &held);
+    assert_eq!(world.log().matches("a destination cannot be used").count(), 1);
+}
