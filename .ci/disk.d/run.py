@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from world import HTTP, Emulator, Process, eventually, free_port
@@ -91,6 +92,8 @@ def play(daemon, emulator, disk, videos):
             print(f"    the disk is filled: {error.strerror}")
     daemon.waits("disk is full", 1)
     daemon.claim("nothing half-made is visible", not (videos / "film.mp4").exists())
+    time.sleep(35)
+    daemon.waits("disk is full", 1)
     filler.unlink()
     daemon.delivers("film.mp4", film)
     ranges = [r["range"] for r in emulator.requests("files.media") if r.get("range")]
@@ -107,6 +110,8 @@ def play(daemon, emulator, disk, videos):
 
     mount("-o", "remount,ro", disk)
     late = emulator.upload("late.mp4", 1000, emulator.inbox)
+    daemon.waits("read-only", 3)
+    time.sleep(35)
     daemon.waits("read-only", 3)
     mount("-o", "remount,rw", disk)
     daemon.delivers("late.mp4", late)

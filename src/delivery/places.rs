@@ -58,8 +58,15 @@ impl Engine {
         if self.unanswered.get(root).is_some_and(|question| !question.is_finished()) {
             return Err(silent(root));
         }
-        let path = root.to_owned();
-        let mut question = spawn_blocking(move || Local::open(&path, known.as_ref()));
+        let (path, is_held) = (root.to_owned(), self.holds.is_held(&root.to_string_lossy()));
+        let mut question = spawn_blocking(move || {
+            let local = Local::open(&path, known.as_ref())?;
+            if is_held {
+                // That it is there does not mean that it can be written.
+                local.try_out()?;
+            }
+            Ok(local)
+        });
         match tokio::time::timeout(DISK_PATIENCE, &mut question).await {
             Ok(answer) => {
                 self.unanswered.remove(root);

@@ -81,6 +81,15 @@ impl Local {
         Self::open(&self.root, Some(&self.marker)).map(|_| ())
     }
 
+    /// Looks whether it can be written: a megabyte goes to its disk and is taken away again.
+    pub fn try_out(&self) -> Result<(), Error> {
+        self.spool.try_out().map_err(|source| Error::Io {
+            doing: "write to",
+            path: self.root.clone(),
+            source,
+        })
+    }
+
     /// Bytes that may still be written to its disk, and the disk's name.
     pub fn space(&self) -> Result<Space, Error> {
         let fail = |errno: Errno| Error::Io {

@@ -129,8 +129,9 @@ fn parse_content_range(text: &str) -> Option<(u64, Option<u64>)> {
     Some((from.trim().parse().ok()?, total.trim().parse().ok()))
 }
 
+/// A key that could not be a header is none; without it Drive says what it thinks of that.
 fn with_key(request: RequestBuilder, id: &FileId, key: Option<&str>) -> RequestBuilder {
-    match key {
+    match key.filter(|key| key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',')) {
         Some(key) => request.header(RESOURCE_KEYS, format!("{id}/{key}")),
         None => request,
     }

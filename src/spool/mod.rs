@@ -6,7 +6,7 @@ mod durable;
 pub mod part;
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,9 @@ use crate::model::DeliveryId;
 /// The hidden folder at each destination.
 pub const HIDDEN: &str = ".gdrive-webhook";
 const EXTENSION: &str = "part";
+/// A file that is written to see whether that is possible.
+const TRIAL: &str = "trial";
+const TRIAL_SIZE: usize = 1 << 20;
 
 /// The hidden folder of one destination.
 #[derive(Clone, Debug)]
@@ -47,6 +50,19 @@ impl Spool {
         match fs::remove_file(self.path(id)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Looks whether its disk takes a megabyte.
+    pub fn try_out(&self) -> io::Result<()> {
+        let path = self.directory.join(TRIAL);
+        let written = fs::File::create(&path).and_then(|mut file| {
+            file.write_all(&vec![0; TRIAL_SIZE])?;
+            file.sync_all()
+        });
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => written.and(Err(error)),
+            Ok(()) | Err(_) => written,
         }
     }
 

@@ -43,6 +43,11 @@ impl Holds {
         self.lock().iter().filter(|(_, hold)| hold.next > now).map(|(what, _)| what.clone()).collect()
     }
 
+    /// Whether something is held.
+    pub fn is_held(&self, what: &str) -> bool {
+        self.lock().contains_key(what)
+    }
+
     /// Everything that is held.
     pub fn snapshot(&self) -> Vec<(String, Hold)> {
         self.lock().iter().map(|(what, hold)| (what.clone(), hold.clone())).collect()
