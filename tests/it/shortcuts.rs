@@ -76,7 +76,7 @@ async fn shortcuts_that_lead_in_circles_end() {
     let right = world.drive.folder(&root, "Right");
     world.drive.shortcut(&left, "To right", &right);
     world.drive.shortcut(&right, "To left", &left);
-    world.drive.shortcut(&inbox, "Circle", &left);
+    let circle = world.drive.shortcut(&inbox, "Circle", &left);
     upload_into(&world, &right, "film.mp4");
     upload_into(&world, &below, "below.mp4");
     world.wait_for_file("Circle/To right/film.mp4").await;
@@ -86,6 +86,17 @@ async fn shortcuts_that_lead_in_circles_end() {
     world.wait_for_file("last.mp4").await;
     world.wait_until_idle().await;
     assert_eq!(world.delivered(), ["Below/below.mp4", "Circle/To right/film.mp4", "last.mp4"]);
+
+    // Without the way in, the two hold only each other, which is nothing.
+    world.drive.trash(&circle);
+    upload_into(&world, &inbox, "cut.mp4");
+    world.wait_for_file("cut.mp4").await;
+    upload_into(&world, &right, "between.mp4");
+    upload_into(&world, &inbox, "later.mp4");
+    world.wait_for_file("later.mp4").await;
+    assert!(!world.delivered().iter().any(|path| path.ends_with("between.mp4")));
+    world.drive.shortcut(&inbox, "Again", &left);
+    world.wait_for_file("Again/To right/between.mp4").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
