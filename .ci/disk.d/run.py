@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from world import HTTP, Emulator, Process, eventually, free_port
+from world import Emulator, Service, eventually, free_port
 
 MEGABYTE = 1_000_000
 # A destination that is held is looked at again every half minute.
@@ -19,8 +19,8 @@ def mount(*arguments):
     subprocess.run(["mount", *arguments], check=True)
 
 
-class Daemon(Process):
-    def __init__(self, binary, emulator, home, videos):
+class Daemon(Service):
+    def __init__(self, binary, emulator, home, videos, ledger):
         self.log, self.videos, self.checks, self.failed = home / "log", videos, 0, 0
         public, self.private = free_port(), free_port()
         config = home / "gdrive-webhook.toml"
@@ -30,7 +30,7 @@ class Daemon(Process):
             f'api_url = "{emulator.url}"\n'
             f'[webhook]\nlisten = "127.0.0.1:{public}"\npublic_url = "http://127.0.0.1:{public}"\n'
             f'[download]\nreserve = "1MB"\n'
-            f'[state]\nurl = "sqlite:{home}/state.db"\n'
+            f'[state]\nurl = "sqlite:{ledger}/state.db"\n'
             f'[admin]\nlisten = "127.0.0.1:{self.private}"\n'
             f'[[folder]]\nid = "{emulator.inbox}"\ndestination = "{videos}"\n'
         )
@@ -38,13 +38,6 @@ class Daemon(Process):
             super().__init__([binary, "--config", config, "run"], cwd=home, env={"PATH": os.environ["PATH"]},
                              stdout=log, stderr=log)  # fmt: skip
         eventually("daemon that is ready", lambda: self.check() or self.ask("readyz"))
-
-    def ask(self, path):
-        try:
-            with HTTP.open(f"http://127.0.0.1:{self.private}/{path}", timeout=10) as answer:
-                return answer.read()
-        except OSError:
-            return None
 
     def status(self):
         self.check()
@@ -74,7 +67,17 @@ class Daemon(Process):
         eventually("destination that is not held", lambda: not self.problem())
 
 
-def play(daemon, emulator, disk, videos):
+def fill(path):
+    with open(path, "wb") as file:
+        try:
+            while True:
+                file.write(bytes(10_000))
+                file.flush()
+        except OSError as error:
+            print(f"    the disk is filled: {error.strerror}")
+
+
+def play(daemon, emulator, disk, videos, ledger):
     daemon.delivers("first.mp4", emulator.upload("first.mp4", MEGABYTE, emulator.inbox))
 
     # Somebody else fills the disk while a download runs.
@@ -83,13 +86,7 @@ def play(daemon, emulator, disk, videos):
     part = eventually("part", lambda: next((videos / ".gdrive-webhook").glob("*.part"), None))
     eventually("first bytes", lambda: part.stat().st_size > 0)
     filler = disk / "filler"
-    with open(filler, "wb") as file:
-        try:
-            while True:
-                file.write(bytes(100_000))
-                file.flush()
-        except OSError as error:
-            print(f"    the disk is filled: {error.strerror}")
+    fill(filler)
     daemon.waits("disk is full", 1)
     daemon.claim("nothing half-made is visible", not (videos / "film.mp4").exists())
     time.sleep(35)
@@ -123,17 +120,28 @@ def play(daemon, emulator, disk, videos):
     mount("--bind", disk, videos)
     daemon.delivers("lost.mp4", lost)
 
+    # The ledger's own disk.
+    fill(ledger / "filler")
+    unwritten = [emulator.upload(f"unwritten-{n}.mp4", 1000, emulator.inbox) for n in range(3)]
+    said = eventually("word about the ledger", lambda: [r for r in daemon.status()["not_ready"] if "state database" in r])
+    daemon.claim(f"it says: {said[0]}", True)
+    (ledger / "filler").unlink()
+    for n, file in enumerate(unwritten):
+        daemon.delivers(f"unwritten-{n}.mp4", file)
+
 
 def main():
     daemon_binary, emulator_binary, home = (Path(argument) for argument in sys.argv[1:4])
     disk, videos = home / "disk", home / "videos"
-    disk.mkdir()
-    videos.mkdir()
+    ledger = home / "ledger"
+    for directory in (disk, videos, ledger):
+        directory.mkdir()
+    mount("-t", "tmpfs", "-o", "size=16m", "none", ledger)
     mount("-t", "tmpfs", "-o", "size=20m", "none", disk)
     mount("--bind", disk, videos)
-    with Emulator(emulator_binary, home) as emulator, Daemon(daemon_binary, emulator, home, videos) as daemon:
+    with Emulator(emulator_binary, home) as emulator, Daemon(daemon_binary, emulator, home, videos, ledger) as daemon:
         try:
-            play(daemon, emulator, disk, videos)
+            play(daemon, emulator, disk, videos, ledger)
         except BaseException:
             print(daemon.log.read_text())
             raise

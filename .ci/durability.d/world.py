@@ -47,6 +47,17 @@ class Process:
             self.process.wait()
 
 
+class Service(Process):
+    """A daemon with a private door."""
+
+    def ask(self, path):
+        try:
+            with HTTP.open(f"http://127.0.0.1:{self.private}/{path}", timeout=10) as answer:
+                return answer.read()
+        except OSError:
+            return None
+
+
 class Emulator(Process):
     def __init__(self, binary, home):
         said = home / "emulator-said"
@@ -84,7 +95,7 @@ def pattern(seed, size):
     return {"pattern": {"seed": seed, "size": size}}
 
 
-class Daemon(Process):
+class Daemon(Service):
     def __init__(self, binary, emulator, home):
         self.home, self.traced = home / "home", home / "trace"
         self.home.mkdir()
@@ -108,13 +119,6 @@ class Daemon(Process):
                 cwd=self.home, env={"PATH": os.environ["PATH"]}, stdout=log, stderr=log,
             )  # fmt: skip
         eventually("daemon that is ready", lambda: self.check() or self.ask("readyz"))
-
-    def ask(self, path):
-        try:
-            with HTTP.open(f"http://127.0.0.1:{self.private}/{path}", timeout=10) as answer:
-                return answer.read()
-        except OSError:
-            return None
 
     def until_done(self, count):
         def look():

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::{Error, Store, millis, optional_time, placeholders, time};
+use super::{Error, LONGEST_WAIT_MS, Store, millis, optional_time, placeholders, time};
 use crate::model::delivery::{OnUpdate, PublishedFile};
 use crate::model::file::{Checksum, Checksums};
 use crate::model::{Delivery, DeliveryId, FileId, RelativePath, RevisionId, Stage};
@@ -61,11 +61,11 @@ impl Store {
     pub async fn claim(&self, held: &[String], now: Timestamp) -> Result<Option<Delivery>, Error> {
         let sql = format!(
             "update delivery set stage = 'downloading', moved_at = $1 where id = (\
-             select id from delivery where stage = 'pending' and run_at <= $1 and destination not in ({}) \
+             select id from delivery where stage = 'pending' and (run_at <= $1 or run_at > $2) and {} \
              order by run_at, seq limit 1) returning *",
-            placeholders(1, held.len())
+            goes_elsewhere(2, held.len())
         );
-        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(millis(now));
+        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(millis(now)).bind(millis(now) + LONGEST_WAIT_MS);
         for root in held {
             query = query.bind(root.clone());
         }
@@ -75,8 +75,8 @@ impl Store {
     /// When the next pending delivery is due, those to the `held` destinations left out.
     pub async fn next_due(&self, held: &[String]) -> Result<Option<Timestamp>, Error> {
         let sql = format!(
-            "select min(run_at) as run_at from delivery where stage = 'pending' and destination not in ({})",
-            placeholders(0, held.len())
+            "select min(run_at) as run_at from delivery where stage = 'pending' and {}",
+            goes_elsewhere(0, held.len())
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for root in held {
@@ -96,8 +96,9 @@ impl Store {
     /// Deliveries that are said to be publishing, and due for a look.
     pub async fn publishing_since(&self, now: Timestamp) -> Result<Vec<Delivery>, Error> {
         let rows =
-            sqlx::query("select * from delivery where stage = 'publishing' and run_at <= $1 order by seq")
+            sqlx::query("select * from delivery where stage = 'publishing' and (run_at <= $1 or run_at > $2) order by seq")
                 .bind(millis(now))
+                .bind(millis(now) + LONGEST_WAIT_MS)
                 .fetch_all(&self.pool)
                 .await?;
         rows.iter().map(delivery).collect()
@@ -220,9 +221,10 @@ impl Store {
     /// Files whose size and checksum were not known yet and that are due for another look.
     pub async fn unready(&self, now: Timestamp) -> Result<Vec<Delivery>, Error> {
         let rows = sqlx::query(
-            "select * from delivery where stage = 'unready' and run_at <= $1 order by run_at, seq limit 100",
+            "select * from delivery where stage = 'unready' and (run_at <= $1 or run_at > $2) order by run_at, seq limit 100",
         )
         .bind(millis(now))
+        .bind(millis(now) + LONGEST_WAIT_MS)
         .fetch_all(&self.pool)
         .await?;
         rows.iter().map(delivery).collect()
@@ -289,6 +291,15 @@ impl Store {
         let rows =
             sqlx::query("select stage, count(*) from delivery group by stage").fetch_all(&self.pool).await?;
         rows.iter().map(|row| Ok((stage(row)?.as_str(), row.try_get(1)?))).collect()
+    }
+}
+
+/// The condition that a delivery goes to none of `count` destinations, whose names come after `before` other values.
+fn goes_elsewhere(before: usize, count: usize) -> String {
+    // An empty list is no list in SQL.
+    match count {
+        0 => "1 = 1".to_owned(),
+        _ => format!("destination not in ({})", placeholders(before, count)),
     }
 }
 

@@ -224,6 +224,9 @@ fn lock(path: &Path) -> Result<std::fs::File, Error> {
     }
 }
 
+/// No wait is longer than this. What waits for a later moment was written when the clock was ahead, and is due.
+const LONGEST_WAIT_MS: i64 = 24 * 60 * 60 * 1000;
+
 /// Milliseconds since 1970, as every time is kept.
 fn millis(time: Timestamp) -> i64 {
     time.as_millisecond()

@@ -331,3 +331,77 @@ async fn insert(
     .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Checksums, Stage};
+    use crate::store::{Access, Config};
+
+    async fn store(home: &std::path::Path) -> Store {
+        let config = Config { url: format!("sqlite:{}", home.join("state.db").display()) };
+        Store::open(&config, Access::Exclusive).await.unwrap()
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    fn found(id: &str) -> Outcome {
+        let file = File {
+            id: FileId::new(id),
+            name: "a.mp4".into(),
+            mime_type: "video/mp4".into(),
+            parent: None,
+            size: Some(1),
+            checksums: Checksums::default(),
+            revision: None,
+            created: None,
+            modified: None,
+            trashed: false,
+            resource_key: None,
+            can_download: None,
+            owner: None,
+            shortcut_target: None,
+            drive_id: None,
+        };
+        let new = NewDelivery {
+            file: Box::new(file),
+            revision: RevisionId::new("r1"),
+            watched: FileId::new("w"),
+            destination: "/videos".into(),
+            wanted: RelativePath::from_segments(["a.mp4"]),
+            on_update: OnUpdate::Replace,
+            found: Found::New,
+        };
+        Outcome { found: vec![new], ..Outcome::default() }
+    }
+
+    #[tokio::test]
+    async fn a_page_counts_only_from_the_token_that_it_was_asked_with() {
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path()).await;
+        let log = ChangeLog::User;
+        let token = |text: &str| PageToken::new(text);
+        store.begin_log(&log, &token("1"), at(0)).await.unwrap();
+        assert!(store.commit_changes(&log, &token("1"), &token("2"), &found("a"), at(1)).await.unwrap());
+        assert!(!store.commit_changes(&log, &token("1"), &token("2"), &found("b"), at(2)).await.unwrap());
+        assert_eq!(store.log_state(&log).await.unwrap().unwrap().token, token("2"));
+        let all = store.in_stages(&[Stage::Pending], 10).await.unwrap();
+        assert_eq!(all.len(), 1, "nothing of the second page was recorded");
+    }
+
+    #[tokio::test]
+    async fn what_was_put_off_while_the_clock_was_ahead_is_due() {
+        const YEAR: i64 = 365 * 24 * 3600;
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path()).await;
+        store.record(&found("a"), at(YEAR)).await.unwrap();
+        assert!(store.claim(&["/videos".into()], at(0)).await.unwrap().is_none(), "its destination is held");
+        let claimed = store.claim(&[], at(0)).await.unwrap().unwrap();
+        store.put_back(&claimed.id, at(3600), 1, None, at(0)).await.unwrap();
+        assert!(store.claim(&[], at(0)).await.unwrap().is_none(), "an hour is a wait like any other");
+        assert_eq!(store.next_due(&[]).await.unwrap(), Some(at(3600)));
+        assert!(store.claim(&[], at(3600)).await.unwrap().is_some());
+    }
+}

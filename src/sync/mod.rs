@@ -40,6 +40,8 @@ impl Default for Config {
 /// Drive's log is eventually consistent: a list right after a notification may lack what it announced. One that found
 /// nothing is followed by another look after this long.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
+/// The ledger failed: its disk may be full. Looking costs nothing.
+const STORE_WAIT: Duration = Duration::from_secs(10);
 /// Notifications come in twos and threes for one upload; what comes this close together is one step.
 const SETTLE: Duration = Duration::from_millis(250);
 
@@ -162,7 +164,7 @@ impl Engine {
                     Verdict::GiveUp => Policy::CALL.cap,
                 }
             }
-            Error::Store(_) => Policy::CALL.cap,
+            Error::Store(_) => STORE_WAIT,
             Error::Folder { .. } => watch::FOLDER_WAIT.min(self.config.poll),
         };
         // What is wrong with one folder or one log is no reason to let new files in the others wait.

@@ -93,6 +93,18 @@ async fn with_retry_after_30_on_everything_three_calls_are_made_at_most() {
     world.until_ready().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_endpoint_that_is_asked_too_often_is_left_alone() {
+    let mut world = World::new(POLLS).await;
+    world.drive.fail(whatever(Action::status_retry_after(429, "rateLimitExceeded", "30")));
+    world.spawn();
+    world.wait("it is asked", async || !world.drive.requests().is_empty()).await;
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let calls = world.drive.requests().len();
+    assert!((1..=2).contains(&calls), "{calls} calls");
+    assert!(world.log().contains("all calls pause"));
+}
+
 /// `OUTAGE_SECONDS` makes it longer: ten minutes show that the calls stay at the cap.
 #[tokio::test(flavor = "multi_thread")]
 async fn in_an_outage_calls_come_at_the_cap_and_the_end_is_noticed_within_it() {
