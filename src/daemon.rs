@@ -203,7 +203,7 @@ impl Daemon {
         let reader = parts.sync(&settings, delivery_wake.clone(), keeper_wake.clone());
         let deliverer = parts.deliveries(&settings, delivery_wake);
         let follower = Follower::new(neighbours, configured, known, keeper_wake);
-        let configuration = follow::Follower::new(settings, wanted, address_wake);
+        let configuration = follow::Follower::new(settings, wanted, address_wake, parts.downloader.limit());
         let stop = engines_stop;
         let engines = vec![
             ("channels", engine(keeper, keeper_wakeups, boards.channels, stop)),

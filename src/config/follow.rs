@@ -1,5 +1,6 @@
 //! The configuration while the program runs: the file is read again when it changes, or when somebody asks for it by
-//! SIGHUP. The public address takes effect at once; what else has changed is named, and takes effect at the next start.
+//! SIGHUP. The public address and the rate limit take effect at once; what else has changed is named, and takes effect
+//! at the next start.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,6 +8,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::{Settings, load, show};
+use crate::download::limit::Limit;
 use crate::model::channel::Address;
 use crate::task::{Activation, Next, Reason, Step, Wake};
 
@@ -20,15 +22,21 @@ pub struct Follower {
     settings: Settings,
     address: watch::Sender<Address>,
     address_engine: Wake,
+    limit: Limit,
     seen: Option<SystemTime>,
     said: Result<String, String>,
 }
 
 impl Follower {
     /// Ready for its first step. `address_engine` is woken when the address is configured otherwise.
-    pub fn new(settings: Settings, address: watch::Sender<Address>, address_engine: Wake) -> Self {
+    pub fn new(
+        settings: Settings,
+        address: watch::Sender<Address>,
+        address_engine: Wake,
+        limit: Limit,
+    ) -> Self {
         let seen = modified(&settings);
-        Self { settings, address, address_engine, seen, said: Ok("as at the start".to_owned()) }
+        Self { settings, address, address_engine, limit, seen, said: Ok("as at the start".to_owned()) }
     }
 
     fn read_again(&mut self) -> Result<String, String> {
@@ -43,6 +51,12 @@ impl Follower {
             self.address.send_replace(settings.channel.address.clone());
             // Without an engine for addresses the program is ending.
             let _ = self.address_engine.wake(Reason::Handover);
+        }
+        let rate_limit = settings.download.rate_limit;
+        if rate_limit != self.settings.download.rate_limit {
+            info!(bytes_per_second = rate_limit, "download.rate_limit has changed");
+            self.settings.download.rate_limit = rate_limit;
+            self.limit.set(rate_limit);
         }
         let others = changed_lines(&show(&self.settings), &show(&settings));
         if others.is_empty() {

@@ -70,6 +70,7 @@ pub(super) const KEYS: &[Key] = &[
     key("folder.shortcuts", Shape::Flag, FLAG),
     key("download.concurrency", Shape::Number, "a whole number from 1 to 64"),
     key("download.stall", Shape::Text, "a duration from \"1s\""),
+    key("download.rate_limit", Shape::Size, "bytes per second such as \"5MB\", or \"0\" for no limit"),
     key("download.reserve", Shape::Size, SIZE),
     key("download.acknowledge_abuse", Shape::Flag, FLAG),
     key("state.url", Shape::Text, "\"sqlite:\" and the path of a file such as \"sqlite:state.db\""),

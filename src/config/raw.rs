@@ -81,6 +81,7 @@ pub(super) struct Folder {
 pub(super) struct Download {
     pub(super) concurrency: Option<i64>,
     pub(super) stall: Option<String>,
+    pub(super) rate_limit: Option<String>,
     pub(super) reserve: Option<String>,
     pub(super) acknowledge_abuse: Option<bool>,
 }

@@ -30,6 +30,7 @@ pub fn show(settings: &Settings) -> String {
     let mut download = Table::new();
     put(&mut download, "concurrency", settings.delivery.concurrency as i64);
     put(&mut download, "stall", duration(settings.download.stall));
+    put(&mut download, "rate_limit", format!("{}B", settings.download.rate_limit));
     put(&mut download, "reserve", format!("{}B", settings.delivery.reserve));
     put(&mut download, "acknowledge_abuse", settings.download.acknowledge_abuse);
     root.insert("download".to_owned(), download.into());

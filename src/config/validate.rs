@@ -251,6 +251,9 @@ impl Check<'_> {
         download::Config {
             stall: self.value("download.stall", raw.stall.as_deref(), stall).unwrap_or(default.stall),
             acknowledge_abuse: raw.acknowledge_abuse.unwrap_or(default.acknowledge_abuse),
+            rate_limit: self
+                .value("download.rate_limit", raw.rate_limit.as_deref(), values::size)
+                .unwrap_or(default.rate_limit),
         }
     }
 

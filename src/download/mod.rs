@@ -1,6 +1,7 @@
 //! The download engine: one delivery's bytes from Drive into a verified part. It knows Drive and the spool; where the
 //! file goes afterwards, and what the ledger says, is not its business.
 
+pub mod limit;
 pub mod plan;
 mod transfer;
 
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::drive::{self, Drive};
 use crate::model::{DeliveryId, FileId, RevisionId};
 use crate::spool::{Expected, Part, Spool, VerifiedPart};
+use limit::Limit;
 
 /// `[download]` of the configuration, as far as it concerns one transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +23,13 @@ pub struct Config {
     pub stall: Duration,
     /// Fetch files that Google takes for malware or spam; works for their owner only.
     pub acknowledge_abuse: bool,
+    /// Bytes per second, all downloads together; 0: as fast as it goes.
+    pub rate_limit: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { stall: Duration::from_mins(1), acknowledge_abuse: false }
+        Self { stall: Duration::from_mins(1), acknowledge_abuse: false, rate_limit: 0 }
     }
 }
 
@@ -74,12 +78,18 @@ pub struct Source<'a> {
 pub struct Downloader {
     drive: Drive,
     config: Config,
+    limit: Limit,
 }
 
 impl Downloader {
     /// Calls nobody yet.
     pub fn new(drive: Drive, config: Config) -> Self {
-        Self { drive, config }
+        Self { drive, config, limit: Limit::new(config.rate_limit) }
+    }
+
+    /// The rate that all downloads together keep to; it can be changed while they run.
+    pub fn limit(&self) -> Limit {
+        self.limit.clone()
     }
 
     /// Downloads into the spool, going on from what an earlier run has left there. `received` shows how many bytes are
@@ -94,7 +104,7 @@ impl Downloader {
         stop: &CancellationToken,
     ) -> Result<VerifiedPart, Error> {
         let part = Part::open(spool, id, expected).await?;
-        let fetched = transfer::transfer(&self.drive, self.config, source, part, received, stop).await;
+        let fetched = transfer::transfer(self, source, part, received, stop).await;
         match fetched {
             Err(Error::Changed(_) | Error::WrongContent(_)) if self.is_replaced(source).await => {
                 Err(Error::Replaced)

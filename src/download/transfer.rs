@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::plan::{Answer, Progress, Step, again_after};
-use super::{Config, Error, Source};
-use crate::drive::{self, Drive, Fault, Media};
+use super::{Downloader, Error, Source};
+use crate::drive::{self, Fault, Media};
 use crate::http::jitter;
 use crate::retry::Class;
 use crate::spool::{Part, Sink, Verdict, VerifiedPart};
@@ -26,8 +26,7 @@ enum Turn {
 
 /// Fills the part and verifies it. What came is kept, whatever happens. `received` shows the progress.
 pub(super) async fn transfer(
-    drive: &Drive,
-    config: Config,
+    downloader: &Downloader,
     source: &Source<'_>,
     part: Part,
     received: &AtomicU64,
@@ -35,7 +34,7 @@ pub(super) async fn transfer(
 ) -> Result<VerifiedPart, Error> {
     let mut sink = part.into_sink();
     received.store(sink.position(), Ordering::Relaxed);
-    let filled = fill(drive, config, source, &mut sink, received, stop).await;
+    let filled = fill(downloader, source, &mut sink, received, stop).await;
     match filled {
         Ok(()) => match sink.finish().await? {
             Verdict::Verified(verified) => Ok(verified),
@@ -54,8 +53,7 @@ pub(super) async fn transfer(
 }
 
 async fn fill(
-    drive: &Drive,
-    config: Config,
+    downloader: &Downloader,
     source: &Source<'_>,
     sink: &mut Sink,
     received: &AtomicU64,
@@ -71,7 +69,7 @@ async fn fill(
         let turn = tokio::select! {
             biased;
             () = stop.cancelled() => return Err(Error::Stopped),
-            turn = turn(drive, source, from, acknowledge_abuse, sink, received) => turn?,
+            turn = turn(downloader, source, from, acknowledge_abuse, sink, received) => turn?,
         };
         if sink.position() > before {
             failures = 0;
@@ -81,7 +79,9 @@ async fn fill(
             Turn::Ended => None,
             Turn::Changed(why) => return Err(Error::Changed(why)),
             Turn::Broke(error)
-                if error.fault() == Fault::Abusive && config.acknowledge_abuse && !acknowledge_abuse =>
+                if error.fault() == Fault::Abusive
+                    && downloader.config.acknowledge_abuse
+                    && !acknowledge_abuse =>
             {
                 warn!(file.id = %source.file_id, "Google takes this file for harmful; it is fetched all the same, as configured");
                 acknowledge_abuse = true;
@@ -111,17 +111,18 @@ async fn fill(
 
 /// One request, and all that comes of it.
 async fn turn(
-    drive: &Drive,
+    downloader: &Downloader,
     source: &Source<'_>,
     from: u64,
     acknowledge_abuse: bool,
     sink: &mut Sink,
     received: &AtomicU64,
 ) -> Result<Turn, Error> {
-    let mut media = match drive.media(source.file_id, source.resource_key, from, acknowledge_abuse).await {
-        Ok(media) => media,
-        Err(error) => return Ok(Turn::Broke(error)),
-    };
+    let mut media =
+        match downloader.drive.media(source.file_id, source.resource_key, from, acknowledge_abuse).await {
+            Ok(media) => media,
+            Err(error) => return Ok(Turn::Broke(error)),
+        };
     let mut skip = match (Progress { have: from, size: sink.size() }).accept(media.from, media.total) {
         Answer::Append => 0,
         Answer::Skip(there) => there,
@@ -140,6 +141,7 @@ async fn turn(
         if bytes.len() as u64 > room {
             return Ok(Turn::Changed(format!("more than the {} bytes that Drive said came", sink.size())));
         }
+        downloader.limit.take(bytes.len() as u64).await;
         if !sink.write(bytes).await {
             return Err(Error::WriterGone);
         }

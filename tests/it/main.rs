@@ -12,6 +12,7 @@ mod disk;
 mod door;
 mod heal;
 mod lies;
+mod limits;
 mod login;
 mod luck;
 mod model;
