@@ -32,6 +32,32 @@ pub enum Class {
     Permanent,
 }
 
+/// Failures of one class in a row: what was waited for in an outage says nothing of how long a wrong setting lasts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Streak {
+    class: Option<Class>,
+    count: u32,
+}
+
+impl Streak {
+    /// One more; how many of its class there are in a row now.
+    pub fn failed(&mut self, class: Class) -> u32 {
+        self.count = if self.class == Some(class) { self.count.saturating_add(1) } else { 1 };
+        self.class = Some(class);
+        self.count
+    }
+
+    /// It went well, or at least on.
+    pub fn progressed(&mut self) {
+        *self = Self::default();
+    }
+
+    /// How many there are in a row.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+}
+
 /// What to do after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -113,6 +139,16 @@ mod tests {
             Policy::CALL.decide(Class::RateLimited, 9, asked, 1.0),
             Verdict::After(Duration::from_secs(64))
         );
+    }
+
+    #[test]
+    fn another_class_begins_anew() {
+        let mut streak = Streak::default();
+        let counts = [Class::Transient, Class::Transient, Class::Configuration, Class::Transient]
+            .map(|class| streak.failed(class));
+        assert_eq!(counts, [1, 2, 1, 1]);
+        streak.progressed();
+        assert_eq!((streak.count(), streak.failed(Class::Transient)), (0, 1));
     }
 
     #[test]

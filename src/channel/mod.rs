@@ -16,7 +16,7 @@ use crate::drive::{self, Drive};
 use crate::http::jitter;
 use crate::model::channel::{Address, Known};
 use crate::model::{ChangeLog, Channel, ChannelId, ChannelState, ChannelToken, PageToken};
-use crate::retry::{self, Verdict};
+use crate::retry::{self, Streak, Verdict};
 use crate::store::{self, Store};
 use crate::task::{Activation, Next, Step};
 use plan::{Action, Policy, plan};
@@ -70,7 +70,7 @@ pub struct Keeper {
     /// Where Drive is to call, now.
     address: watch::Receiver<Known>,
     registry: Arc<Registry>,
-    failures: u32,
+    failures: Streak,
     last_error: Option<String>,
 }
 
@@ -83,7 +83,7 @@ impl Keeper {
         address: watch::Receiver<Known>,
         registry: Arc<Registry>,
     ) -> Self {
-        Self { drive, store, config, address, registry, failures: 0, last_error: None }
+        Self { drive, store, config, address, registry, failures: Streak::default(), last_error: None }
     }
 
     /// Acts until nothing is left to do: a new channel, for one, makes an old one ready to be stopped.
@@ -191,11 +191,10 @@ impl Keeper {
     }
 
     fn went_wrong(&mut self, error: &Error) -> Next {
-        self.failures += 1;
         let wait = match error {
             Error::Drive(error) => {
-                match retry::Policy::CALL.decide(error.class(), self.failures, error.retry_after(), jitter())
-                {
+                let count = self.failures.failed(error.class());
+                match retry::Policy::CALL.decide(error.class(), count, error.retry_after(), jitter()) {
                     Verdict::After(wait) => wait,
                     Verdict::GiveUp => retry::Policy::CALL.cap,
                 }
@@ -220,7 +219,7 @@ impl Step for Keeper {
     async fn step(&mut self, _: Activation) -> Next {
         match self.keep().await {
             Ok((outcome, due)) => {
-                self.failures = 0;
+                self.failures.progressed();
                 self.last_error = None;
                 Next { due: Some(due), settle: SETTLE, outcome: Ok(outcome) }
             }

@@ -49,7 +49,7 @@ pub fn after_download(error: &download::Error, attempt: u32, reason: Option<&str
     match error {
         download::Error::Stopped => Step::Release,
         download::Error::Replaced => Step::Supersede(error.to_string()),
-        download::Error::Drive(error) => after_refusal(error, attempt, jitter),
+        download::Error::Drive(error) => after_refusal(error, attempt, reason, jitter),
         download::Error::Changed(_) => again(CHANGED, attempt, None, error.to_string(), jitter),
         download::Error::Short | download::Error::WriterGone => {
             again(ATTEMPTS, attempt, None, error.to_string(), jitter)
@@ -130,7 +130,7 @@ pub fn room(free: u64, reserve: u64, promised: u64, needed: u64) -> Room {
     Room::Enough
 }
 
-fn after_refusal(error: &drive::Error, attempt: u32, jitter: f64) -> Step {
+fn after_refusal(error: &drive::Error, attempt: u32, reason: Option<&str>, jitter: f64) -> Step {
     let said = error.to_string();
     match error.fault() {
         Fault::NotFound => Step::Supersede("it is gone from Drive".to_owned()),
@@ -150,7 +150,13 @@ fn after_refusal(error: &drive::Error, attempt: u32, jitter: f64) -> Step {
         | Fault::ChannelIdNotUnique
         | Fault::Push
         | Fault::Range
-        | Fault::BadRequest => wait_out(error, attempt, said, jitter),
+        | Fault::BadRequest => {
+            let class = error.class();
+            // The first of its kind is the first, whatever else went wrong with this file before.
+            let is_another =
+                matches!(class, Class::FileQuota | Class::Configuration) && reason != Some(&said);
+            wait_out(error, if is_another { 0 } else { attempt }, said, jitter)
+        }
     }
 }
 
@@ -189,6 +195,18 @@ mod tests {
         assert!(
             matches!(after_download(&wrong(), 1, Some(&reason), 0.5), Step::Fail(why) if why.contains("7 bytes"))
         );
+    }
+
+    #[test]
+    fn hours_begin_with_one_whatever_went_wrong_before() {
+        let body = br#"{"error":{"errors":[{"reason":"downloadQuotaExceeded"}]}}"#;
+        let quota = download::Error::Drive(drive::Error::refusal("download", 403, body, None));
+        let wait = |attempt, reason: Option<&str>| match after_download(&quota, attempt, reason, 1.0) {
+            Step::Again { after, .. } => after,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(wait(7, Some("the connection broke off")), Duration::from_hours(1));
+        assert_eq!(wait(1, Some(&quota.to_string())), Duration::from_hours(2));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tracing::{error, info};
 use crate::drive::{self, Drive};
 use crate::http::jitter;
 use crate::model::ChangeLog;
-use crate::retry::{Class, Policy, Verdict};
+use crate::retry::{Class, Policy, Streak, Verdict};
 use crate::store::{self, Store};
 use crate::task::{Activation, Next, Reason, Step, Wake};
 use crate::telemetry::log::with_causes;
@@ -89,7 +89,7 @@ pub struct Engine {
     refused: Option<(Instant, String, String)>,
     deliveries: Wake,
     keeper: Wake,
-    failures: u32,
+    failures: Streak,
     last_error: Option<String>,
 }
 
@@ -112,7 +112,7 @@ impl Engine {
             refused: None,
             deliveries,
             keeper,
-            failures: 0,
+            failures: Streak::default(),
             last_error: None,
         }
     }
@@ -131,8 +131,13 @@ impl Engine {
             tally.changes += pass.tally.changes;
             tally.listed += pass.tally.listed;
             tally.found += pass.tally.found;
+            let (progressed, lost) = (pass.tally.changes + pass.tally.listed > 0, pass.lost.take());
+            if read.is_err() && progressed {
+                // What goes on page by page is not made slower and slower by what goes wrong in between.
+                self.failures.progressed();
+            }
             // What goes wrong on one log is no reason to leave the others unread.
-            outcome = outcome.and(read).and(pass.lost.take().map_or(Ok(()), Err));
+            outcome = outcome.and(read).and(lost.map_or(Ok(()), Err));
         }
         tally.found += self.look_at_unready().await?;
         outcome.map(|()| tally)
@@ -140,9 +145,9 @@ impl Engine {
 
     async fn went_well(&mut self, activation: Activation, tally: Tally) -> Next {
         if self.last_error.take().is_some() {
-            info!(failures = self.failures, "Drive is read again");
+            info!(failures = self.failures.count(), "Drive is read again");
         }
-        self.failures = 0;
+        self.failures.progressed();
         let announced = activation.reason == Reason::Push && activation.waited < LOOK_AGAIN;
         let mut due =
             if announced && tally.changes == 0 { LOOK_AGAIN.min(self.config.poll) } else { self.config.poll };
@@ -156,10 +161,10 @@ impl Engine {
     }
 
     fn went_wrong(&mut self, error: &Error) -> Next {
-        self.failures += 1;
         let wait = match error {
             Error::Drive(error) => {
-                match Policy::CALL.decide(error.class(), self.failures, error.retry_after(), jitter()) {
+                let count = self.failures.failed(error.class());
+                match Policy::CALL.decide(error.class(), count, error.retry_after(), jitter()) {
                     Verdict::After(wait) => wait,
                     Verdict::GiveUp => Policy::CALL.cap,
                 }

@@ -15,6 +15,7 @@ use crate::world::World;
 /// Few names, so that they clash.
 const NAMES: [&str; 6] = ["a.mp4", "b.mp4", "film.mov", "Film.mov", "take 1.mkv", "notes.txt"];
 const FOLDERS: [&str; 3] = ["Trip", "2026", "a.mp4"];
+const FOLDERS_AT_MOST: usize = 20;
 /// Calls that may go wrong in any way.
 const CALLS: [&str; 7] = [
     "changes.list",
@@ -219,6 +220,9 @@ impl Play {
     }
 
     fn make_folder(&mut self) {
+        if self.plain.folders.len() > FOLDERS_AT_MOST {
+            return;
+        }
         let folders = self.plain.every_folder();
         let parent = *self.luck.pick(&folders);
         let name = *self.luck.pick(&FOLDERS);
@@ -399,7 +403,11 @@ impl Play {
 
     fn call_fault(&mut self) -> String {
         let operation = *self.luck.pick(&CALLS);
-        let action = self.refusal();
+        let action = match self.refusal() {
+            // The token endpoint has words of its own; this one would be a wrong setting.
+            Action::Status { code: 401 | 403, .. } if operation == "token" => Action::html(503),
+            other => other,
+        };
         let times = 1 + self.luck.below(3) as u32;
         let told = format!("{operation} goes wrong {times} times: {action:?}");
         self.world.drive.fail(Fault::times(operation, times, action));
