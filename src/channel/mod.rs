@@ -88,7 +88,7 @@ impl Keeper {
 
     /// Acts until nothing is left to do: a new channel, for one, makes an old one ready to be stopped.
     async fn keep(&mut self) -> Result<(String, Duration), Error> {
-        let mut opened: Vec<ChangeLog> = Vec::new();
+        let mut opened: Vec<(ChangeLog, Known)> = Vec::new();
         loop {
             let channels = self.store.channels().await?;
             self.registry.replace(&channels);
@@ -103,10 +103,11 @@ impl Keeper {
             let mut first_error = None;
             for action in plan.actions {
                 if let Action::Open(log) = &action {
-                    if opened.contains(log) {
+                    let open = (log.clone(), self.address.borrow().clone());
+                    if opened.contains(&open) {
                         return Err(Error::EndsAtOnce);
                     }
-                    opened.push(log.clone());
+                    opened.push(open);
                 }
                 if let Err(error) = self.act(action, &logs, &channels).await {
                     first_error = first_error.or(Some(error));
@@ -210,7 +211,8 @@ impl Keeper {
             );
         }
         self.last_error = Some(said.clone());
-        Next { due: Some(wait), settle: wait, outcome: Err(said) }
+        // Whoever wakes the keeper has news: another address, another log.
+        Next { due: Some(wait), settle: SETTLE, outcome: Err(said) }
     }
 }
 

@@ -45,7 +45,9 @@ impl Follower {
             error!(error = said, "the configuration was read again");
             said
         })?;
-        if settings.channel.address != self.settings.channel.address {
+        // The address has the path and the port of the public door in it, which stay as they are until the next start.
+        let is_same_door = settings.receiver == self.settings.receiver;
+        if is_same_door && settings.channel.address != self.settings.channel.address {
             info!("webhook.public_url has changed");
             self.settings.channel.address = settings.channel.address.clone();
             self.address.send_replace(settings.channel.address.clone());
@@ -86,10 +88,32 @@ fn modified(settings: &Settings) -> Option<SystemTime> {
     std::fs::metadata(&settings.source).and_then(|metadata| metadata.modified()).ok()
 }
 
-/// The lines of the new text that the old one does not have.
+/// What is another in the new text than in the old one, and what is not there any more.
 fn changed_lines(old: &str, new: &str) -> Vec<String> {
-    let old: Vec<&str> = old.lines().collect();
-    new.lines().filter(|line| !line.is_empty() && !old.contains(line)).map(str::to_owned).collect()
+    let (old, new) = (keyed(old), keyed(new));
+    let changed = new.iter().filter(|line| !old.contains(line)).map(|(_, line)| line.clone());
+    let removed = old
+        .iter()
+        .filter(|(key, _)| !new.iter().any(|(other, _)| other == key))
+        .map(|(key, _)| format!("{key} is gone"));
+    changed.chain(removed).collect()
+}
+
+/// The lines of a shown configuration, each with the place of its key: `folder 2.recursive`.
+fn keyed(text: &str) -> Vec<(String, String)> {
+    let (mut section, mut folders) = (String::new(), 0);
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        if line.starts_with("[[") {
+            folders += 1;
+            section = format!("folder {folders}.");
+        } else if let Some(name) = line.strip_prefix('[') {
+            section = format!("{}.", name.trim_end_matches(']'));
+        } else if let Some((key, _)) = line.split_once(" = ") {
+            lines.push((format!("{section}{key}"), format!("{section}{line}")));
+        }
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -98,6 +122,9 @@ mod tests {
 
     #[test]
     fn what_has_changed_is_named() {
-        assert_eq!(changed_lines("a = 1\nb = 2\n", "a = 1\nb = 3\n\nc = 4\n"), ["b = 3", "c = 4"]);
+        let old = "# x\na = 1\n[s]\nb = 2\nd = 1\n[[folder]]\nr = true\n[[folder]]\nr = true\n";
+        let new = "# y\na = 1\n[s]\nb = 3\nc = 4\n[[folder]]\nr = true\n[[folder]]\nr = false\n";
+        assert_eq!(changed_lines(old, new), ["s.b = 3", "s.c = 4", "folder 2.r = false", "s.d is gone"]);
+        assert!(changed_lines(new, new).is_empty());
     }
 }

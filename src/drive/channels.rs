@@ -58,7 +58,10 @@ impl Drive {
             .call(Method::POST, "/channels/stop")
             .json(&json!({"id": id.as_str(), "resourceId": resource_id.as_str()}));
         match self.send("stop a push channel", "stop a push channel", request).await {
-            Ok(_) => Ok(()),
+            Ok((_, pass)) => {
+                pass.served();
+                Ok(())
+            }
             Err(error)
                 if error.fault() == Fault::NotFound || error.status() == Some(StatusCode::GONE.as_u16()) =>
             {

@@ -19,7 +19,7 @@ pub use files::{Listed, Media};
 pub use wire::{read_changes, read_listing};
 
 use crate::auth::{AccessToken, Auth};
-use crate::http::gate::Cause;
+use crate::http::gate::{Cause, Pass};
 use crate::http::{Http, explain, retry_after};
 
 /// `[google]` of the configuration, as far as it says where Drive is.
@@ -77,19 +77,27 @@ impl Drive {
         request: RequestBuilder,
         read: impl FnOnce(&[u8]) -> serde_json::Result<T>,
     ) -> Result<T, Error> {
-        let response = self.send(what, what, request).await?;
-        let body = response.bytes().await.map_err(|error| Error::connection(what, &explain(error)))?;
-        read(&body).map_err(|error| Error::unreadable(what, &error))
+        let (response, pass) = self.send(what, what, request).await?;
+        // A page of a portal that answers in Drive's place is no answer, whatever its status.
+        let read = match response.bytes().await {
+            Ok(body) => read(&body).map_err(|error| Error::unreadable(what, &error)),
+            Err(error) => Err(Error::connection(what, &explain(error))),
+        };
+        match &read {
+            Ok(_) => pass.served(),
+            Err(_) => pass.failed(what, None),
+        }
+        read
     }
 
     /// Makes a call: passes the gate, shows the token, and after a 401 once more with a new one. `subject` tells calls
-    /// of one kind apart that can fail one by one.
+    /// of one kind apart that can fail one by one. Whether the call was served is said by whoever has read the answer.
     async fn send(
         &self,
         what: &'static str,
         subject: &str,
         request: RequestBuilder,
-    ) -> Result<Response, Error> {
+    ) -> Result<(Response, Pass<'_>), Error> {
         let again = request.try_clone();
         match self.send_once(what, subject, request).await {
             Err((error, Some(token))) if error.status() == Some(StatusCode::UNAUTHORIZED.as_u16()) => {
@@ -108,14 +116,11 @@ impl Drive {
         what: &'static str,
         subject: &str,
         request: RequestBuilder,
-    ) -> Result<Response, (Error, Option<AccessToken>)> {
+    ) -> Result<(Response, Pass<'_>), (Error, Option<AccessToken>)> {
         let pass = self.http.gate.pass().await;
         let (error, token) = match self.auth.token().await {
             Ok(token) => match answer(what, request.bearer_auth(token.expose())).await {
-                Ok(response) => {
-                    pass.served();
-                    return Ok(response);
-                }
+                Ok(response) => return Ok((response, pass)),
                 Err(error) => (error, Some(token)),
             },
             Err(error) => (Error::auth(what, &error), None),

@@ -107,9 +107,11 @@ impl Gate {
         };
         let Verdict::After(wait) = Policy::CALL.decide(class, count, retry_after, jitter()) else { return };
         let until = Instant::now() + wait;
-        if state.closed_until.is_none_or(|closed| closed < until) {
-            state.closed_until = Some(until);
+        if state.closed_until.is_some_and(|closed| closed >= until) {
+            // It is closed for longer already, and for another reason perhaps.
+            return;
         }
+        state.closed_until = Some(until);
         let wait_ms = wait.as_millis() as u64;
         if state.cause == Some(cause) {
             debug!(wait_ms, ?cause, "all calls go on pausing");

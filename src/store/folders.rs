@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
-use super::shortcuts::cut_unseen;
+use super::shortcuts::{cut_orphans, cut_unseen};
 use super::{Error, Store, placeholders};
 use crate::model::{ChangeLog, FileId};
 
@@ -94,6 +94,22 @@ impl Store {
         rows.iter().map(|row| Ok(ChangeLog::from_key(row.try_get(0)?))).collect()
     }
 
+    /// Forgets the folders of a log, unless one of them is watched. `false`: one is.
+    pub async fn forget_log(&self, log: &ChangeLog) -> Result<bool, Error> {
+        let mut transaction = self.pool.begin().await?;
+        let watched = sqlx::query("select 1 from folder where log = $1 and watched = 1")
+            .bind(log.key())
+            .fetch_optional(&mut *transaction)
+            .await?;
+        if watched.is_some() {
+            return Ok(false);
+        }
+        sqlx::query("delete from folder where log = $1").bind(log.key()).execute(&mut *transaction).await?;
+        cut_orphans(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
     /// Writes a watched folder down. One that is known keeps what is left to list, unless it was not watched before.
     pub async fn watch(&self, new: &Folder) -> Result<(), Error> {
         sqlx::query(
@@ -177,17 +193,24 @@ pub(super) async fn adopt(connection: &mut AnyConnection, new: &Folder) -> Resul
 }
 
 /// Forgets a folder and what lies below it. Watched folders stay, wherever they lie.
+///
+/// A shortcut elsewhere may hold one of them still: the folder that it lies in is listed again, which finds out.
 pub(super) async fn drop_folder(connection: &mut AnyConnection, id: &FileId) -> Result<(), Error> {
-    sqlx::query(
-        "with recursive gone (id) as (\
-           select id from folder where id = $1 and watched = 0 \
-           union \
-           select folder.id from folder join gone on folder.parent_id = gone.id where folder.watched = 0\
-         ) delete from folder where id in (select id from gone)",
-    )
+    const GONE: &str = "with recursive gone (id) as (\
+         select id from folder where id = $1 and watched = 0 \
+         union \
+         select folder.id from folder join gone on folder.parent_id = gone.id where folder.watched = 0)";
+    sqlx::query(AssertSqlSafe(format!(
+        "{GONE} update folder set listing = 'deliver' where listing = 'done' and id not in (select id from gone) \
+         and id in (select parent_id from shortcut where target_id in (select id from gone))"
+    )))
     .bind(id.as_str())
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
+    sqlx::query(AssertSqlSafe(format!("{GONE} delete from folder where id in (select id from gone)")))
+        .bind(id.as_str())
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

@@ -11,9 +11,9 @@ mod watch;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use crate::drive::{self, Drive};
+use crate::drive::{self, Drive, Fault};
 use crate::http::jitter;
 use crate::model::ChangeLog;
 use crate::retry::{Class, Policy, Streak, Verdict};
@@ -127,11 +127,18 @@ impl Engine {
         {
             read_logs.push(log.clone());
             let mut pass = self.pass(&log);
-            let read = pass.run().await;
+            let mut read = pass.run().await;
             tally.changes += pass.tally.changes;
             tally.listed += pass.tally.listed;
             tally.found += pass.tally.found;
             let (progressed, lost) = (pass.tally.changes + pass.tally.listed > 0, pass.lost.take());
+            if let Err(Error::Drive(error)) = &read
+                && matches!(error.fault(), Fault::NotFound | Fault::Forbidden)
+                && self.store.forget_log(&log).await?
+            {
+                warn!(log = %log, %error, "a shortcut leads to a shared drive that the account cannot follow; make it a member");
+                read = Ok(());
+            }
             if read.is_err() && progressed {
                 // What goes on page by page is not made slower and slower by what goes wrong in between.
                 self.failures.progressed();

@@ -28,6 +28,8 @@ pub(super) struct Pass<'a> {
     keeper: &'a Wake,
     deliveries: &'a Wake,
     log: &'a ChangeLog,
+    /// How often in a row it went wrong before this.
+    pub(super) failures: u32,
     pub(super) tally: Tally,
     /// A watched folder that Drive does not show any more.
     pub(super) lost: Option<Error>,
@@ -43,6 +45,7 @@ impl Engine {
             keeper: &self.keeper,
             deliveries: &self.deliveries,
             log,
+            failures: self.failures.count(),
             tally: Tally::default(),
             lost: None,
         }
@@ -53,15 +56,16 @@ impl Engine {
         let now = Timestamp::now();
         let mut found = 0;
         for delivery in self.store.unready(now).await? {
+            // Before anything can go wrong: one that cannot be looked at is not to keep the others waiting.
+            let wait = Duration::from_secs(10).saturating_mul(1 << delivery.attempt.min(10)).min(UNREADY_CAP);
+            self.store
+                .still_unready(&delivery.id, now.checked_add(wait).unwrap_or(now), delivery.attempt + 1)
+                .await?;
             let entry = match self.drive.file(&delivery.file_id, delivery.resource_key.as_deref()).await {
                 Ok(file) => Entry::Present(Box::new(file)),
                 Err(error) if error.fault() == Fault::NotFound => Entry::Gone,
                 Err(error) => return Err(error.into()),
             };
-            let wait = Duration::from_secs(10).saturating_mul(1 << delivery.attempt.min(10)).min(UNREADY_CAP);
-            self.store
-                .still_unready(&delivery.id, now.checked_add(wait).unwrap_or(now), delivery.attempt + 1)
-                .await?;
             let log = ChangeLog::User;
             let mut pass = self.pass(&log);
             let changes = [Change { file_id: delivery.file_id, entry }];
@@ -218,6 +222,7 @@ impl Pass<'_> {
                 }
                 Decision::Drop => {
                     tree.remove(&change.file_id);
+                    outcome.adopted.retain(|folder| folder.id != change.file_id);
                     outcome.dropped.push(change.file_id.clone());
                 }
                 Decision::Record(new) => {

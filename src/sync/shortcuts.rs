@@ -3,14 +3,18 @@
 
 use std::collections::HashMap;
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::Error;
 use super::pass::Pass;
 use super::tree::Tree;
-use crate::drive::Fault;
+use crate::drive::{self, Fault};
 use crate::model::{Change, Entry, File, FileId, Kind};
+use crate::retry::Class;
 use crate::store::{Outcome, Shortcut};
+
+/// A server error about one file that comes so often in a row is about that file.
+const PATIENCE: u32 = 5;
 
 /// What a page's entries come to once shortcuts are followed.
 #[derive(Debug, Default)]
@@ -48,8 +52,13 @@ impl Pass<'_> {
                     }
                 }
                 (Entry::Present(file), None) => {
-                    let at = located((**file).clone(), &known, &followed.tree);
-                    followed.changes.push(as_change(at));
+                    let is_target = known.iter().any(|shortcut| shortcut.target == file.id);
+                    let shortcuts = if is_target {
+                        self.shortcuts_to(file, outcome, &mut followed.tree).await?
+                    } else {
+                        Vec::new()
+                    };
+                    followed.changes.push(as_change(located((**file).clone(), &shortcuts, &followed.tree)));
                 }
                 (Entry::Gone, None) => followed.changes.push(change.clone()),
             }
@@ -91,10 +100,22 @@ impl Pass<'_> {
                 info!(file.id = %shortcut.id, file.name = ?shortcut.name, reason = "Drive does not show what the shortcut points at; share that as well", "skipped");
                 None
             }
+            // Nobody else is to wait for a file that cannot be looked at; the daily comparison looks again.
+            Err(error) if self.is_hopeless(&error) => {
+                warn!(file.id = %shortcut.id, file.name = ?shortcut.name, %error, "what a shortcut points at cannot be looked at");
+                None
+            }
             Err(error) => return Err(error.into()),
         };
         targets.insert(shortcut.target.clone(), target.clone());
         Ok(target)
+    }
+
+    /// Whether asking again soon would most likely bring the same.
+    fn is_hopeless(&self, error: &drive::Error) -> bool {
+        let lasts = matches!(error.class(), Class::Permanent | Class::FileQuota)
+            || matches!(error.fault(), Fault::Forbidden | Fault::BadRequest);
+        lasts || (error.fault() == Fault::Server && self.failures >= PATIENCE)
     }
 
     /// A shortcut is gone: a folder that was known only by it is known no longer.

@@ -102,13 +102,20 @@ async fn a_changed_file_takes_effect_and_a_wrong_one_does_not() {
     world.wait("it is said", async || world.log().contains("webhook.public_url: \\\"nonsense\\\"")).await;
     until_called_at(&world, &second).await;
 
-    world.replace_config("public_url = \"nonsense\"", "");
+    // Another path would be an address at which nobody listens yet.
+    world.replace_config("public_url = \"nonsense\"", &format!("public_url = {first:?}\npath = \"/hook\""));
+    world.wait("it waits", async || world.log().contains("webhook.path = \\\"/hook\\\"")).await;
+    until_called_at(&world, &second).await;
+    world.replace_config("path = \"/hook\"", "");
+    until_called_at(&world, &first).await;
+
+    world.replace_config(&format!("public_url = {first:?}"), "");
     world.wait("nobody calls", async || world.drive.channels().iter().all(|c| c.stopped.is_some())).await;
     world.wait("and that is ready", async || world.status().await["not_ready"] == json!([])).await;
     world.replace_config("level = \"debug\"", "level = \"info\"");
     world
         .wait("what needs a restart is named", async || {
-            world.log().contains("takes effect at the next start: level = \\\"info\\\"")
+            world.log().contains("takes effect at the next start: log.level = \\\"info\\\"")
         })
         .await;
     assert!(world.is_running());
