@@ -150,16 +150,21 @@ impl Attempt {
             Error::Download(error) => {
                 after_download(&error, delivery.attempt, delivery.reason.as_deref(), jitter())
             }
-            Error::Destination(error) => after_destination(&error),
+            Error::Destination(error) => after_destination(&error, delivery.attempt, jitter()),
             Error::Unpublished(error) => {
                 // It may be in its place or not: the engine looks at the disk before anything else happens to it.
-                let until = now.checked_add(DISK_WAIT).unwrap_or(now);
-                warn!(%error, "a verified file is not in its place yet");
-                self.store.hold(&delivery.id, until, &error.to_string(), now).await?;
-                return Ok(match after_destination(&error) {
-                    Step::Hold(why) => Some(why),
-                    _ => None,
-                });
+                let (wait, hold) = match after_destination(&error, delivery.attempt, jitter()) {
+                    Step::Again { after, .. } => (after, None),
+                    Step::Hold(why) => (DISK_WAIT, Some(why)),
+                    Step::Release | Step::Fail(_) | Step::Skip(_) | Step::Supersede(_) => (DISK_WAIT, None),
+                };
+                let (until, reason) = (now.checked_add(wait).unwrap_or(now), error.to_string());
+                if delivery.reason.as_ref() != Some(&reason) {
+                    warn!(%error, "a verified file is not in its place yet");
+                }
+                let attempt = delivery.attempt + u32::from(hold.is_none());
+                self.store.hold(&delivery.id, until, attempt, &reason, now).await?;
+                return Ok(hold);
             }
             Error::Overtaken => Step::Release,
             Error::Store(error) => return Err(error),
@@ -178,12 +183,10 @@ impl Attempt {
                 self.store.put_back(&delivery.id, delivery.run_at, delivery.attempt, reason, now).await?
             }
             Step::Again { after, counts, reason } => {
-                warn!(
-                    reason,
-                    wait_ms = after.as_millis() as u64,
-                    attempt = delivery.attempt + 1,
-                    "a delivery waits"
-                );
+                if delivery.reason.as_ref() != Some(&reason) {
+                    let (wait_ms, attempt) = (after.as_millis() as u64, delivery.attempt + 1);
+                    warn!(reason, wait_ms, attempt, "a delivery waits");
+                }
                 let run_at = now.checked_add(after).unwrap_or(now);
                 let attempt = delivery.attempt + u32::from(counts);
                 self.store.put_back(&delivery.id, run_at, attempt, Some(&reason), now).await?

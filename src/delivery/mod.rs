@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
-use crate::destination::{self, Local, Marker};
+use crate::destination::{self, Marker};
 use crate::download::{self, Downloader};
 use crate::model::{Delivery, DeliveryId};
 use crate::store::{self, Store};
@@ -62,6 +62,8 @@ pub enum Error {
     Overtaken,
 }
 
+/// A step does other things as well than looking for deliveries for which there is room.
+const TURNED_AWAY_AT_MOST: u32 = 50;
 /// An attempt that was let go ends within moments.
 const LAST_ATTEMPT: Duration = Duration::from_millis(200);
 /// A fault of the program would most likely repeat itself, one of the ledger needs time.
@@ -76,6 +78,11 @@ struct Running {
     root: PathBuf,
     device: u64,
     size: u64,
+    /// How many bytes were there when it was last looked at, and since when there are no more.
+    received: u64,
+    moved: Instant,
+    /// Its disk does not answer.
+    is_stuck: bool,
 }
 
 /// The engine.
@@ -94,7 +101,9 @@ pub struct Engine {
     /// What the destinations that were opened are known by.
     markers: HashMap<PathBuf, Marker>,
     /// Destinations that were asked for and have not answered yet.
-    unanswered: HashMap<PathBuf, JoinHandle<Result<Local, destination::Error>>>,
+    unanswered: HashMap<PathBuf, JoinHandle<()>>,
+    /// Deliveries for which there was no room in this step.
+    turned_away: u32,
     /// Destinations that cannot be used now.
     holds: Arc<Holds>,
     /// Attempts that have ended say so here before they wake the engine.
@@ -130,6 +139,7 @@ impl Engine {
             attempts: HashMap::new(),
             markers: HashMap::new(),
             unanswered: HashMap::new(),
+            turned_away: 0,
             holds,
             ended: mpsc::unbounded_channel(),
             taken_up: false,
@@ -172,10 +182,13 @@ impl Engine {
         if !self.taken_up {
             self.take_up().await?;
         }
+        self.look_at_held().await?;
         let unsettled = self.settle().await?;
         self.let_go().await?;
         self.tidy_up().await?;
-        while self.attempts.len() < self.config.concurrency.max(1) {
+        self.look_at_stuck().await?;
+        self.turned_away = 0;
+        while !self.is_busy() && self.turned_away < TURNED_AWAY_AT_MOST {
             let now = Timestamp::now();
             let Some(delivery) = self.store.claim(&self.holds.waiting(now), now).await? else { break };
             if self.attempts.contains_key(&delivery.id) {
@@ -188,8 +201,11 @@ impl Engine {
                 self.start(delivery, opened);
             }
         }
-        if self.attempts.len() >= self.config.concurrency.max(1) {
-            return Ok(None);
+        if self.turned_away >= TURNED_AWAY_AT_MOST {
+            return Ok(Some(Duration::ZERO));
+        }
+        if self.is_busy() {
+            return Ok(Some(step::DISK_WAIT));
         }
         let now = Timestamp::now();
         let waiting = self.holds.waiting(now);
@@ -198,7 +214,7 @@ impl Engine {
             .next_due(&waiting)
             .await?
             .map(|at| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO));
-        let look = (unsettled || !waiting.is_empty()).then_some(step::DISK_WAIT);
+        let look = (unsettled || !waiting.is_empty() || !self.attempts.is_empty()).then_some(step::DISK_WAIT);
         Ok(due.into_iter().chain(look).min())
     }
 

@@ -3,12 +3,13 @@
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use jiff::Timestamp;
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
-use super::attempt::blocking;
 use super::step::{DISK_PATIENCE, DISK_WAIT, Room, Step, after_destination, room};
 use super::{Engine, Running};
 use crate::destination::{self, Local, Marker};
@@ -31,8 +32,9 @@ impl Engine {
         };
         let mut opened = self.try_open(root, known.clone()).await;
         if matches!(opened, Err(destination::Error::NotMounted { .. })) && self.is_witnessed(root).await? {
-            // Only the hidden folder is gone: what was delivered is where it was.
-            opened = self.try_open(root, None).await;
+            // Only the hidden folder is gone, or another's: what was delivered is where it was.
+            let path = root.to_owned();
+            opened = self.on_disk(root, move || Local::anew(&path)).await;
         }
         let local = match opened {
             Ok(local) => local,
@@ -42,36 +44,63 @@ impl Engine {
             }
         };
         if known.as_ref() != Some(local.marker()) {
-            if local.is_fresh() && known.is_some() {
+            if known.is_some() {
                 info!(path = %root.display(), "a destination begins anew");
             }
             self.settle_before(&local, root).await?;
             self.store.set_marker(root, local.marker().as_str()).await?;
+            // Last of all: until it is there, whatever happens leads here again.
+            let marked = local.clone();
+            if let Err(error) = self.on_disk(root, move || marked.mark()).await {
+                return Ok(Err(error));
+            }
         }
         self.markers.insert(root.to_owned(), local.marker().clone());
         Ok(Ok(local))
     }
 
-    /// A disk that does not answer, on a server that is away for one, is not asked again before it has: each question
-    /// would hold a thread.
+    /// One that was held has to show that it can be written, and that there is room: that it is there says neither.
     async fn try_open(&mut self, root: &Path, known: Option<Marker>) -> Result<Local, destination::Error> {
-        if self.unanswered.get(root).is_some_and(|question| !question.is_finished()) {
-            return Err(silent(root));
-        }
-        let (path, is_held) = (root.to_owned(), self.holds.is_held(&root.to_string_lossy()));
-        let mut question = spawn_blocking(move || {
+        let (path, reserve) = (root.to_owned(), self.config.reserve);
+        let is_held = self.holds.is_held(&root.to_string_lossy());
+        self.on_disk(root, move || {
             let local = Local::open(&path, known.as_ref())?;
             if is_held {
-                // That it is there does not mean that it can be written.
+                if let Room::None(why) = room(local.space()?.free, reserve, 0, 1) {
+                    return Err(destination::Error::NoRoom { why });
+                }
                 local.try_out()?;
             }
             Ok(local)
+        })
+        .await
+    }
+
+    /// Does something on the disk of a destination. One that does not answer, on a server that is away for one, is not
+    /// asked again before it has: each question would hold a thread.
+    pub(super) async fn on_disk<T: Send + 'static>(
+        &mut self,
+        root: &Path,
+        work: impl FnOnce() -> Result<T, destination::Error> + Send + 'static,
+    ) -> Result<T, destination::Error> {
+        if self.unanswered.get(root).is_some_and(|question| !question.is_finished()) {
+            return Err(silent(root));
+        }
+        let (answer, answered) = oneshot::channel();
+        let question = spawn_blocking(move || {
+            // Nobody waits for an answer that comes too late.
+            let _ = answer.send(work());
         });
-        match tokio::time::timeout(DISK_PATIENCE, &mut question).await {
-            Ok(answer) => {
+        match tokio::time::timeout(DISK_PATIENCE, answered).await {
+            Ok(Ok(answer)) => {
                 self.unanswered.remove(root);
-                answer.unwrap_or_else(|fault| Err(broken(root, fault)))
+                answer
             }
+            Ok(Err(fault)) => Err(destination::Error::Io {
+                doing: "work on",
+                path: root.to_owned(),
+                source: io::Error::other(fault),
+            }),
             Err(_elapsed) => {
                 self.unanswered.insert(root.to_owned(), question);
                 Err(silent(root))
@@ -80,12 +109,62 @@ impl Engine {
     }
 
     /// Whether a file that was delivered lately is there.
-    async fn is_witnessed(&self, root: &Path) -> Result<bool, store::Error> {
+    async fn is_witnessed(&mut self, root: &Path) -> Result<bool, store::Error> {
         let delivered = self.store.delivered_to(root, WITNESSES).await?;
         let files: Vec<PublishedFile> = delivered.into_iter().filter_map(|d| d.published).collect();
-        let root = root.to_owned();
-        let seen = blocking(move || Ok(files.iter().any(|file| is_there(&root, file))));
-        Ok(seen.await.unwrap_or(false))
+        let path = root.to_owned();
+        let seen = self.on_disk(root, move || Ok(files.iter().any(|file| is_there(&path, file)))).await;
+        Ok(seen.unwrap_or(false))
+    }
+
+    /// Looks whether destinations that are held can be used again.
+    pub(super) async fn look_at_held(&mut self) -> Result<(), store::Error> {
+        for held in self.holds.due(Timestamp::now()) {
+            let root = PathBuf::from(held);
+            match self.open(&root).await? {
+                Ok(_) => self.release(&root),
+                Err(error) => self.hold(&root, &why_held(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Transfers to a disk that does not answer any more cannot be ended; they are left to themselves, so that those
+    /// to other disks go on, until it answers again.
+    pub(super) async fn look_at_stuck(&mut self) -> Result<(), store::Error> {
+        let mut suspects: Vec<PathBuf> = Vec::new();
+        for (id, running) in &mut self.attempts {
+            let received = self.transfers.received(id.as_str()).unwrap_or(0);
+            if received != running.received {
+                (running.received, running.moved, running.is_stuck) = (received, Instant::now(), false);
+            } else if running.moved.elapsed() >= DISK_WAIT && !suspects.contains(&running.root) {
+                suspects.push(running.root.clone());
+            }
+        }
+        let waiting = self.holds.waiting(Timestamp::now());
+        for root in suspects {
+            if waiting.iter().any(|held| Path::new(held) == root) {
+                continue;
+            }
+            let is_stuck = match self.open(&root).await? {
+                Err(error) if is_silence(&error) => {
+                    self.hold(&root, &why_held(&error));
+                    true
+                }
+                // The network may be slow, or the disk in another trouble, which the transfer finds out by itself.
+                Ok(_) | Err(_) => false,
+            };
+            for running in self.attempts.values_mut().filter(|running| running.root == root) {
+                running.is_stuck = is_stuck;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether no more transfers are to be started.
+    pub(super) fn is_busy(&self) -> bool {
+        let working = self.attempts.values().filter(|running| !running.is_stuck).count();
+        working >= self.config.concurrency.max(1)
     }
 
     /// Opens the destination of a delivery and looks whether there is room for it. `None`: the delivery is back in the
@@ -97,19 +176,17 @@ impl Engine {
             Err(error) => return self.turn_away(delivery, Step::Hold(why_held(&error))).await.map(|()| None),
         };
         let (looked, id) = (place.clone(), delivery.id.clone());
-        let space = match blocking(move || Ok((looked.space()?, looked.part_length(&id)))).await {
+        let looked = self.on_disk(root, move || Ok((looked.space()?, looked.part_length(&id)))).await;
+        let space = match looked {
             Ok((space, there)) => Opened { place, device: space.device, free: space.free, there },
             Err(error) => return self.turn_away(delivery, Step::Hold(why_held(&error))).await.map(|()| None),
         };
         let needed = delivery.size.unwrap_or(0).saturating_sub(space.there);
         match room(space.free, self.config.reserve, self.promised(space.device), needed) {
-            Room::Enough => {
-                self.release(root);
-                Ok(Some(space))
-            }
+            Room::Enough => Ok(Some(space)),
             Room::None(why) => self.turn_away(delivery, Step::Hold(why)).await.map(|()| None),
             Room::TooLittle(reason) => {
-                self.release(root);
+                self.turned_away += 1;
                 let step = Step::Again { after: DISK_WAIT, counts: false, reason };
                 self.turn_away(delivery, step).await.map(|()| None)
             }
@@ -136,8 +213,9 @@ impl Engine {
                 (delivery.run_at, reason)
             }
             Step::Again { after, reason, .. } => {
-                if delivery.reason.as_ref() != Some(&reason) {
-                    warn!(delivery.id = %delivery.id, file.name = ?delivery.name, reason, "a delivery waits");
+                let is_news = delivery.reason.as_ref() != Some(&reason);
+                if is_news && self.turned_away == 1 {
+                    warn!(delivery.id = %delivery.id, file.name = ?delivery.name, reason, "a delivery waits, and others may as well");
                 }
                 (now.checked_add(after).unwrap_or(now), reason)
             }
@@ -161,7 +239,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn release(&self, root: &Path) {
+    fn release(&self, root: &Path) {
         if self.holds.release(&root.to_string_lossy()) {
             info!(path = %root.display(), "a destination can be used again");
         }
@@ -190,6 +268,9 @@ impl Running {
             root: delivery.destination.clone(),
             device: opened.device,
             size: delivery.size.unwrap_or(0),
+            received: 0,
+            moved: Instant::now(),
+            is_stuck: false,
         }
     }
 }
@@ -198,13 +279,13 @@ fn silent(root: &Path) -> destination::Error {
     destination::Error::Io { doing: "use", path: root.to_owned(), source: io::ErrorKind::TimedOut.into() }
 }
 
-fn broken(root: &Path, fault: tokio::task::JoinError) -> destination::Error {
-    destination::Error::Io { doing: "use", path: root.to_owned(), source: io::Error::other(fault) }
+fn is_silence(error: &destination::Error) -> bool {
+    matches!(error, destination::Error::Io { source, .. } if source.kind() == io::ErrorKind::TimedOut)
 }
 
 /// Why a destination is held after this.
 pub(super) fn why_held(error: &destination::Error) -> String {
-    match after_destination(error) {
+    match after_destination(error, 0, 0.0) {
         Step::Hold(why) => why,
         _ => error.to_string(),
     }

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use tracing::{debug, info, warn};
 
 use super::Engine;
-use super::attempt::blocking;
 use super::places::why_held;
 use super::step::DISK_WAIT;
 use crate::destination::{self, Local, Settled};
@@ -35,9 +34,8 @@ impl Engine {
         }
         self.has_parts = false;
         self.tidied = Some(Instant::now());
-        let held = self.holds.waiting(Timestamp::now());
         for root in self.destinations.clone() {
-            if held.iter().any(|held| Path::new(held) == root) {
+            if self.holds.is_held(&root.to_string_lossy()) {
                 self.has_parts = true;
                 continue;
             }
@@ -49,8 +47,7 @@ impl Engine {
                     continue;
                 }
             };
-            self.release(&root);
-            match self.tidy_up_at(place).await? {
+            match self.tidy_up_at(&root, place).await? {
                 Ok(left) => self.has_parts |= left,
                 Err(error) => debug!(%error, "parts that nobody needs stay"),
             }
@@ -59,9 +56,13 @@ impl Engine {
     }
 
     /// Removes parts that no open delivery will go on with, and says whether others stay.
-    async fn tidy_up_at(&self, place: Local) -> Result<Result<bool, destination::Error>, store::Error> {
+    async fn tidy_up_at(
+        &mut self,
+        root: &Path,
+        place: Local,
+    ) -> Result<Result<bool, destination::Error>, store::Error> {
         let listed = place.clone();
-        let parts = match blocking(move || listed.parts()).await {
+        let parts = match self.on_disk(root, move || listed.parts()).await {
             Ok(parts) => parts,
             Err(error) => return Ok(Err(error)),
         };
@@ -72,14 +73,14 @@ impl Engine {
                 orphans.push(id);
             }
         }
-        Ok(blocking(move || {
+        let removed = self.on_disk(root, move || {
             for id in &orphans {
                 debug!(delivery.id = %id, "a part without a delivery is removed");
                 place.discard(id)?;
             }
             Ok(orphans.len() < count)
-        })
-        .await)
+        });
+        Ok(removed.await)
     }
 
     /// Finds out on disk what became of deliveries that were being published. `true`: some could not be settled yet.
@@ -103,7 +104,7 @@ impl Engine {
 
     /// Settles everything that was being published to a destination whose marker changes, as long as what is on disk
     /// can be judged by how it was found.
-    pub(super) async fn settle_before(&self, place: &Local, root: &Path) -> Result<(), store::Error> {
+    pub(super) async fn settle_before(&mut self, place: &Local, root: &Path) -> Result<(), store::Error> {
         for delivery in self.store.in_stages(&[Stage::Publishing], i64::MAX).await? {
             if delivery.destination == root && !self.attempts.contains_key(&delivery.id) {
                 self.settle_one(&delivery, place.clone()).await?;
@@ -115,11 +116,11 @@ impl Engine {
     async fn hold_one(&self, delivery: &Delivery, error: &destination::Error) -> Result<(), store::Error> {
         let now = Timestamp::now();
         let until = now.checked_add(DISK_WAIT).unwrap_or(now);
-        self.store.hold(&delivery.id, until, &error.to_string(), now).await?;
+        self.store.hold(&delivery.id, until, delivery.attempt, &error.to_string(), now).await?;
         Ok(())
     }
 
-    async fn settle_one(&self, delivery: &Delivery, place: Local) -> Result<bool, store::Error> {
+    async fn settle_one(&mut self, delivery: &Delivery, place: Local) -> Result<bool, store::Error> {
         let now = Timestamp::now();
         let Some(file) = delivery.published.clone() else {
             self.store.put_back(&delivery.id, now, delivery.attempt, delivery.reason.as_deref(), now).await?;
@@ -127,7 +128,8 @@ impl Engine {
         };
         let earlier = self.store.delivered(&delivery.file_id).await?.and_then(|earlier| earlier.published);
         let (id, target) = (delivery.id.clone(), file.clone());
-        let settled = blocking(move || place.settle(&id, &target, earlier.as_ref())).await;
+        let root = delivery.destination.clone();
+        let settled = self.on_disk(&root, move || place.settle(&id, &target, earlier.as_ref())).await;
         match settled {
             Ok(Settled::Published) => {
                 self.store.done(&delivery.id, now).await?;

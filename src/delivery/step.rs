@@ -60,15 +60,17 @@ pub fn after_download(error: &download::Error, attempt: u32, reason: Option<&str
         download::Error::WrongContent(why) => {
             again(CHANGED, attempt, None, format!("{WRONG_ONCE}: {why}"), jitter)
         }
-        download::Error::Disk(error) => after_disk(error),
+        download::Error::Disk(error) => after_disk(error, attempt, jitter),
     }
 }
 
 /// Decides after the destination could not be used.
-pub fn after_destination(error: &destination::Error) -> Step {
+pub fn after_destination(error: &destination::Error, attempt: u32, jitter: f64) -> Step {
     match error {
-        destination::Error::Io { source, .. } => after_disk(source),
-        destination::Error::NotMounted { .. } => Step::Hold(error.to_string()),
+        destination::Error::Io { source, .. } => after_disk(source, attempt, jitter),
+        destination::Error::NotMounted { .. } | destination::Error::NoRoom { .. } => {
+            Step::Hold(error.to_string())
+        }
         destination::Error::Taken { .. } | destination::Error::Changed { .. } => {
             Step::Fail(error.to_string())
         }
@@ -77,7 +79,8 @@ pub fn after_destination(error: &destination::Error) -> Step {
 
 /// What is wrong with the whole disk holds everything that goes there; what may be wrong with this file alone, a name
 /// that the file system does not take for one, does not.
-fn after_disk(error: &io::Error) -> Step {
+fn after_disk(error: &io::Error, attempt: u32, jitter: f64) -> Step {
+    let of_this_file = |reason: String| again(ATTEMPTS, attempt, None, reason, jitter);
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Step::Hold("the disk is full; make room, or raise the quota".to_owned())
@@ -88,12 +91,10 @@ fn after_disk(error: &io::Error) -> Step {
         io::ErrorKind::TimedOut => {
             Step::Hold("the disk does not answer; is the server that it is on reachable?".to_owned())
         }
-        io::ErrorKind::PermissionDenied => Step::Again {
-            after: DISK_WAIT,
-            counts: false,
-            reason: "the destination may not be written; check its owner and mode".to_owned(),
-        },
-        _ => Step::Again { after: DISK_WAIT, counts: false, reason: format!("the destination: {error}") },
+        io::ErrorKind::PermissionDenied => {
+            of_this_file("the destination may not be written; check its owner and mode".to_owned())
+        }
+        _ => of_this_file(format!("the destination: {error}")),
     }
 }
 
@@ -223,10 +224,11 @@ mod tests {
 
     #[test]
     fn a_full_disk_holds_up_without_counting() {
-        let step = after_disk(&io::Error::from(io::ErrorKind::StorageFull));
+        let step = after_disk(&io::Error::from(io::ErrorKind::StorageFull), 0, 1.0);
         assert!(matches!(step, Step::Hold(reason) if reason.contains("full")));
-        let step = after_disk(&io::Error::from(io::ErrorKind::InvalidFilename));
-        assert!(matches!(step, Step::Again { counts: false, .. }), "the others go on");
+        let step = after_disk(&io::Error::from(io::ErrorKind::InvalidFilename), 20, 1.0);
+        let cap = Duration::from_mins(10);
+        assert!(matches!(step, Step::Again { after, counts: true, .. } if after == cap), "the others go on");
     }
 
     #[test]

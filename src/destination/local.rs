@@ -45,8 +45,9 @@ const DIRECTORY_MODE: u32 = 0o777;
 
 impl Local {
     /// Opens a destination, `known` by the marker that the ledger has for it. One that the ledger does not know is
-    /// made if need be, and keeps the marker that it has. A known one must have its marker, or an empty one, which
-    /// says that it is meant to begin anew: an empty mount point is not the destination.
+    /// made if need be, and keeps the marker that it has. A known one must have its marker: an empty mount point is not
+    /// the destination. An empty marker says that it is meant to begin anew; then it has another one from here on,
+    /// which is written by `mark` when the ledger knows it.
     pub fn open(root: &Path, known: Option<&Marker>) -> Result<Self, Error> {
         let fail = |source| Error::Io { doing: "use the destination", path: root.to_owned(), source };
         let other = |why| Error::NotMounted { path: root.to_owned(), why };
@@ -54,16 +55,35 @@ impl Local {
             (None, Seen::Marker(marker)) => (marker, false),
             (None, Seen::Nothing | Seen::Empty) => {
                 make_directories(root).map_err(fail)?;
-                Spool::open(root).map_err(fail)?;
-                (marker::write(root).map_err(fail)?, true)
+                let local = Self::anew(root)?;
+                local.mark()?;
+                return Ok(local);
             }
             (Some(known), Seen::Marker(marker)) if marker == *known => (marker, false),
             (Some(_), Seen::Marker(_)) => return Err(other("its marker is another one's")),
             (Some(_), Seen::Nothing) => return Err(other("its marker is missing")),
-            (Some(_), Seen::Empty) => (marker::write(root).map_err(fail)?, true),
+            (Some(_), Seen::Empty) => return Self::anew(root),
         };
         let spool = Spool::open(root).map_err(fail)?;
         Ok(Self { root: root.to_owned(), spool, marker, fresh })
+    }
+
+    /// A destination that begins anew, with a marker that is not written yet.
+    pub fn anew(root: &Path) -> Result<Self, Error> {
+        let fail = |source| Error::Io { doing: "use the destination", path: root.to_owned(), source };
+        let spool = Spool::open(root).map_err(fail)?;
+        Ok(Self { root: root.to_owned(), spool, marker: Marker::random(), fresh: true })
+    }
+
+    /// Writes its marker, if it is not there yet.
+    pub fn mark(&self) -> Result<(), Error> {
+        let fail = |source| Error::Io { doing: "mark", path: self.root.clone(), source };
+        match marker::read(&self.root).map_err(fail)? {
+            Seen::Marker(marker) if marker == self.marker => Ok(()),
+            Seen::Marker(_) | Seen::Nothing | Seen::Empty => {
+                marker::write(&self.root, &self.marker).map_err(fail)
+            }
+        }
     }
 
     /// What it is known by.
@@ -78,7 +98,13 @@ impl Local {
 
     /// Looks whether it is still there: its disk may have been unmounted since it was opened.
     pub fn check(&self) -> Result<(), Error> {
-        Self::open(&self.root, Some(&self.marker)).map(|_| ())
+        let fail = |source| Error::Io { doing: "use the destination", path: self.root.clone(), source };
+        match marker::read(&self.root).map_err(fail)? {
+            Seen::Marker(marker) if marker == self.marker => Ok(()),
+            Seen::Marker(_) | Seen::Nothing | Seen::Empty => {
+                Err(Error::NotMounted { path: self.root.clone(), why: "its marker is not there any more" })
+            }
+        }
     }
 
     /// Looks whether it can be written: a megabyte goes to its disk and is taken away again.

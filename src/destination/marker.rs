@@ -22,6 +22,11 @@ impl Marker {
         Self(text.into())
     }
 
+    /// A new one.
+    pub fn random() -> Self {
+        Self(uuid::Uuid::new_v4().to_string())
+    }
+
     /// As the ledger has it.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -49,15 +54,13 @@ pub(super) fn read(root: &Path) -> io::Result<Seen> {
     }
 }
 
-/// Gives a destination a new marker, which is durable before the ledger hears of it.
-pub(super) fn write(root: &Path) -> io::Result<Marker> {
+/// Gives a destination its marker, durably.
+pub(super) fn write(root: &Path, marker: &Marker) -> io::Result<()> {
     let hidden = root.join(HIDDEN);
-    let marker = Marker(uuid::Uuid::new_v4().to_string());
     let unfinished = hidden.join(UNFINISHED);
     let mut file = fs::File::create(&unfinished)?;
     writeln!(file, "{}", marker.0)?;
     file.sync_all()?;
     fs::rename(&unfinished, hidden.join(NAME))?;
-    sync_directory(&hidden)?;
-    Ok(marker)
+    sync_directory(&hidden)
 }

@@ -39,6 +39,12 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// There is no room for anything.
+    #[error("{why}")]
+    NoRoom {
+        /// In words, with the remedy.
+        why: String,
+    },
     /// The disk or the permissions say no.
     #[error("cannot {doing} {path}: {source}")]
     Io {

@@ -145,13 +145,15 @@ impl Store {
         &self,
         id: &DeliveryId,
         until: Timestamp,
+        attempt: u32,
         reason: &str,
         now: Timestamp,
     ) -> Result<bool, Error> {
         let moved = sqlx::query(
-            "update delivery set run_at = $1, reason = $2, moved_at = $3 where id = $4 and stage = 'publishing'",
+            "update delivery set run_at = $1, attempt = $2, reason = $3, moved_at = $4 where id = $5 and stage = 'publishing'",
         )
         .bind(millis(until))
+        .bind(i64::from(attempt))
         .bind(reason)
         .bind(millis(now))
         .bind(id.as_str())

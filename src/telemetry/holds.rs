@@ -43,6 +43,11 @@ impl Holds {
         self.lock().iter().filter(|(_, hold)| hold.next > now).map(|(what, _)| what.clone()).collect()
     }
 
+    /// What is held and to be looked at again.
+    pub fn due(&self, now: Timestamp) -> Vec<String> {
+        self.lock().iter().filter(|(_, hold)| hold.next <= now).map(|(what, _)| what.clone()).collect()
+    }
+
     /// Whether something is held.
     pub fn is_held(&self, what: &str) -> bool {
         self.lock().contains_key(what)
@@ -71,6 +76,7 @@ mod tests {
         assert!(!holds.hold("/srv", "full", at(30), at(60)));
         assert_eq!(holds.snapshot()[0].1.since, at(0));
         assert_eq!((holds.waiting(at(59)).len(), holds.waiting(at(60)).len()), (1, 0));
+        assert_eq!((holds.due(at(59)).len(), holds.due(at(60)).len()), (0, 1));
         assert!(holds.hold("/srv", "read-only", at(60), at(90)));
         assert!(holds.release("/srv") && !holds.release("/srv"));
     }
