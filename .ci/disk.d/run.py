@@ -20,7 +20,7 @@ def mount(*arguments):
 
 
 class Daemon(Service):
-    def __init__(self, binary, emulator, home, videos, ledger):
+    def __init__(self, binary, emulator, home, videos, ledger, frozen):
         self.log, self.videos, self.checks, self.failed = home / "log", videos, 0, 0
         public, self.private = free_port(), free_port()
         config = home / "gdrive-webhook.toml"
@@ -29,10 +29,12 @@ class Daemon(Service):
             f'credentials = "{emulator.credentials}/service-account.json"\n'
             f'api_url = "{emulator.url}"\n'
             f'[webhook]\nlisten = "127.0.0.1:{public}"\npublic_url = "http://127.0.0.1:{public}"\n'
-            f'[download]\nreserve = "1MB"\n'
+            # One transfer at a time: one that hangs would hold up everything.
+            f'[download]\nreserve = "1MB"\nconcurrency = 1\n'
             f'[state]\nurl = "sqlite:{ledger}/state.db"\n'
             f'[admin]\nlisten = "127.0.0.1:{self.private}"\n'
             f'[[folder]]\nid = "{emulator.inbox}"\ndestination = "{videos}"\n'
+            f'[[folder]]\nid = "{emulator.frozen}"\ndestination = "{frozen}"\n'
         )
         with open(self.log, "w") as log:
             super().__init__([binary, "--config", config, "run"], cwd=home, env={"PATH": os.environ["PATH"]},
@@ -59,8 +61,8 @@ class Daemon(Service):
         count = self.log.read_text().count("a destination cannot be used")
         self.claim(f"in one line of the log ({lines} so far)", count == lines, f"there are {count}")
 
-    def delivers(self, name, file):
-        path = self.videos / name
+    def delivers(self, name, file, below=None):
+        path = (below or self.videos) / name
         eventually(f"{name} at the destination", lambda: self.check() or path.exists(), PATIENCE)
         found = hashlib.sha256(path.read_bytes()).hexdigest()
         self.claim(f"{name} is there and right", found == file["sha256Checksum"], found)
@@ -77,6 +79,30 @@ def fill(path):
             print(f"    the disk is filled: {error.strerror}")
 
 
+def hang(daemon, emulator, frozen):
+    """A disk that stops answering while a transfer writes to it, as a server does that is away."""
+    emulator.control("settings", {"rate": MEGABYTE})
+    film = emulator.upload("film.mp4", 8 * MEGABYTE, emulator.frozen)
+    part = eventually("part", lambda: next((frozen / ".gdrive-webhook").glob("*.part"), None))
+    eventually("first bytes", lambda: part.stat().st_size > 0)
+    # Whatever happens here, nothing may hang for ever.
+    with subprocess.Popen(["sh", "-c", f"sleep 100; fsfreeze --unfreeze {frozen}"]) as watchdog:
+        try:
+            subprocess.run(["fsfreeze", "--freeze", frozen], check=True)
+            other = emulator.upload("other.mp4", 1000, emulator.inbox)
+            said = eventually("word about it", lambda: "does not answer" in daemon.problem() and daemon.problem(), 80)
+            daemon.claim(f"it says: {said}", True)
+            path = daemon.videos / "other.mp4"
+            eventually("other file", path.exists, PATIENCE)
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            daemon.claim("what goes to other disks goes on", found == other["sha256Checksum"], found)
+        finally:
+            subprocess.run(["fsfreeze", "--unfreeze", frozen], check=True)
+            watchdog.terminate()
+    daemon.delivers("film.mp4", film, frozen)
+    emulator.control("settings", {"rate": None})
+
+
 def play(daemon, emulator, disk, videos, ledger):
     daemon.delivers("first.mp4", emulator.upload("first.mp4", MEGABYTE, emulator.inbox))
 
@@ -87,10 +113,10 @@ def play(daemon, emulator, disk, videos, ledger):
     eventually("first bytes", lambda: part.stat().st_size > 0)
     filler = disk / "filler"
     fill(filler)
-    daemon.waits("disk is full", 1)
+    daemon.waits("disk is full", 2)
     daemon.claim("nothing half-made is visible", not (videos / "film.mp4").exists())
     time.sleep(35)
-    daemon.waits("disk is full", 1)
+    daemon.waits("disk is full", 2)
     filler.unlink()
     daemon.delivers("film.mp4", film)
     ranges = [r["range"] for r in emulator.requests("files.media") if r.get("range")]
@@ -101,21 +127,21 @@ def play(daemon, emulator, disk, videos, ledger):
     with open(filler, "wb") as file:
         file.write(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - MEGABYTE // 2))
     small = emulator.upload("small.mp4", 1000, emulator.inbox)
-    daemon.waits("download.reserve", 2)
+    daemon.waits("download.reserve", 3)
     filler.unlink()
     daemon.delivers("small.mp4", small)
 
     mount("-o", "remount,ro", disk)
     late = emulator.upload("late.mp4", 1000, emulator.inbox)
-    daemon.waits("read-only", 3)
+    daemon.waits("read-only", 4)
     time.sleep(35)
-    daemon.waits("read-only", 3)
+    daemon.waits("read-only", 4)
     mount("-o", "remount,rw", disk)
     daemon.delivers("late.mp4", late)
 
     subprocess.run(["umount", videos], check=True)
     lost = emulator.upload("lost.mp4", 1000, emulator.inbox)
-    daemon.waits("is its disk mounted?", 4)
+    daemon.waits("is its disk mounted?", 5)
     daemon.claim("nothing is put into the empty mount point", not list(videos.iterdir()), list(videos.iterdir()))
     mount("--bind", disk, videos)
     daemon.delivers("lost.mp4", lost)
@@ -133,20 +159,28 @@ def play(daemon, emulator, disk, videos, ledger):
 def main():
     daemon_binary, emulator_binary, home = (Path(argument) for argument in sys.argv[1:4])
     disk, videos = home / "disk", home / "videos"
-    ledger = home / "ledger"
-    for directory in (disk, videos, ledger):
+    ledger, frozen = home / "ledger", home / "frozen"
+    for directory in (disk, videos, ledger, frozen):
         directory.mkdir()
+    image = home / "image"
+    with open(image, "wb") as file:
+        file.truncate(64 * MEGABYTE)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    mount("-o", "loop", image, frozen)
     mount("-t", "tmpfs", "-o", "size=16m", "none", ledger)
     mount("-t", "tmpfs", "-o", "size=20m", "none", disk)
     mount("--bind", disk, videos)
-    with Emulator(emulator_binary, home) as emulator, Daemon(daemon_binary, emulator, home, videos, ledger) as daemon:
-        try:
-            play(daemon, emulator, disk, videos, ledger)
-        except BaseException:
-            print(daemon.log.read_text())
-            raise
-    print(f"{daemon.checks} checks, {daemon.failed} failed")
-    return 1 if daemon.failed else 0
+    with Emulator(emulator_binary, home) as emulator:
+        emulator.frozen = emulator.folder("Frozen")
+        with Daemon(daemon_binary, emulator, home, videos, ledger, frozen) as daemon:
+            try:
+                hang(daemon, emulator, frozen)
+                play(daemon, emulator, disk, videos, ledger)
+            except BaseException:
+                print(daemon.log.read_text())
+                raise
+            print(f"{daemon.checks} checks, {daemon.failed} failed")
+            return 1 if daemon.failed else 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 //! Shortcuts: what they point at is delivered as if it lay where they lie.
 
-use drive_emulator::{Content, Upload};
+use std::time::Duration;
+
+use drive_emulator::{Action, Content, Fault, Matching, Upload};
 
 use crate::world::{World, content_of};
 
@@ -155,4 +157,82 @@ async fn shortcuts_are_left_alone_if_that_is_configured_or_if_nothing_is_there()
     world.wait_until_idle().await;
     assert_eq!(world.delivered().last().unwrap(), "last.mp4");
     assert!(!world.delivered().contains(&"gone.mp4".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_cannot_be_looked_at_holds_up_nobody() {
+    for action in [Action::status(403, "insufficientPermissions"), Action::status(500, "internalError")] {
+        let world = World::running("[sync]\npoll = \"1s\"").await;
+        let film = upload_into(&world, &world.drive.root_id(), "film.mp4");
+        let matching = Matching::operation("files.get").file(&film);
+        world.drive.fail(Fault { matching, times: u32::MAX, action });
+        world.drive.shortcut(&world.inbox, "film.mp4", &film);
+        upload_into(&world, &world.inbox, "other.mp4");
+        let path = world.videos().join("other.mp4");
+        world.wait_for("the others go on", Duration::from_mins(1), async || path.exists()).await;
+        world.until_ready().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shared_drive_that_cannot_be_followed_keeps_nobody_from_being_ready() {
+    let world = World::running("").await;
+    let shared = world.drive.shared_drive("Team");
+    let folder = world.drive.folder(&shared, "Rushes");
+    world.drive.fail(Fault::always("changes.getStartPageToken", Action::status(404, "notFound")));
+    world.drive.shortcut(&world.inbox, "Team", &folder);
+    world.wait("it is said", async || world.log().contains("that the account cannot follow")).await;
+    upload_into(&world, &world.inbox, "film.mp4");
+    world.wait_for_file("film.mp4").await;
+    world.until_ready().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_leaves_stays_where_another_shortcut_holds_it() {
+    let mut world = World::new("").await;
+    let other = world.drive.folder(&world.drive.root_id(), "Other");
+    let there = world.home().join("other");
+    world.add_config(&format!("[[folder]]\nid = {other:?}\ndestination = {there:?}"));
+    let above = world.drive.folder(&world.inbox, "Above");
+    let folder = world.drive.folder(&above, "Folder");
+    world.drive.shortcut(&other, "Held", &folder);
+    world.start().await;
+    upload_into(&world, &folder, "1.mp4");
+    world.wait_for_file("Above/Folder/1.mp4").await;
+    world.drive.move_to(&above, &world.drive.root_id());
+    upload_into(&world, &folder, "2.mp4");
+    let path = there.join("Held/2.mp4");
+    world.wait("it is delivered by the shortcut", async || path.exists()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shortcut_and_its_folder_may_change_on_one_page() {
+    for shortcut_first in [true, false] {
+        let world = World::running("[sync]\npoll = \"1s\"").await;
+        let elsewhere = world.drive.folder(&world.drive.root_id(), "Elsewhere");
+        let shortcut = world.drive.shortcut(&world.inbox, "Trip", &elsewhere);
+        upload_into(&world, &elsewhere, "before.mp4");
+        world.wait_for_file("Trip/before.mp4").await;
+        world.wait_until_idle().await;
+        world.drive.set_notifications(false);
+        world.drive.set_change_delay(Duration::from_millis(1500));
+        if shortcut_first {
+            world.drive.trash(&shortcut);
+            world.drive.rename(&elsewhere, "Renamed");
+        } else {
+            world.drive.rename(&elsewhere, "Renamed");
+            world.drive.trash(&shortcut);
+        }
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        world.drive.set_change_delay(Duration::ZERO);
+        upload_into(&world, &elsewhere, "after.mp4");
+        upload_into(&world, &world.inbox, "last.mp4");
+        world.wait_for_file("last.mp4").await;
+        world.wait_until_idle().await;
+        assert_eq!(
+            world.delivered(),
+            ["Trip/before.mp4", "last.mp4"],
+            "the shortcut first: {shortcut_first}"
+        );
+    }
 }
