@@ -66,15 +66,14 @@ class Daemon(Service):
         eventually(f"{name} at the destination", lambda: self.check() or path.exists(), PATIENCE)
         found = hashlib.sha256(path.read_bytes()).hexdigest()
         self.claim(f"{name} is there and right", found == file["sha256Checksum"], found)
-        eventually("destination that is not held", lambda: not self.problem())
+        eventually("destination that is not held", lambda: not self.problem(), PATIENCE)
 
 
 def fill(path):
-    with open(path, "wb") as file:
+    with open(path, "wb", buffering=0) as file:
         try:
             while True:
                 file.write(bytes(10_000))
-                file.flush()
         except OSError as error:
             print(f"    the disk is filled: {error.strerror}")
 

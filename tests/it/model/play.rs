@@ -16,6 +16,7 @@ use crate::world::World;
 const NAMES: [&str; 6] = ["a.mp4", "b.mp4", "film.mov", "Film.mov", "take 1.mkv", "notes.txt"];
 const FOLDERS: [&str; 3] = ["Trip", "2026", "a.mp4"];
 const FOLDERS_AT_MOST: usize = 20;
+const VIDEOS_AT_MOST: usize = 100;
 /// Calls that may go wrong in any way.
 const CALLS: [&str; 7] = [
     "changes.list",
@@ -138,6 +139,10 @@ impl Play {
     }
 
     fn put(&mut self, before: bool) {
+        // What there is stays the same, however long it goes on.
+        if self.plain.videos.iter().filter(|video| video.fate != Fate::Deleted).count() > VIDEOS_AT_MOST {
+            return self.delete();
+        }
         let folders = self.plain.every_folder();
         let parent =
             if self.luck.once_in(4) { *self.luck.pick(&folders) } else { folders[folders.len() - 1] };
