@@ -52,7 +52,8 @@ impl Pass<'_> {
                     }
                 }
                 (Entry::Present(file), None) => {
-                    let is_target = known.iter().any(|shortcut| shortcut.target == file.id);
+                    let mut all = known.iter().chain(&outcome.shortcuts);
+                    let is_target = all.any(|shortcut| shortcut.target == file.id);
                     let shortcuts = if is_target {
                         self.shortcuts_to(file, outcome, &mut followed.tree).await?
                     } else {

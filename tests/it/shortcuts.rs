@@ -236,3 +236,18 @@ async fn a_shortcut_and_its_folder_may_change_on_one_page() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shortcut_and_a_change_of_its_folder_may_come_on_one_page() {
+    let world = World::running("[sync]\npoll = \"1s\"").await;
+    world.drive.set_notifications(false);
+    world.drive.set_change_delay(Duration::from_millis(1500));
+    let elsewhere = world.drive.folder(&world.drive.root_id(), "Elsewhere");
+    upload_into(&world, &elsewhere, "film.mp4");
+    world.drive.shortcut(&world.inbox, "Trip", &elsewhere);
+    world.drive.rename(&elsewhere, "Renamed");
+    world.wait_for_file("Trip/film.mp4").await;
+    world.drive.set_change_delay(Duration::ZERO);
+    upload_into(&world, &elsewhere, "after.mp4");
+    world.wait_for_file("Trip/after.mp4").await;
+}

@@ -175,7 +175,7 @@ impl Plain {
             .filter(|&index| self.is_due(index, &inside))
             .map(|index| &self.videos[index])
             .filter(|video| !there.values().any(|sum| Some(sum) == video.contents.last()))
-            .map(|video| format!("{:?} {} is missing", video.names, video.id))
+            .map(|video| format!("missing: {} {:?}", video.id, video.names))
             .collect()
     }
 
