@@ -2,10 +2,10 @@
 //! down, all do. And when Drive answers nobody, one caller at a time finds out whether it is back.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -45,7 +45,8 @@ impl Cause {
 #[derive(Debug, Default)]
 pub struct Gate {
     state: Mutex<State>,
-    changed: Notify,
+    /// Whose turn it is to find out whether calls are served again. The lock is handed on in the order of asking.
+    turn: Arc<Turn<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -58,8 +59,6 @@ struct State {
     failures: u32,
     /// What the failures in a row were about.
     subjects: HashSet<String>,
-    /// Somebody is out to see whether calls are served again.
-    probing: bool,
 }
 
 /// Leave to make one call; what came of it has to be said.
@@ -67,27 +66,27 @@ struct State {
 #[must_use]
 pub struct Pass<'a> {
     gate: &'a Gate,
-    probes: bool,
+    /// Held until it is known what came of the call, by the one who goes ahead.
+    #[expect(dead_code, reason = "it is held, and let go when this is dropped")]
+    turn: Option<OwnedMutexGuard<()>>,
 }
 
 impl Gate {
-    /// Waits until a call may be made. After a pause the first caller goes alone, and the others wait for its outcome.
+    /// Waits until a call may be made. After a pause the first in line goes alone, and the others wait for its outcome.
+    /// Whoever has failed comes to the end of the line: what can be served is not to wait for what cannot.
     pub async fn pass(&self) -> Pass<'_> {
+        if self.lock().cause.is_none() {
+            return Pass { gate: self, turn: None };
+        }
+        let turn = self.turn.clone().lock_owned().await;
         loop {
-            // Made before the look, so that nothing that changes after it is missed.
-            let changed = self.changed.notified();
-            let closed_until = {
-                let mut state = self.lock();
-                let closed_until = state.closed_until.filter(|until| *until > Instant::now());
-                if closed_until.is_none() && !state.probing {
-                    state.probing = state.cause.is_some();
-                    return Pass { gate: self, probes: state.probing };
-                }
-                closed_until
+            let (cause, closed_until) = {
+                let state = self.lock();
+                (state.cause, state.closed_until.filter(|until| *until > Instant::now()))
             };
             match closed_until {
                 Some(until) => tokio::time::sleep_until(until).await,
-                None => changed.await,
+                None => return Pass { gate: self, turn: cause.map(|_| turn) },
             }
         }
     }
@@ -170,15 +169,6 @@ impl Pass<'_> {
     }
 }
 
-impl Drop for Pass<'_> {
-    fn drop(&mut self) {
-        if self.probes {
-            self.gate.lock().probing = false;
-            self.gate.changed.notify_waiters();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -245,5 +235,23 @@ mod tests {
             assert_eq!(gate.pause(), None);
         }
         gate.pass().await.served();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_be_served_does_not_wait_for_what_cannot() {
+        let gate = Arc::new(Gate::default());
+        for subject in ["broken", "list changes", "broken"] {
+            gate.pass().await.failed(subject, None);
+        }
+        let broken = gate.clone();
+        let broken = tokio::spawn(async move {
+            loop {
+                broken.pass().await.failed("broken", None);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::timeout(Duration::from_secs(10), gate.pass()).await.unwrap().served();
+        broken.abort();
     }
 }

@@ -177,6 +177,20 @@ pub(super) async fn list_all_again(connection: &mut AnyConnection, log: &ChangeL
 /// Writes a folder that was found or has changed. A known one keeps whether it is watched, and what is left to list if
 /// anything is.
 pub(super) async fn adopt(connection: &mut AnyConnection, new: &Folder) -> Result<(), Error> {
+    if new.listing == Listing::Deliver {
+        // What lies below it was away together with it.
+        sqlx::query(
+            "with recursive below (id) as (\
+               select id from folder where parent_id = $1 \
+               union \
+               select folder.id from folder join below on folder.parent_id = below.id\
+             ) update folder set listing = 'deliver' where listing = 'done' and id in (select id from below) \
+             and exists (select 1 from folder where id = $1 and listing = 'done')",
+        )
+        .bind(new.id.as_str())
+        .execute(&mut *connection)
+        .await?;
+    }
     sqlx::query(
         "insert into folder (id, log, parent_id, name, watched, listing) values ($1, $2, $3, $4, 0, $5) \
          on conflict (id) do update set log = excluded.log, parent_id = excluded.parent_id, name = excluded.name, \

@@ -113,10 +113,9 @@ fn folder(file: &File, origin: Origin, rules: &Rules, known: Option<&Folder>, pl
         return if known.is_some() { Decision::Drop } else { Decision::Nothing(Why::Elsewhere) };
     }
     let listing = match (known, origin) {
-        // Shared with us again, or back from the bin: what came meanwhile may have no entries of its own.
-        (Some(folder), Origin::Change) if folder.watched && folder.listing == Listing::Done => {
-            Listing::Deliver
-        }
+        // Shared with us again, or back from the bin: what came meanwhile may have no entries of its own, and a listing
+        // while it was away has shown nothing.
+        (Some(folder), Origin::Change) if folder.listing == Listing::Done => Listing::Deliver,
         (Some(folder), _) => folder.listing,
         (None, Origin::FirstListing) => Listing::Note,
         // Its content may have no entries of its own: it was moved in, or came back from the bin.
@@ -385,7 +384,11 @@ mod tests {
         };
         assert_eq!(outcome(&at("new", "sub"), Origin::Change, &tree(), &[]), "adopt Deliver");
         assert_eq!(outcome(&at("new", "sub"), Origin::FirstListing, &tree(), &[]), "adopt Note");
-        assert_eq!(outcome(&at("sub", "watched"), Origin::Change, &tree(), &[]), "adopt Done", "renamed");
+        assert_eq!(
+            outcome(&at("sub", "watched"), Origin::Change, &tree(), &[]),
+            "adopt Deliver",
+            "renamed, or back from the bin"
+        );
         assert_eq!(outcome(&at("sub", "other"), Origin::Change, &tree(), &[]), "drop", "moved out");
         assert_eq!(
             outcome(&at("watched", "other"), Origin::Change, &tree(), &[]),

@@ -305,3 +305,25 @@ async fn one_log_that_fails_does_not_keep_the_others_unread() {
     let path = there.join("shared.mp4");
     world.wait_for("it is delivered", Duration::from_secs(15), async || path.exists()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_was_in_the_bin_while_it_was_listed_is_listed_again() {
+    let world = World::running("[sync]\npoll = \"1s\"").await;
+    let outside = world.drive.folder(&world.drive.root_id(), "Trip");
+    let below = world.drive.folder(&outside, "Day 1");
+    world.drive.upload(Upload::new(&below, "film.mp4", content_of("film.mp4", 1_000)));
+    // The listing of the folder that was moved in comes late enough to find it in the bin.
+    world.drive.fail(Fault::times("files.list", 2, Action::Delay { milliseconds: 1500 }));
+    world.drive.move_to(&outside, &world.inbox);
+    world.wait("it is about to be listed", async || world.log().contains("a notification")).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.drive.trash(&outside);
+    world
+        .wait("it was listed", async || {
+            world.drive.requests().iter().filter(|r| r.operation == "files.list" && r.status == 200).count()
+                >= 2
+        })
+        .await;
+    world.drive.untrash(&outside);
+    world.wait_for_file("Trip/Day 1/film.mp4").await;
+}
