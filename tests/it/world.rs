@@ -320,7 +320,8 @@ fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     const FIRST: u16 = 11_000;
     const COUNT: u16 = 20_000;
-    let offset = (std::process::id() % u32::from(COUNT)) as u16;
+    // Test runs side by side have process ids that follow each other; their ports do not.
+    let offset = (std::process::id().wrapping_mul(2_503) % u32::from(COUNT)) as u16;
     loop {
         let step = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
         let port = FIRST + (offset + step) % COUNT;
