@@ -69,6 +69,7 @@ pub(super) const KEYS: &[Key] = &[
     key("folder.on_update", Shape::Text, "\"replace\", \"keep-both\" or \"ignore\""),
     key("folder.shortcuts", Shape::Flag, FLAG),
     key("download.concurrency", Shape::Number, "a whole number from 1 to 64"),
+    key("download.streams", Shape::Number, "a whole number from 1 to 16"),
     key("download.stall", Shape::Text, "a duration from \"1s\""),
     key("download.rate_limit", Shape::Size, "bytes per second such as \"5MB\", or \"0\" for no limit"),
     key("download.reserve", Shape::Size, SIZE),

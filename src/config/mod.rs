@@ -312,7 +312,7 @@ mod tests {
                 "[[folder]]\nid = \"x\"\ndestination = \"d\"\nexisting = \"yes\"",
                 "folder.existing: \"yes\" is neither",
             ),
-            ("[download]\nstreams = 4", "unknown key download.streams"),
+            ("[download]\nstreams = 17", "download.streams: 17 is out of range"),
         ] {
             let told = problems(text);
             assert_eq!(told.len(), 1, "{text}: {told:?}");

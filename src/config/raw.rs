@@ -80,6 +80,7 @@ pub(super) struct Folder {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Download {
     pub(super) concurrency: Option<i64>,
+    pub(super) streams: Option<i64>,
     pub(super) stall: Option<String>,
     pub(super) rate_limit: Option<String>,
     pub(super) reserve: Option<String>,

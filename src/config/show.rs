@@ -29,6 +29,7 @@ pub fn show(settings: &Settings) -> String {
     root.insert("sync".to_owned(), sync.into());
     let mut download = Table::new();
     put(&mut download, "concurrency", settings.delivery.concurrency as i64);
+    put(&mut download, "streams", settings.download.streams as i64);
     put(&mut download, "stall", duration(settings.download.stall));
     put(&mut download, "rate_limit", format!("{}B", settings.download.rate_limit));
     put(&mut download, "reserve", format!("{}B", settings.delivery.reserve));

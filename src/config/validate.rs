@@ -1,6 +1,7 @@
 //! From the configuration as written to the configuration as meant. Every value is looked at, whatever is wrong with
 //! the others.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ const MINUTE: Duration = Duration::from_mins(1);
 const LONGEST_CHANNEL: Duration = Duration::from_hours(7 * 24);
 /// Longer than anybody means.
 const FOREVER: Duration = Duration::from_hours(24 * 3660);
-const CONCURRENCY: std::ops::RangeInclusive<i64> = 1..=64;
+const CONCURRENCY: RangeInclusive<i64> = 1..=64;
+const STREAMS: RangeInclusive<i64> = 1..=16;
 const DEFAULT_GRACE: Duration = Duration::from_secs(20);
 /// Where an ngrok agent answers unless it is told otherwise.
 pub(super) const NGROK_API: &str = "http://127.0.0.1:4040";
@@ -249,6 +251,7 @@ impl Check<'_> {
         let default = download::Config::default();
         let stall = |text: &str| values::duration_within(text, SECOND, FOREVER);
         download::Config {
+            streams: self.count("download.streams", raw.streams, STREAMS, default.streams),
             stall: self.value("download.stall", raw.stall.as_deref(), stall).unwrap_or(default.stall),
             acknowledge_abuse: raw.acknowledge_abuse.unwrap_or(default.acknowledge_abuse),
             rate_limit: self
@@ -257,17 +260,21 @@ impl Check<'_> {
         }
     }
 
+    fn count(&mut self, key: &str, raw: Option<i64>, range: RangeInclusive<i64>, default: usize) -> usize {
+        match raw {
+            Some(number) if range.contains(&number) => number as usize,
+            Some(number) => {
+                self.wrong(key, key, &format!("{number} is out of range"));
+                default
+            }
+            None => default,
+        }
+    }
+
     fn delivery(&mut self, raw: &raw::Download) -> delivery::Config {
         let default = delivery::Config::default();
-        let concurrency = match raw.concurrency {
-            Some(number) if CONCURRENCY.contains(&number) => number as usize,
-            Some(number) => {
-                let key = "download.concurrency";
-                self.wrong(key, key, &format!("{number} is out of range"));
-                default.concurrency
-            }
-            None => default.concurrency,
-        };
+        let concurrency =
+            self.count("download.concurrency", raw.concurrency, CONCURRENCY, default.concurrency);
         let reserve = self.value("download.reserve", raw.reserve.as_deref(), values::size);
         delivery::Config { concurrency, reserve: reserve.unwrap_or(default.reserve) }
     }

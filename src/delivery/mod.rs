@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
-use crate::destination::{self, Marker};
+use crate::destination::{self, Local, Marker};
 use crate::download::{self, Downloader};
 use crate::model::{Delivery, DeliveryId};
 use crate::store::{self, Store};
@@ -75,6 +75,7 @@ const STORE_WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 struct Running {
     stop: CancellationToken,
+    place: Local,
     root: PathBuf,
     device: u64,
     size: u64,

@@ -176,13 +176,21 @@ impl Engine {
             Err(error) => return self.turn_away(delivery, Step::Hold(why_held(&error))).await.map(|()| None),
         };
         let (looked, id) = (place.clone(), delivery.id.clone());
-        let looked = self.on_disk(root, move || Ok((looked.space()?, looked.part_length(&id)))).await;
-        let space = match looked {
-            Ok((space, there)) => Opened { place, device: space.device, free: space.free, there },
+        let running = self.running();
+        let looked = self
+            .on_disk(root, move || {
+                let space = looked.space()?;
+                Ok((space, looked.taken(&id), promised(&running, space.device)))
+            })
+            .await;
+        let (space, taken, promised) = match looked {
+            Ok((space, taken, promised)) => {
+                (Opened { place, device: space.device, free: space.free }, taken, promised)
+            }
             Err(error) => return self.turn_away(delivery, Step::Hold(why_held(&error))).await.map(|()| None),
         };
-        let needed = delivery.size.unwrap_or(0).saturating_sub(space.there);
-        match room(space.free, self.config.reserve, self.promised(space.device), needed) {
+        let needed = delivery.size.unwrap_or(0).saturating_sub(taken);
+        match room(space.free, self.config.reserve, promised, needed) {
             Room::Enough => Ok(Some(space)),
             Room::None(why) => self.turn_away(delivery, Step::Hold(why)).await.map(|()| None),
             Room::TooLittle(reason) => {
@@ -193,14 +201,11 @@ impl Engine {
         }
     }
 
-    /// What the running transfers will still write to a disk.
-    fn promised(&self, device: u64) -> u64 {
-        let received = |id: &DeliveryId| self.transfers.received(id.as_str()).unwrap_or(0);
-        self.attempts
-            .iter()
-            .filter(|(_, running)| running.device == device)
-            .map(|(id, running)| running.size.saturating_sub(received(id)))
-            .sum()
+    fn running(&self) -> Vec<(DeliveryId, Local, u64, u64)> {
+        let running = self.attempts.iter();
+        running
+            .map(|(id, running)| (id.clone(), running.place.clone(), running.device, running.size))
+            .collect()
     }
 
     /// Puts a delivery back that cannot even begin.
@@ -252,8 +257,12 @@ pub(super) struct Opened {
     pub(super) place: Local,
     pub(super) device: u64,
     free: u64,
-    /// Bytes of the delivery's part that are there.
-    there: u64,
+}
+
+/// What the running transfers will still take of a disk, besides what they have taken.
+fn promised(running: &[(DeliveryId, Local, u64, u64)], disk: u64) -> u64 {
+    let on_disk = running.iter().filter(|(_, _, device, _)| *device == disk);
+    on_disk.map(|(id, place, _, size)| size.saturating_sub(place.taken(id))).sum()
 }
 
 impl Running {
@@ -265,6 +274,7 @@ impl Running {
     ) -> Self {
         Self {
             stop,
+            place: opened.place.clone(),
             root: delivery.destination.clone(),
             device: opened.device,
             size: delivery.size.unwrap_or(0),

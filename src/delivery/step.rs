@@ -51,7 +51,7 @@ pub fn after_download(error: &download::Error, attempt: u32, reason: Option<&str
         download::Error::Replaced => Step::Supersede(error.to_string()),
         download::Error::Drive(error) => after_refusal(error, attempt, reason, jitter),
         download::Error::Changed(_) => again(CHANGED, attempt, None, error.to_string(), jitter),
-        download::Error::Short | download::Error::WriterGone => {
+        download::Error::Short | download::Error::NoRange | download::Error::WriterGone => {
             again(ATTEMPTS, attempt, None, error.to_string(), jitter)
         }
         download::Error::WrongContent(why) if reason.is_some_and(|reason| reason.starts_with(WRONG_ONCE)) => {

@@ -128,9 +128,9 @@ impl Local {
         Ok(Space { free: disk.f_bavail.saturating_mul(disk.f_frsize), device })
     }
 
-    /// How many bytes of a delivery's part are there.
-    pub fn part_length(&self, id: &DeliveryId) -> u64 {
-        std::fs::metadata(self.spool.path(id)).map_or(0, |metadata| metadata.len())
+    /// How much of the disk the part of a delivery has taken.
+    pub fn taken(&self, id: &DeliveryId) -> u64 {
+        self.spool.taken(id)
     }
 
     /// Where its parts wait.
@@ -373,8 +373,10 @@ mod tests {
         let mut hasher = Hasher::like(&Checksum::Md5(String::new()));
         hasher.update(content);
         let expected = Expected { size: content.len() as u64, checksum: hasher.finish(), modified: None };
-        let mut sink = Part::open(place.spool(), &id(name), expected).await.unwrap().into_sink();
-        assert!(sink.write(bytes::Bytes::from_static(content)).await);
+        let sink = Part::open(place.spool(), &id(name), expected).await.unwrap().into_sink(1);
+        let mut lane = sink.lane(0);
+        assert!(lane.write(content).await);
+        lane.close().await;
         match sink.finish().await.unwrap() {
             Verdict::Verified(part) => part,
             Verdict::Wrong(why) => panic!("{why}"),

@@ -1,8 +1,10 @@
 //! The download engine: one delivery's bytes from Drive into a verified part. It knows Drive and the spool; where the
 //! file goes afterwards, and what the ledger says, is not its business.
 
+mod lane;
 pub mod limit;
 pub mod plan;
+pub mod streams;
 mod transfer;
 
 use std::io;
@@ -19,6 +21,8 @@ use limit::Limit;
 /// `[download]` of the configuration, as far as it concerns one transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// Connections at once for one large file.
+    pub streams: usize,
     /// No byte for this long: the connection counts as dead.
     pub stall: Duration,
     /// Fetch files that Google takes for malware or spam; works for their owner only.
@@ -29,7 +33,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { stall: Duration::from_mins(1), acknowledge_abuse: false, rate_limit: 0 }
+        Self { streams: 4, stall: Duration::from_mins(1), acknowledge_abuse: false, rate_limit: 0 }
     }
 }
 
@@ -42,6 +46,9 @@ pub enum Error {
     /// The connection ended in order, again and again, before all bytes were there.
     #[error("the download ends before all bytes are there")]
     Short,
+    /// Another connection for a later range was answered from the file's first byte on.
+    #[error("the range was ignored")]
+    NoRange,
     /// The file has another content by now.
     #[error("the content changed: {0}")]
     Changed(String),

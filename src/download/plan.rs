@@ -1,34 +1,32 @@
-//! What to do next about a transfer, given how far it is. Values in, values out.
+//! Which connection fetches which bytes of a file. Values in, values out.
+//!
+//! A transfer has lanes, each with a piece: a range of bytes that it fetches in order. Alone, a lane takes all that is
+//! missing in one request. With others, pieces are large, because each request may cost as much of the quota as a whole
+//! file, and taken from the front on, because the checksum follows the front. A lane that finds nothing missing takes
+//! over the second half of the longest piece, so that a slow connection holds up nobody for long.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::retry::{Class, Policy};
+use crate::spool::Ranges;
 
-/// How often a transfer that makes no headway is taken up again before its delivery goes back to the queue. Any byte
-/// that arrives starts the count anew.
+/// How often a lane that makes no headway is taken up again before it gives up. Any byte that arrives starts the count
+/// anew.
 const TRIES: Policy =
     Policy { base: Duration::from_millis(500), cap: Duration::from_secs(30), attempts: Some(5) };
+/// Pieces are no smaller than this, and no more than so many to a file.
+const LEAST_PIECE: u64 = 64 << 20;
+const MOST_PIECES: u64 = 64;
+/// What is left of a piece is not worth another request below this.
+const LEAST_SPLIT: u64 = 8 << 20;
+/// Cuts are where direct writes may begin.
+const CUT: u64 = 1 << 20;
 
-/// How far a transfer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Bytes that are there.
-    pub have: u64,
-    /// Bytes in all.
-    pub size: u64,
-}
-
-/// What to do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Everything is there: look whether it is right.
-    Verify,
-    /// Ask for the bytes from here on.
-    Fetch {
-        /// The first byte wanted.
-        from: u64,
-    },
-}
+/// A lane's name within its transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LaneId(u32);
 
 /// What to do with an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,25 +39,125 @@ pub enum Answer {
     Changed,
 }
 
-impl Progress {
-    /// The next step.
-    pub fn next(self) -> Step {
-        if self.have >= self.size { Step::Verify } else { Step::Fetch { from: self.have } }
+/// How far a transfer is, and who does what.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    size: u64,
+    piece: u64,
+    there: Ranges,
+    lanes: BTreeMap<LaneId, Range<u64>>,
+    named: u32,
+}
+
+impl Plan {
+    /// For a file of so many bytes, some of which are there.
+    pub fn new(size: u64, there: Ranges) -> Self {
+        let piece = (size / MOST_PIECES).max(LEAST_PIECE).next_multiple_of(CUT);
+        Self { size, piece, there, lanes: BTreeMap::new(), named: 0 }
     }
 
-    /// What to do with an answer that begins at `from` and says that the whole has `total` bytes.
-    pub fn accept(self, from: u64, total: Option<u64>) -> Answer {
-        if total.is_some_and(|total| total != self.size) {
-            return Answer::Changed;
+    /// Whether more than one lane is worth its request.
+    pub fn is_divisible(&self) -> bool {
+        self.size - self.there.total() >= 2 * LEAST_SPLIT
+    }
+
+    /// Whether every byte is there.
+    pub fn is_complete(&self) -> bool {
+        self.there.total() >= self.size
+    }
+
+    /// How many bytes are there.
+    pub fn received(&self) -> u64 {
+        self.there.total()
+    }
+
+    /// A piece for another lane, which has `others` beside it or is to be alone. `None`: there is none to be had.
+    pub fn claim(&mut self, alone: bool) -> Option<(LaneId, Range<u64>)> {
+        let piece = match self.free().into_iter().next() {
+            Some(gap) if alone => gap,
+            Some(gap) => {
+                // What would be left over is taken along, unless it is worth a request of its own.
+                let end = (gap.start + self.piece).next_multiple_of(CUT);
+                let end = if end + LEAST_SPLIT >= gap.end { gap.end } else { end };
+                gap.start..end
+            }
+            None => self.split()?,
+        };
+        self.named += 1;
+        let id = LaneId(self.named);
+        self.lanes.insert(id, piece.clone());
+        Some((id, piece))
+    }
+
+    /// What is missing and in nobody's piece.
+    fn free(&self) -> Vec<Range<u64>> {
+        let mut covered = self.there.clone();
+        for piece in self.lanes.values() {
+            covered.insert(piece.clone());
         }
-        match self.have.saturating_sub(from) {
-            0 => Answer::Append,
-            there => Answer::Skip(there),
+        covered.gaps(self.size).collect()
+    }
+
+    /// Takes the rear of the longest piece. The lane that has it ends where the new one begins.
+    fn split(&mut self) -> Option<Range<u64>> {
+        let longest = self.lanes.values_mut().max_by_key(|piece| piece.end - piece.start)?;
+        let left = longest.end - longest.start;
+        if left < 2 * LEAST_SPLIT {
+            return None;
         }
+        let cut = (longest.start + (left / 2).min(self.piece)).next_multiple_of(CUT);
+        let rear = cut..longest.end.min(cut + self.piece);
+        longest.end = cut;
+        Some(rear)
+    }
+
+    /// What a lane still has to fetch.
+    pub fn left(&self, lane: LaneId) -> Range<u64> {
+        self.lanes.get(&lane).cloned().unwrap_or(0..0)
+    }
+
+    /// Bytes have come on a lane: so many of them belong to its piece.
+    pub fn advance(&mut self, lane: LaneId, bytes: u64) -> u64 {
+        let Some(piece) = self.lanes.get_mut(&lane) else { return 0 };
+        let taken = bytes.min(piece.end - piece.start);
+        self.there.insert(piece.start..piece.start + taken);
+        piece.start += taken;
+        taken
+    }
+
+    /// A lane has ended. Of what it fetched, everything from `lost` on did not reach the disk.
+    pub fn release(&mut self, lane: LaneId, lost: Option<Range<u64>>) {
+        let left = self.lanes.remove(&lane).unwrap_or(0..0);
+        if let Some(lost) = lost.filter(|lost| !lost.is_empty()) {
+            self.there.remove(&lost);
+            return;
+        }
+        // Whoever comes up to where it began goes on, most likely with the same answer.
+        let before = self.lanes.values_mut().find(|piece| piece.end == left.start && !piece.is_empty());
+        if let Some(before) = before {
+            before.end = left.end.max(before.end);
+        }
+    }
+
+    /// The lane that can be spared first: the one that is farthest from the front.
+    pub fn last(&self) -> Option<LaneId> {
+        self.lanes.iter().max_by_key(|(_, piece)| piece.start).map(|(id, _)| *id)
     }
 }
 
-/// How long to wait before a transfer is taken up again. `None`: no more, the delivery goes back to the queue.
+/// What to do with an answer that begins at `from` and says that the whole has `total` bytes, where the byte at
+/// `position` of `size` is wanted.
+pub fn accept(position: u64, size: u64, from: u64, total: Option<u64>) -> Answer {
+    if total.is_some_and(|total| total != size) {
+        return Answer::Changed;
+    }
+    match position.saturating_sub(from) {
+        0 => Answer::Append,
+        there => Answer::Skip(there),
+    }
+}
+
+/// How long to wait before a lane is taken up again. `None`: no more.
 pub fn again_after(
     class: Class,
     failures: u32,
@@ -83,23 +181,78 @@ pub fn again_after(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
+    const MIB: u64 = 1 << 20;
+
+    fn pieces(plan: &mut Plan, count: usize) -> Vec<Range<u64>> {
+        (0..count)
+            .map_while(|_| plan.claim(false))
+            .map(|(_, piece)| piece.start / MIB..piece.end / MIB)
+            .collect()
+    }
+
     #[test]
-    fn it_goes_on_where_it_was() {
-        assert_eq!(Progress { have: 0, size: 10 }.next(), Step::Fetch { from: 0 });
-        assert_eq!(Progress { have: 7, size: 10 }.next(), Step::Fetch { from: 7 });
-        assert_eq!(Progress { have: 10, size: 10 }.next(), Step::Verify);
-        assert_eq!(Progress { have: 0, size: 0 }.next(), Step::Verify, "an empty file needs no call");
+    fn alone_a_lane_takes_all_that_is_missing_in_one_request() {
+        let mut plan = Plan::new(1000, Ranges::default());
+        assert_eq!(plan.claim(true).unwrap().1, 0..1000);
+        let mut plan = Plan::new(1000, Ranges::up_to(300));
+        assert_eq!(plan.claim(true).unwrap().1, 300..1000);
+        assert!(Plan::new(0, Ranges::default()).is_complete(), "an empty file needs no call");
+        assert_eq!(plan.claim(true), None, "too little to divide");
+    }
+
+    #[test]
+    fn with_others_pieces_are_large_and_begin_at_the_front() {
+        let mut plan = Plan::new(1024 * MIB, Ranges::default());
+        assert_eq!(pieces(&mut plan, 3), [0..64, 64..128, 128..192]);
+        let mut plan = Plan::new(100_000 * MIB, Ranges::default());
+        assert_eq!(pieces(&mut plan, 2), [0..1563, 1563..3126], "64 requests or so, however large");
+        let mut plan = Plan::new(130 * MIB, Ranges::default());
+        assert_eq!(pieces(&mut plan, 2), [0..64, 64..130], "no small rest");
+    }
+
+    #[test]
+    fn who_finds_nothing_takes_half_of_the_longest() {
+        let mut plan = Plan::new(400 * MIB, Ranges::default());
+        let (alone, _) = plan.claim(true).unwrap();
+        plan.advance(alone, 10 * MIB);
+        let (second, piece) = plan.claim(false).unwrap();
+        assert_eq!(piece, 74 * MIB..138 * MIB, "no farther than a piece ahead");
+        assert_eq!(plan.left(alone), 10 * MIB..74 * MIB);
+        assert_eq!(plan.claim(false).unwrap().1, 138 * MIB..202 * MIB);
+        assert_eq!(plan.advance(alone, 70 * MIB), 64 * MIB, "the rest is another's by now");
+        plan.release(alone, None);
+        plan.release(second, None);
+        assert_eq!(plan.claim(false).unwrap().1, 74 * MIB..138 * MIB, "what was given up comes first");
+    }
+
+    #[test]
+    fn who_comes_up_to_a_piece_that_was_given_up_goes_on_with_it() {
+        let mut plan = Plan::new(400 * MIB, Ranges::default());
+        let (alone, _) = plan.claim(true).unwrap();
+        let (second, piece) = plan.claim(false).unwrap();
+        plan.release(second, None);
+        assert_eq!(plan.left(alone), 0..piece.end);
+    }
+
+    #[test]
+    fn what_did_not_reach_the_disk_is_fetched_again() {
+        let mut plan = Plan::new(1000, Ranges::default());
+        let (lane, _) = plan.claim(true).unwrap();
+        plan.advance(lane, 700);
+        plan.release(lane, Some(640..700));
+        assert_eq!(plan.claim(true).unwrap().1, 640..1000);
     }
 
     #[test]
     fn answers_are_fitted_to_what_is_there() {
-        let progress = Progress { have: 7, size: 10 };
-        assert_eq!(progress.accept(7, Some(10)), Answer::Append);
-        assert_eq!(progress.accept(7, None), Answer::Append);
-        assert_eq!(progress.accept(0, Some(10)), Answer::Skip(7));
-        assert_eq!(progress.accept(7, Some(11)), Answer::Changed);
+        assert_eq!(accept(7, 10, 7, Some(10)), Answer::Append);
+        assert_eq!(accept(7, 10, 7, None), Answer::Append);
+        assert_eq!(accept(7, 10, 0, Some(10)), Answer::Skip(7));
+        assert_eq!(accept(7, 10, 7, Some(11)), Answer::Changed);
     }
 
     #[test]
@@ -108,5 +261,57 @@ mod tests {
         assert!(again_after(Class::Transient, 5, None, 0.5).is_none());
         assert!(again_after(Class::Transient, 1, Some(Duration::from_mins(10)), 0.5).is_none());
         assert!(again_after(Class::FileQuota, 1, None, 0.5).is_none());
+    }
+
+    #[derive(Clone, Debug)]
+    enum Move {
+        Claim(bool),
+        Advance(usize, u64),
+        Release(usize, u64),
+    }
+
+    fn moves() -> impl Strategy<Value = Vec<Move>> {
+        let one = prop_oneof![
+            any::<bool>().prop_map(Move::Claim),
+            (0_usize..4, 0..90 * MIB).prop_map(|(lane, bytes)| Move::Advance(lane, bytes)),
+            (0_usize..4, 0..2 * MIB).prop_map(|(lane, lost)| Move::Release(lane, lost)),
+        ];
+        prop::collection::vec(one, 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn no_byte_is_two_lanes_and_none_is_forgotten(size in 0..700 * MIB, moves in moves()) {
+            let mut plan = Plan::new(size, Ranges::default());
+            for one in moves {
+                let lanes: Vec<LaneId> = plan.lanes.keys().copied().collect();
+                match one {
+                    Move::Claim(alone) if lanes.len() < 4 => {
+                        plan.claim(alone);
+                    }
+                    Move::Advance(lane, bytes) if lane < lanes.len() => {
+                        plan.advance(lanes[lane], bytes);
+                    }
+                    Move::Release(lane, lost) if lane < lanes.len() => {
+                        let at = plan.left(lanes[lane]).start;
+                        plan.release(lanes[lane], Some(at.saturating_sub(lost)..at));
+                    }
+                    _ => {}
+                }
+                let mut pieces: Vec<Range<u64>> =
+                    plan.lanes.values().filter(|piece| !piece.is_empty()).cloned().collect();
+                pieces.sort_by_key(|piece| piece.start);
+                prop_assert!(pieces.windows(2).all(|two| two[0].end <= two[1].start), "{pieces:?}");
+            }
+            let lanes: Vec<LaneId> = plan.lanes.keys().copied().collect();
+            for lane in lanes {
+                plan.release(lane, None);
+            }
+            while let Some((lane, piece)) = plan.claim(true) {
+                plan.advance(lane, piece.end - piece.start);
+                plan.release(lane, None);
+            }
+            prop_assert!(plan.is_complete());
+        }
     }
 }

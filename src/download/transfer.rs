@@ -1,27 +1,62 @@
-//! Bytes from Drive into a part: one connection, taken up again where it broke off.
+//! Bytes from Drive into a part: one or more connections at once, each taken up again where it broke off.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
 
-use super::plan::{Answer, Progress, Step, again_after};
+use super::plan::{LaneId, Plan};
+use super::streams::Streams;
 use super::{Downloader, Error, Source};
-use crate::drive::{self, Fault, Media};
-use crate::http::jitter;
-use crate::retry::Class;
 use crate::spool::{Part, Sink, Verdict, VerifiedPart};
 
-/// How one turn of a transfer ended.
-enum Turn {
-    /// Bytes came, and the answer ended in order.
-    Ended,
-    /// It broke off.
-    Broke(drive::Error),
-    /// The answer belongs to another content.
-    Changed(String),
+/// How often the connections are looked at while there may be more than one.
+const LOOK: Duration = Duration::from_millis(25);
+/// A connection without a byte for this long is replaced by a new one, if another has brought bytes so much later.
+const SLOW: Duration = Duration::from_secs(5);
+const BESIDE: Duration = Duration::from_secs(1);
+
+/// A transfer in progress.
+pub(super) struct Transfer<'a> {
+    pub(super) downloader: &'a Downloader,
+    pub(super) source: &'a Source<'a>,
+    pub(super) sink: &'a Sink,
+    plan: Mutex<Plan>,
+    received: &'a AtomicU64,
+    stop: &'a CancellationToken,
+    /// Google takes the file for harmful, and it is to be fetched all the same.
+    pub(super) acknowledge_abuse: AtomicBool,
+    began: Instant,
+    /// When the last bytes came on any connection.
+    latest: AtomicU64,
+}
+
+/// A connection that is at work.
+#[derive(Debug)]
+pub(super) struct Running {
+    /// Ends it in order.
+    pub(super) quit: CancellationToken,
+    /// When it began, and when its last bytes came, in milliseconds since the transfer began; 0: none yet.
+    began: u64,
+    moved: AtomicU64,
+    /// Whether it was the only one when it began.
+    pub(super) alone: bool,
+}
+
+/// How a connection's work on its piece ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// All of it is there, or another one goes on with it.
+    Over,
+    /// Drive gives no more on this connection.
+    Refused(Error),
+    /// The whole transfer cannot go on.
+    Failed(Error),
 }
 
 /// Fills the part and verifies it. What came is kept, whatever happens. `received` shows the progress.
@@ -32,17 +67,26 @@ pub(super) async fn transfer(
     received: &AtomicU64,
     stop: &CancellationToken,
 ) -> Result<VerifiedPart, Error> {
-    let mut sink = part.into_sink();
-    received.store(sink.position(), Ordering::Relaxed);
-    let filled = fill(downloader, source, &mut sink, received, stop).await;
+    let plan = Plan::new(part.size(), part.there().clone());
+    received.store(plan.received(), Ordering::Relaxed);
+    let most = if plan.is_divisible() { downloader.config.streams.max(1) } else { 1 };
+    let sink = part.into_sink(most);
+    let transfer = Transfer {
+        downloader,
+        source,
+        sink: &sink,
+        plan: Mutex::new(plan),
+        received,
+        stop,
+        acknowledge_abuse: AtomicBool::new(false),
+        began: Instant::now(),
+        latest: AtomicU64::new(0),
+    };
+    let filled = transfer.fill(most).await;
     match filled {
         Ok(()) => match sink.finish().await? {
             Verdict::Verified(verified) => Ok(verified),
             Verdict::Wrong(why) => Err(Error::WrongContent(why)),
-        },
-        Err(Error::WriterGone) => match sink.pause().await {
-            Ok(()) => Err(Error::WriterGone),
-            Err(error) => Err(error.into()),
         },
         Err(error) => {
             // The writer's own failure, if it has one, explains more than what followed from it.
@@ -52,119 +96,102 @@ pub(super) async fn transfer(
     }
 }
 
-async fn fill(
-    downloader: &Downloader,
-    source: &Source<'_>,
-    sink: &mut Sink,
-    received: &AtomicU64,
-    stop: &CancellationToken,
-) -> Result<(), Error> {
-    let mut failures = 0;
-    let mut acknowledge_abuse = false;
-    loop {
-        let before = sink.position();
-        let Step::Fetch { from } = (Progress { have: before, size: sink.size() }).next() else {
-            return Ok(());
-        };
-        let turn = tokio::select! {
-            biased;
-            () = stop.cancelled() => return Err(Error::Stopped),
-            turn = turn(downloader, source, from, acknowledge_abuse, sink, received) => turn?,
-        };
-        if sink.position() > before {
-            failures = 0;
-        }
-        let error = match turn {
-            Turn::Ended if sink.position() >= sink.size() => return Ok(()),
-            Turn::Ended => None,
-            Turn::Changed(why) => return Err(Error::Changed(why)),
-            Turn::Broke(error)
-                if error.fault() == Fault::Abusive
-                    && downloader.config.acknowledge_abuse
-                    && !acknowledge_abuse =>
-            {
-                warn!(file.id = %source.file_id, "Google takes this file for harmful; it is fetched all the same, as configured");
-                acknowledge_abuse = true;
-                continue;
+impl Transfer<'_> {
+    async fn fill(&self, most: usize) -> Result<(), Error> {
+        let mut streams = Streams::new(most);
+        let mut lanes: BTreeMap<LaneId, Arc<Running>> = BTreeMap::new();
+        let mut work = FuturesUnordered::new();
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let outcome = loop {
+            while lanes.len() < streams.wanted() {
+                let alone = lanes.is_empty() && streams.wanted() == 1;
+                let Some((id, piece)) = self.plan().claim(alone) else { break };
+                let running = Arc::new(self.running(alone));
+                lanes.insert(id, Arc::clone(&running));
+                work.push(self.lane(id, piece.start, running));
             }
-            Turn::Broke(error) if error.fault() == Fault::Range => {
-                return Err(Error::Changed("the file is shorter than Drive said".to_owned()));
+            if lanes.is_empty() {
+                break Ok(());
             }
-            Turn::Broke(error) => Some(error),
+            tokio::select! {
+                Some((id, end)) = work.next() => {
+                    lanes.remove(&id);
+                    match end {
+                        End::Over => {}
+                        End::Refused(error) if !lanes.is_empty() => {
+                            debug!(file.id = %self.source.file_id, %error, left = lanes.len(), "a connection fewer");
+                            streams.refused(self.began.elapsed(), lanes.len());
+                        }
+                        End::Refused(error) | End::Failed(error) => break Err(error),
+                    }
+                }
+                () = self.stop.cancelled() => break Err(Error::Stopped),
+                _ = look.tick(), if most > 1 => self.look(&mut streams, &lanes),
+            }
         };
-        failures += 1;
-        let class = error.as_ref().map_or(Class::Transient, drive::Error::class);
-        let retry_after = error.as_ref().and_then(drive::Error::retry_after);
-        let Some(wait) = again_after(class, failures, retry_after, jitter()) else {
-            return Err(error.map_or(Error::Short, Error::Drive));
-        };
-        debug!(
-            file.id = %source.file_id,
-            position = sink.position(),
-            error = error.map(|error| error.to_string()),
-            wait_ms = wait.as_millis() as u64,
-            "a transfer broke off and goes on"
-        );
-        pause(wait, stop).await?;
+        for running in lanes.values() {
+            running.quit.cancel();
+        }
+        while work.next().await.is_some() {}
+        outcome
+    }
+
+    /// Decides how many connections there are to be, and ends those that are too many or too slow.
+    fn look(&self, streams: &mut Streams, lanes: &BTreeMap<LaneId, Arc<Running>>) {
+        let all_flow = lanes.len() == streams.wanted() && lanes.values().all(|running| running.flows());
+        let plan = self.plan();
+        let wanted = streams.look(self.began.elapsed(), plan.received(), all_flow);
+        if wanted < lanes.len()
+            && let Some(last) = plan.last().and_then(|last| lanes.get(&last))
+        {
+            last.quit.cancel();
+        }
+        drop(plan);
+        let (now, latest) = (self.now(), self.latest.load(Ordering::Relaxed));
+        for running in lanes.values() {
+            let sign = running.last_sign();
+            let is_silent = now.saturating_sub(sign) >= SLOW.as_millis() as u64;
+            // Where all are silent, the network is: a new connection would be none the better.
+            if is_silent && latest.saturating_sub(sign) >= BESIDE.as_millis() as u64 {
+                running.quit.cancel();
+            }
+        }
+    }
+
+    fn running(&self, alone: bool) -> Running {
+        let quit = self.stop.child_token();
+        Running { quit, began: self.now(), moved: AtomicU64::new(0), alone }
+    }
+
+    pub(super) fn plan(&self) -> MutexGuard<'_, Plan> {
+        // Each change of the plan is whole when the lock is given back.
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes have come on a lane: so many of them belong to it.
+    pub(super) fn advance(&self, id: LaneId, running: &Running, bytes: u64) -> u64 {
+        let mut plan = self.plan();
+        let taken = plan.advance(id, bytes);
+        self.received.store(plan.received(), Ordering::Relaxed);
+        let now = self.now().max(1);
+        running.moved.store(now, Ordering::Relaxed);
+        self.latest.store(now, Ordering::Relaxed);
+        taken
+    }
+
+    fn now(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
     }
 }
 
-/// One request, and all that comes of it.
-async fn turn(
-    downloader: &Downloader,
-    source: &Source<'_>,
-    from: u64,
-    acknowledge_abuse: bool,
-    sink: &mut Sink,
-    received: &AtomicU64,
-) -> Result<Turn, Error> {
-    let mut media =
-        match downloader.drive.media(source.file_id, source.resource_key, from, acknowledge_abuse).await {
-            Ok(media) => media,
-            Err(error) => return Ok(Turn::Broke(error)),
-        };
-    let mut skip = match (Progress { have: from, size: sink.size() }).accept(media.from, media.total) {
-        Answer::Append => 0,
-        Answer::Skip(there) => there,
-        Answer::Changed => {
-            let total = media.total.unwrap_or_default();
-            return Ok(Turn::Changed(format!("the file has {total} bytes now, not {}", sink.size())));
-        }
-    };
-    loop {
-        let bytes = match next(&mut media, &mut skip).await {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return Ok(Turn::Ended),
-            Err(error) => return Ok(Turn::Broke(error)),
-        };
-        let room = sink.size() - sink.position();
-        if bytes.len() as u64 > room {
-            return Ok(Turn::Changed(format!("more than the {} bytes that Drive said came", sink.size())));
-        }
-        downloader.limit.take(bytes.len() as u64).await;
-        if !sink.write(bytes).await {
-            return Err(Error::WriterGone);
-        }
-        received.store(sink.position(), Ordering::Relaxed);
+impl Running {
+    /// Whether bytes have come.
+    pub(super) fn flows(&self) -> bool {
+        self.moved.load(Ordering::Relaxed) > 0
     }
-}
 
-/// The next bytes that are not there yet.
-async fn next(media: &mut Media, skip: &mut u64) -> Result<Option<Bytes>, drive::Error> {
-    while let Some(mut bytes) = media.chunk().await? {
-        let known = (*skip).min(bytes.len() as u64);
-        *skip -= known;
-        let new = bytes.split_off(known as usize);
-        if !new.is_empty() {
-            return Ok(Some(new));
-        }
-    }
-    Ok(None)
-}
-
-async fn pause(wait: Duration, stop: &CancellationToken) -> Result<(), Error> {
-    match stop.run_until_cancelled(tokio::time::sleep(wait)).await {
-        Some(()) => Ok(()),
-        None => Err(Error::Stopped),
+    fn last_sign(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed).max(self.began)
     }
 }

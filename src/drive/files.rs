@@ -80,12 +80,14 @@ impl Drive {
         self.read("list a folder", with_key(request, folder, resource_key), read_listing).await
     }
 
-    /// A file's bytes from a position on. Drive may ignore the range and begin at zero: `Media::from` says.
+    /// A file's bytes from a position on, up to another one or to the end. Drive may ignore the range and begin at
+    /// zero: `Media::from` says.
     pub async fn media(
         &self,
         id: &FileId,
         resource_key: Option<&str>,
         from: u64,
+        until: Option<u64>,
         acknowledge_abuse: bool,
     ) -> Result<Media, Error> {
         let mut request = self
@@ -97,8 +99,13 @@ impl Drive {
         if acknowledge_abuse {
             request = request.query(&[("acknowledgeAbuse", "true")]);
         }
-        if from > 0 {
-            request = request.header(RANGE, format!("bytes={from}-"));
+        match until {
+            // The last byte is named, not the one after it.
+            Some(until) => {
+                request = request.header(RANGE, format!("bytes={from}-{}", until.saturating_sub(1)));
+            }
+            None if from > 0 => request = request.header(RANGE, format!("bytes={from}-")),
+            None => {}
         }
         let (response, pass) =
             self.send("download", id.as_str(), with_key(request, id, resource_key)).await?;

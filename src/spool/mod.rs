@@ -1,17 +1,25 @@
 //! Parts: files that are not whole yet. They wait in a hidden folder at their destination, on the same file system as
 //! their place, so that publishing them is one rename. The only writer of parts; it knows no network.
 
+mod buffer;
 pub mod checksum;
 mod durable;
+mod front;
 pub mod part;
+mod progress;
+pub mod ranges;
+mod sink;
+mod writer;
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 pub(crate) use durable::{make_directories, sync_directory};
-pub use part::{Expected, Part, Sink, Verdict, VerifiedPart};
+pub use part::{Expected, Part, Verdict, VerifiedPart};
+pub use ranges::Ranges;
+pub use sink::{Lane, Sink};
 
 use crate::model::DeliveryId;
 
@@ -47,10 +55,18 @@ impl Spool {
 
     /// Removes the part of a delivery that will not be finished.
     pub fn discard(&self, id: &DeliveryId) -> io::Result<()> {
-        match fs::remove_file(self.path(id)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Ok(()) | Err(_) => Ok(()),
+        let path = self.path(id);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
         }
+        // Last: without it the part's length would count.
+        progress::discard(&path)
+    }
+
+    /// How much of the disk a part has taken. It may be more than has come: large files take their room beforehand.
+    pub fn taken(&self, id: &DeliveryId) -> u64 {
+        fs::metadata(self.path(id)).map_or(0, |metadata| metadata.blocks() * 512)
     }
 
     /// Looks whether its disk takes a megabyte.
@@ -71,12 +87,14 @@ impl Spool {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == EXTENSION)
+            if path.extension().and_then(|extension| extension.to_str()).is_some_and(progress::is_beside)
                 && let Some(stem) = path.file_stem().and_then(|stem| stem.to_str())
             {
                 found.push(DeliveryId::new(stem));
             }
         }
+        found.sort();
+        found.dedup();
         Ok(found)
     }
 }

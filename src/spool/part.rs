@@ -1,28 +1,26 @@
-//! One part: bytes appended in order and hashed on the way by a thread of their own, continued after a crash, and
-//! turned into a `VerifiedPart` only here, only when length and checksum are what Drive said.
+//! One part: bytes written and hashed by threads of their own, continued after a crash, and turned into a
+//! `VerifiedPart` only here, only when length and checksum are what Drive said.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::OpenOptions;
+use std::io;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
+use tracing::debug;
 
 use super::checksum::Hasher;
+use super::front::Reader;
+use super::progress::{Known, Progress};
+use super::ranges::Ranges;
+use super::sink::Sink;
+use super::writer::Output;
 use super::{Spool, sync_directory};
-use crate::checkpoint::{Point, reached};
 use crate::model::DeliveryId;
 use crate::model::file::Checksum;
-
-/// Chunks between the network and the disk. reqwest hands out up to about 16 KiB of TLS record or a few hundred
-/// KiB of plain socket at once, so a transfer holds a few MiB at most.
-const QUEUE: usize = 16;
-/// What was on disk before is read back in pieces of this size.
-const READ_SIZE: usize = 1 << 20;
 
 /// What the whole file must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,9 +37,10 @@ pub struct Expected {
 #[derive(Debug)]
 pub struct Part {
     path: PathBuf,
-    file: File,
-    length: u64,
+    output: Output,
+    there: Ranges,
     expected: Expected,
+    progress: Progress,
 }
 
 /// The result of looking at a finished part.
@@ -70,132 +69,112 @@ impl Part {
         let path = spool.path(id);
         blocking(move || {
             let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
-            let mut length = file.metadata()?.len();
-            if length > expected.size {
-                file.set_len(0)?;
-                length = 0;
+            let length = file.metadata()?.len();
+            let mut progress = Progress::of(&path, expected.size, expected.checksum.tagged());
+            let known = match progress.load()? {
+                _ if length > expected.size => Ranges::default(),
+                Known::Nothing => Ranges::up_to(length),
+                Known::Ranges(ranges) => ranges,
+                Known::Unclear => Ranges::default(),
+            };
+            let output = Output::new(file, &path, expected.size);
+            let there = known.whole_granules(output.granule() as u64, length, expected.size);
+            if there == Ranges::default() && length > 0 {
+                debug!(path = %path.display(), length, "a part begins again");
+                output.file().set_len(0)?;
             }
-            Ok(Self { path, file, length, expected })
+            if there.is_contiguous() && length == there.front() {
+                // After the length is right: it says it all again.
+                progress.remove()?;
+            } else if progress.exists() && there != known {
+                // What it said beyond the file's end must not come true by bytes that are written beyond that.
+                progress.save(&there)?;
+            }
+            Ok(Self { path, output, there, expected, progress })
         })
         .await
     }
 
-    /// Bytes that are there.
-    pub fn length(&self) -> u64 {
-        self.length
-    }
-
-    /// Starts the thread that writes and hashes what comes. What is there already is read back when the first byte
-    /// comes, and not before: an attempt that brings none costs the disk nothing.
-    pub fn into_sink(self) -> Sink {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        let position = self.length;
-        let size = self.expected.size;
-        Sink { sender, position, size, writer: spawn_blocking(move || write_all(self, receiver)) }
-    }
-}
-
-/// Takes bytes in order.
-#[derive(Debug)]
-pub struct Sink {
-    sender: mpsc::Sender<Bytes>,
-    position: u64,
-    size: u64,
-    writer: JoinHandle<io::Result<(Part, Option<Hasher>)>>,
-}
-
-impl Sink {
-    /// Where the next byte goes.
-    pub fn position(&self) -> u64 {
-        self.position
+    /// What is there.
+    pub fn there(&self) -> &Ranges {
+        &self.there
     }
 
     /// How many bytes are expected in all.
     pub fn size(&self) -> u64 {
-        self.size
+        self.expected.size
     }
 
-    /// Hands bytes to the writer; waits while it is behind. `false`: the writer has failed, and `finish` says why.
-    pub async fn write(&mut self, bytes: Bytes) -> bool {
-        self.position += bytes.len() as u64;
-        self.sender.send(bytes).await.is_ok()
+    /// Starts the thread that writes and hashes what comes from up to `lanes` connections. What is there already is
+    /// read back when the first byte comes, and not before: an attempt that brings none costs the disk nothing.
+    pub fn into_sink(self, lanes: usize) -> Sink {
+        Sink::new(self, lanes)
     }
 
-    /// Waits until everything is written, without a verdict: the part stays for the next run.
-    pub async fn pause(self) -> io::Result<()> {
-        drop(self.sender);
-        join(self.writer).await.map(|_| ())
+    pub(super) fn expected(&self) -> &Expected {
+        &self.expected
     }
 
-    /// Waits until everything is written, and looks whether it is what was expected.
-    pub async fn finish(self) -> io::Result<Verdict> {
-        drop(self.sender);
-        let (part, hasher) = join(self.writer).await?;
-        blocking(move || verify(part, hasher)).await
+    pub(super) fn granule(&self) -> usize {
+        self.output.granule()
     }
-}
 
-fn write_all(mut part: Part, mut receiver: mpsc::Receiver<Bytes>) -> io::Result<(Part, Option<Hasher>)> {
-    let mut hasher = None;
-    while let Some(bytes) = receiver.blocking_recv() {
-        let hasher = match &mut hasher {
-            Some(hasher) => hasher,
-            None => hasher.insert(read_back(&mut part)?),
-        };
-        part.file.write_all(&bytes)?;
-        hasher.update(&bytes);
-        let before = part.length;
-        part.length += bytes.len() as u64;
-        if before == 0 {
-            reached(Point::FirstByte);
+    pub(super) fn output(&self) -> &Output {
+        &self.output
+    }
+
+    pub(super) fn output_mut(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    pub(super) fn insert(&mut self, written: Range<u64>) {
+        self.there.insert(written);
+    }
+
+    pub(super) fn has_progress(&self) -> bool {
+        self.progress.exists()
+    }
+
+    /// Makes durable what is there, and then writes down that it is.
+    pub(super) fn save_progress(&mut self) -> io::Result<()> {
+        self.output.file().sync_data()?;
+        self.progress.save(&self.there)
+    }
+
+    /// At the end of an attempt: what is there is written down, or is plain from the length again.
+    pub(super) fn settle_progress(&mut self) -> io::Result<()> {
+        if !self.progress.exists() {
+            return Ok(());
         }
-        let half = part.expected.size / 2;
-        if before <= half && part.length > half {
-            reached(Point::Half);
+        if self.there.is_contiguous() {
+            self.output.file().set_len(self.there.front())?;
+            self.output.file().sync_all()?;
+            return self.progress.remove();
         }
+        self.save_progress()
     }
-    Ok((part, hasher))
-}
-
-/// Hashes what is there, and leaves the file at its end.
-fn read_back(part: &mut Part) -> io::Result<Hasher> {
-    let mut hasher = Hasher::like(&part.expected.checksum);
-    part.file.seek(SeekFrom::Start(0))?;
-    let mut left = part.length;
-    let mut buffer = vec![0; READ_SIZE.min(left as usize)];
-    while left > 0 {
-        let most = buffer.len().min(left as usize);
-        let read = part.file.read(&mut buffer[..most])?;
-        if read == 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the part became shorter while it was read",
-            ));
-        }
-        hasher.update(&buffer[..read]);
-        left -= read as u64;
-    }
-    Ok(hasher)
 }
 
 /// Length, checksum, modification time, fsync, in that order: the time is part of what the fsync makes durable. The
 /// name becomes durable too: a part that is missing while the ledger says "publishing" counts as published.
-fn verify(mut part: Part, hasher: Option<Hasher>) -> io::Result<Verdict> {
+pub(super) fn verify(mut part: Part, hasher: Option<Hasher>) -> io::Result<Verdict> {
+    let length = part.there.front();
     let hasher = match hasher {
         Some(hasher) => hasher,
-        None => read_back(&mut part)?,
+        None => read_back(&part, length)?,
     };
-    let Part { path, file, length, expected } = part;
     let checksum = hasher.finish();
-    let wrong = if length != expected.size {
-        Some(format!("{length} bytes came where Drive says {}", expected.size))
-    } else if checksum != expected.checksum {
-        Some(format!("the bytes have {}, Drive says {}", checksum.tagged(), expected.checksum.tagged()))
+    let wrong = if length != part.expected.size {
+        Some(format!("{length} bytes came where Drive says {}", part.expected.size))
+    } else if checksum != part.expected.checksum {
+        Some(format!("the bytes have {}, Drive says {}", checksum.tagged(), part.expected.checksum.tagged()))
     } else {
         None
     };
+    part.settle_progress()?;
+    let Part { path, output, expected, .. } = part;
+    let file = output.file();
     if let Some(wrong) = wrong {
-        drop(file);
         std::fs::remove_file(&path)?;
         return Ok(Verdict::Wrong(wrong));
     }
@@ -247,11 +226,18 @@ impl VerifiedPart {
     }
 }
 
+/// Hashes what is there.
+fn read_back(part: &Part, length: u64) -> io::Result<Hasher> {
+    let mut hasher = Hasher::like(&part.expected.checksum);
+    Reader::new(part.output.file()).read(0, length, &mut hasher)?;
+    Ok(hasher)
+}
+
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     join(spawn_blocking(work)).await
 }
 
-async fn join<T>(task: JoinHandle<io::Result<T>>) -> io::Result<T> {
+pub(super) async fn join<T>(task: JoinHandle<io::Result<T>>) -> io::Result<T> {
     task.await.map_err(io::Error::other)?
 }
 
@@ -275,17 +261,24 @@ mod tests {
         Part::open(&spool, &DeliveryId::new("d1"), expected()).await.unwrap()
     }
 
+    /// One lane writes these bytes at this position.
+    async fn put(sink: &Sink, at: u64, bytes: &[u8]) -> u64 {
+        let mut lane = sink.lane(at);
+        assert!(lane.write(bytes).await);
+        lane.close().await
+    }
+
     #[tokio::test]
     async fn a_part_goes_on_where_it_was() {
         let home = tempfile::tempdir().unwrap();
-        let mut sink = part(home.path()).await.into_sink();
-        assert!(sink.write(Bytes::from_static(b"hello ")).await);
+        let sink = part(home.path()).await.into_sink(1);
+        assert_eq!(put(&sink, 0, b"hello ").await, 6);
         sink.pause().await.unwrap();
 
         let again = part(home.path()).await;
-        assert_eq!(again.length(), 6);
-        let mut sink = again.into_sink();
-        assert!(sink.write(Bytes::from_static(b"world")).await);
+        assert_eq!(*again.there(), Ranges::up_to(6));
+        let sink = again.into_sink(1);
+        put(&sink, 6, b"world").await;
         let Verdict::Verified(verified) = sink.finish().await.unwrap() else { panic!("the bytes are right") };
         assert_eq!(verified.modified_ns(), 1_767_323_045_678_000_000);
         assert_eq!(std::fs::read(verified.path()).unwrap(), b"hello world");
@@ -295,8 +288,8 @@ mod tests {
     async fn wrong_bytes_are_never_verified_and_leave_nothing() {
         for (bytes, word) in [(&b"hello worlD"[..], "sha256"), (b"hello", "5 bytes")] {
             let home = tempfile::tempdir().unwrap();
-            let mut sink = part(home.path()).await.into_sink();
-            assert!(sink.write(Bytes::from_static(bytes)).await);
+            let sink = part(home.path()).await.into_sink(1);
+            put(&sink, 0, bytes).await;
             let Verdict::Wrong(why) = sink.finish().await.unwrap() else { panic!("the bytes are wrong") };
             assert!(why.contains(word), "{why}");
             assert_eq!(Spool::open(home.path()).unwrap().parts().unwrap(), []);
@@ -308,6 +301,79 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let spool = Spool::open(home.path()).unwrap();
         std::fs::write(spool.path(&DeliveryId::new("d1")), b"something longer than eleven bytes").unwrap();
-        assert_eq!(part(home.path()).await.length(), 0);
+        assert_eq!(*part(home.path()).await.there(), Ranges::default());
+    }
+
+    const MIB: usize = 1 << 20;
+
+    /// Bytes that are nowhere the same.
+    fn film() -> Vec<u8> {
+        (0..5 * MIB as u64 + 1234)
+            .filter_map(|n| {
+                (n / 8).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes().into_iter().nth((n % 8) as usize)
+            })
+            .collect()
+    }
+
+    async fn film_part(directory: &Path, film: &[u8]) -> Part {
+        let mut hasher = Hasher::like(&Checksum::Sha256(String::new()));
+        hasher.update(film);
+        let expected = Expected { size: film.len() as u64, checksum: hasher.finish(), modified: None };
+        Part::open(&Spool::open(directory).unwrap(), &DeliveryId::new("d1"), expected).await.unwrap()
+    }
+
+    async fn assert_film(sink: Sink, film: &[u8], directory: &Path) {
+        let Verdict::Verified(verified) = sink.finish().await.unwrap() else { panic!("the bytes are right") };
+        assert!(std::fs::read(verified.path()).unwrap() == film);
+        let left = std::fs::read_dir(directory.join(super::super::HIDDEN)).unwrap().count();
+        assert_eq!(left, 1, "only the part");
+    }
+
+    #[tokio::test]
+    async fn ranges_come_in_any_order_and_survive_an_interruption() {
+        let (home, film) = (tempfile::tempdir().unwrap(), film());
+        let sink = film_part(home.path(), &film).await.into_sink(4);
+        put(&sink, 3 * MIB as u64, &film[3 * MIB..4 * MIB]).await;
+        put(&sink, 0, &film[..MIB]).await;
+        // What is less than the disk takes at once is not kept.
+        let kept = put(&sink, 2 * MIB as u64, &film[2 * MIB..2 * MIB + 10_000]).await;
+        sink.pause().await.unwrap();
+
+        let again = film_part(home.path(), &film).await;
+        let known =
+            Ranges::from(vec![[0, MIB as u64], [2 * MIB as u64, kept], [3 * MIB as u64, 4 * MIB as u64]]);
+        assert_eq!(*again.there(), known);
+        let sink = again.into_sink(4);
+        for gap in known.gaps(film.len() as u64).collect::<Vec<_>>().into_iter().rev() {
+            put(&sink, gap.start, &film[gap.start as usize..gap.end as usize]).await;
+        }
+        assert_film(sink, &film, home.path()).await;
+    }
+
+    #[tokio::test]
+    async fn the_ranges_of_another_content_are_thrown_away() {
+        let (home, film) = (tempfile::tempdir().unwrap(), film());
+        let sink = film_part(home.path(), &film).await.into_sink(2);
+        put(&sink, 2 * MIB as u64, &film[2 * MIB..3 * MIB]).await;
+        sink.pause().await.unwrap();
+        let mut other = film.clone();
+        other[0] += 1;
+        let part = film_part(home.path(), &other).await;
+        assert_eq!(*part.there(), Ranges::default());
+        let sink = part.into_sink(1);
+        put(&sink, 0, &other).await;
+        assert_film(sink, &other, home.path()).await;
+    }
+
+    #[tokio::test]
+    async fn one_wrong_byte_in_a_late_range_is_noticed() {
+        let (home, film) = (tempfile::tempdir().unwrap(), film());
+        let sink = film_part(home.path(), &film).await.into_sink(2);
+        let mut late = film[2 * MIB..].to_vec();
+        late[777] ^= 1;
+        put(&sink, 2 * MIB as u64, &late).await;
+        put(&sink, 0, &film[..2 * MIB]).await;
+        assert!(matches!(sink.finish().await.unwrap(), Verdict::Wrong(_)));
+        assert_eq!(std::fs::read_dir(home.path().join(super::super::HIDDEN)).unwrap().count(), 0);
     }
 }

@@ -32,7 +32,7 @@ fn watch(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_download_goes_on_after_kill_9() {
-    let mut world = World::running("").await;
+    let mut world = World::running("[download]\nstreams = 1").await;
     world.drive.set_rate(Some(40_000_000));
     let id = world.upload("big.mp4", HUNDRED_MEGABYTES);
     let (ended, watcher) = watch(&world, "big.mp4", world.drive.content_sha256(&id).unwrap());
@@ -66,7 +66,7 @@ async fn a_download_goes_on_after_kill_9() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_in_the_middle_keeps_what_is_there() {
-    let mut world = World::running("").await;
+    let mut world = World::running("[download]\nstreams = 1").await;
     world.drive.set_rate(Some(5_000_000));
     let id = world.upload("big.mp4", 20_000_000);
     world

@@ -20,6 +20,7 @@ mod names;
 // Only a debug build can be killed at a point.
 #[cfg(debug_assertions)]
 mod points;
+mod ranges;
 mod refusals;
 mod shortcuts;
 mod tidy;

@@ -1,0 +1,203 @@
+//! One connection of a transfer, from its first request to the end of its piece.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::Error;
+use super::plan::{Answer, LaneId, accept, again_after};
+use super::transfer::{End, Running, Transfer};
+use crate::drive::{self, Fault, Media};
+use crate::http::jitter;
+use crate::retry::Class;
+use crate::spool::Lane;
+
+/// What has come goes to the disk when nothing more comes for this long.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// How one request of a lane ended.
+enum Turn {
+    /// Bytes came, and the answer ended in order.
+    Ended,
+    /// It broke off.
+    Broke(drive::Error),
+    /// The answer begins at the file's first byte, far before this lane's.
+    NoRange,
+}
+
+/// Why a lane ends before its piece does.
+enum Quit {
+    /// It is to.
+    Asked,
+    Because(End),
+}
+
+impl From<Error> for Quit {
+    fn from(error: Error) -> Self {
+        Self::Because(End::Failed(error))
+    }
+}
+
+impl Transfer<'_> {
+    /// Fetches the piece of a lane. What did not reach the disk goes back into the plan.
+    pub(super) async fn lane(&self, id: LaneId, from: u64, running: Arc<Running>) -> (LaneId, End) {
+        let mut lane = self.sink.lane(from);
+        let fetched = self.fetch(id, &mut lane, &running).await;
+        let reached = lane.position();
+        let kept = lane.close().await;
+        self.plan().release(id, Some(kept..reached));
+        match fetched {
+            Ok(()) | Err(Quit::Asked) => (id, End::Over),
+            Err(Quit::Because(end)) => (id, end),
+        }
+    }
+
+    async fn fetch(&self, id: LaneId, lane: &mut Lane, running: &Running) -> Result<(), Quit> {
+        let mut failures = 0;
+        loop {
+            let before = lane.position();
+            if self.plan().left(id).is_empty() {
+                return Ok(());
+            }
+            let turn = self.turn(id, lane, running).await?;
+            if lane.position() > before {
+                failures = 0;
+            }
+            let error = match turn {
+                Turn::Ended if self.plan().left(id).is_empty() => return Ok(()),
+                Turn::Ended => None,
+                Turn::NoRange => return Err(Quit::Because(End::Refused(Error::NoRange))),
+                Turn::Broke(error) if error.fault() == Fault::Abusive && self.may_acknowledge() => continue,
+                Turn::Broke(error) if error.fault() == Fault::Range => {
+                    return Err(Error::Changed("the file is shorter than Drive said".to_owned()).into());
+                }
+                Turn::Broke(error) => Some(error),
+            };
+            if !running.alone && !running.flows() {
+                // One more than Drive gives. The others go on, and take its piece.
+                return Err(Quit::Because(End::Refused(error.map_or(Error::Short, Error::Drive))));
+            }
+            failures += 1;
+            let class = error.as_ref().map_or(Class::Transient, drive::Error::class);
+            let retry_after = error.as_ref().and_then(drive::Error::retry_after);
+            let Some(wait) = again_after(class, failures, retry_after, jitter()) else {
+                return Err(Quit::Because(End::Refused(error.map_or(Error::Short, Error::Drive))));
+            };
+            // What came stays, even if the next attempt never begins.
+            lane.flush().await;
+            debug!(
+                file.id = %self.source.file_id,
+                position = lane.position(),
+                error = error.map(|error| error.to_string()),
+                wait_ms = wait.as_millis() as u64,
+                "a transfer broke off and goes on"
+            );
+            or_quit(&running.quit, tokio::time::sleep(wait)).await?;
+        }
+    }
+
+    /// Whether a file that Google takes for harmful is asked for once more, with the acknowledgement.
+    fn may_acknowledge(&self) -> bool {
+        let is_new =
+            self.downloader.config.acknowledge_abuse && !self.acknowledge_abuse.swap(true, Ordering::Relaxed);
+        if is_new {
+            warn!(file.id = %self.source.file_id, "Google takes this file for harmful; it is fetched all the same, as configured");
+        }
+        is_new
+    }
+
+    /// One request, and all that comes of it.
+    async fn turn(&self, id: LaneId, lane: &mut Lane, running: &Running) -> Result<Turn, Quit> {
+        let (size, position) = (self.sink.size(), lane.position());
+        let end = self.plan().left(id).end;
+        let until = (end < size).then_some(end);
+        let source = self.source;
+        let acknowledge_abuse = self.acknowledge_abuse.load(Ordering::Relaxed);
+        let asked = self.downloader.drive.media(
+            source.file_id,
+            source.resource_key,
+            position,
+            until,
+            acknowledge_abuse,
+        );
+        let mut media = match or_quit(&running.quit, asked).await? {
+            Ok(media) => media,
+            Err(error) => return Ok(Turn::Broke(error)),
+        };
+        let mut skip = match accept(position, size, media.from, media.total) {
+            Answer::Append => 0,
+            Answer::Skip(_) if !running.alone => return Ok(Turn::NoRange),
+            Answer::Skip(there) => there,
+            Answer::Changed => {
+                let total = media.total.unwrap_or_default();
+                return Err(Error::Changed(format!("the file has {total} bytes now, not {size}")).into());
+            }
+        };
+        loop {
+            let bytes = match next(&mut media, &mut skip, lane, &running.quit).await? {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => return Ok(Turn::Ended),
+                Err(error) => return Ok(Turn::Broke(error)),
+            };
+            let came = bytes.len() as u64;
+            or_quit(&running.quit, self.downloader.limit.take(came)).await?;
+            let taken = self.advance(id, running, came);
+            if !lane.write(&bytes[..taken as usize]).await {
+                return Err(Error::WriterGone.into());
+            }
+            if taken < came {
+                if lane.position() >= size {
+                    let why = format!("more than the {size} bytes that Drive said came");
+                    return Err(Error::Changed(why).into());
+                }
+                // From here on it is another lane's.
+                return Ok(Turn::Ended);
+            }
+            if until.is_some() && self.plan().left(id).is_empty() {
+                return Ok(drain(&mut media).await);
+            }
+        }
+    }
+}
+
+/// The next bytes that are not there yet.
+async fn next(
+    media: &mut Media,
+    skip: &mut u64,
+    lane: &mut Lane,
+    quit: &CancellationToken,
+) -> Result<Result<Option<Bytes>, drive::Error>, Quit> {
+    loop {
+        let Ok(chunk) = or_quit(quit, tokio::time::timeout(IDLE, media.chunk())).await? else {
+            if !lane.flush().await {
+                return Err(Error::WriterGone.into());
+            }
+            continue;
+        };
+        let mut bytes = match chunk {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(Ok(None)),
+            Err(error) => return Ok(Err(error)),
+        };
+        let known = (*skip).min(bytes.len() as u64);
+        *skip -= known;
+        let new = bytes.split_off(known as usize);
+        if !new.is_empty() {
+            return Ok(Ok(Some(new)));
+        }
+    }
+}
+
+/// A bounded answer has come whole; its end, which should be there already, lets the connection be used again.
+async fn drain(media: &mut Media) -> Turn {
+    let _ = tokio::time::timeout(IDLE, media.chunk()).await;
+    Turn::Ended
+}
+
+async fn or_quit<T>(quit: &CancellationToken, work: impl Future<Output = T>) -> Result<T, Quit> {
+    quit.run_until_cancelled(work).await.ok_or(Quit::Asked)
+}

@@ -1,0 +1,153 @@
+//! How many connections a transfer uses. Values in, values out.
+//!
+//! It begins with one, and doubles as long as that brings more: a connection may be held to a rate, a line may be long.
+//! Where one is as fast as two, two only cost requests and a checksum that has to be read back from the disk.
+
+use std::time::Duration;
+
+/// So long the rate is measured before and after each step. Slow start of TCP is over long before on a line where more
+/// connections matter.
+const WINDOW: Duration = Duration::from_millis(150);
+/// The share of what more connections could bring that they have to bring: twice as many at least 40 % more.
+const GAIN: f64 = 0.4;
+/// After a step that brought nothing, another one is tried this much later, and then twice as late each time.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LONGEST_PATIENCE: Duration = Duration::from_mins(10);
+
+/// The number of connections of one transfer, over time.
+#[derive(Clone, Copy, Debug)]
+pub struct Streams {
+    most: usize,
+    now: usize,
+    /// Connections and bytes per second before the last step.
+    before: Option<(usize, f64)>,
+    /// Where the running measurement began: time and bytes. `None`: not all connections have brought bytes yet.
+    since: Option<(Duration, u64)>,
+    /// No step before this.
+    not_before: Duration,
+    patience: Duration,
+}
+
+impl Streams {
+    /// Up to `most` at once.
+    pub fn new(most: usize) -> Self {
+        Self {
+            most: most.max(1),
+            now: 1,
+            before: None,
+            since: None,
+            not_before: Duration::ZERO,
+            patience: PATIENCE,
+        }
+    }
+
+    /// How many there are to be now.
+    pub fn wanted(&self) -> usize {
+        self.now
+    }
+
+    /// A look at the transfer: `received` bytes in all at this time, and whether all connections bring bytes.
+    pub fn look(&mut self, at: Duration, received: u64, all_flow: bool) -> usize {
+        if !all_flow {
+            self.since = None;
+            return self.now;
+        }
+        let (began, from) = *self.since.get_or_insert((at, received));
+        let elapsed = at.saturating_sub(began);
+        if elapsed < WINDOW || at < self.not_before {
+            if elapsed >= 4 * WINDOW {
+                // The rate of now counts, not that of an hour ago.
+                self.since = Some((at, received));
+            }
+            return self.now;
+        }
+        let rate = received.saturating_sub(from) as f64 / elapsed.as_secs_f64();
+        match self.before.take() {
+            Some((fewer, slower)) if rate < slower * gain(fewer, self.now) => {
+                self.now = fewer;
+                self.not_before = at + self.patience;
+                self.patience = (self.patience * 2).min(LONGEST_PATIENCE);
+            }
+            _ if self.now < self.most => {
+                self.before = Some((self.now, rate));
+                self.now = (self.now * 2).min(self.most);
+            }
+            _ => {}
+        }
+        self.since = None;
+        self.now
+    }
+
+    /// A connection was refused: these many are what there can be.
+    pub fn refused(&mut self, at: Duration, left: usize) {
+        self.now = left.max(1);
+        self.before = None;
+        self.since = None;
+        self.not_before = at + self.patience;
+        self.patience = (self.patience * 2).min(LONGEST_PATIENCE);
+    }
+}
+
+/// How many times the rate of `fewer` connections `more` of them have to bring.
+fn gain(fewer: usize, more: usize) -> f64 {
+    1.0 + GAIN * (more as f64 / fewer as f64 - 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs for so many seconds on a line where `n` connections bring `rate(n)`, and says how many there were, each
+    /// quarter of a second.
+    fn run(streams: &mut Streams, seconds: u64, rate: impl Fn(usize) -> f64) -> Vec<usize> {
+        let step = Duration::from_millis(50);
+        let (mut received, mut seen) = (0.0, Vec::new());
+        for tick in 0..seconds * 20 {
+            received += rate(streams.wanted()) * step.as_secs_f64();
+            streams.look(step * tick as u32, received as u64, true);
+            if tick % 5 == 4 {
+                seen.push(streams.wanted());
+            }
+        }
+        seen
+    }
+
+    #[test]
+    fn where_each_connection_has_its_rate_there_are_soon_as_many_as_allowed() {
+        let seen = run(&mut Streams::new(4), 2, |n| 50e6 * n as f64);
+        assert_eq!(seen[..3], [2, 4, 4]);
+        assert!(seen[2..].iter().all(|&n| n == 4));
+    }
+
+    #[test]
+    fn where_the_line_is_full_there_is_one() {
+        let seen = run(&mut Streams::new(8), 60, |_| 100e6);
+        let average = seen.iter().sum::<usize>() as f64 / seen.len() as f64;
+        assert!(average < 1.05, "{average}: a look now and then");
+        assert!(seen.contains(&2), "it may have become better");
+    }
+
+    #[test]
+    fn it_stops_where_more_bring_no_more() {
+        let seen = run(&mut Streams::new(8), 60, |n| 50e6 * n.min(2) as f64);
+        assert_eq!(seen.last(), Some(&2));
+        assert!(!seen[30..].contains(&1));
+    }
+
+    #[test]
+    fn nothing_is_measured_before_all_bring_bytes() {
+        let mut streams = Streams::new(4);
+        for tick in 0..100 {
+            assert_eq!(streams.look(Duration::from_millis(50) * tick, 0, false), 1);
+        }
+    }
+
+    #[test]
+    fn a_refused_connection_is_not_asked_for_again_at_once() {
+        let mut streams = Streams::new(4);
+        run(&mut streams, 2, |n| 50e6 * n as f64);
+        streams.refused(Duration::from_secs(2), 3);
+        assert_eq!(streams.wanted(), 3);
+        assert_eq!(streams.look(Duration::from_secs(3), 1, true), 3);
+    }
+}

@@ -1,0 +1,172 @@
+//! The checksum, following the front of the file: the bytes that are there from the first one on. What comes at the
+//! front is hashed from memory while it is written; what came with a gap before it, or in an earlier run, is read back
+//! from the disk when the front gets there.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{Advice, fadvise};
+
+use super::checksum::Hasher;
+use super::sink::Block;
+
+/// Blocks that wait to be hashed. More would only take memory: the hash is as fast on average as it is.
+const AHEAD: usize = 2;
+/// What is read back comes in pieces of this size, while the next one is on its way.
+const PIECE: u64 = 1 << 20;
+
+/// What the writer and the follower know of each other.
+#[derive(Debug)]
+pub(super) struct Front {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    blocks: VecDeque<Arc<Block>>,
+    /// Up to here the follower has taken bytes.
+    taken: u64,
+    /// Up to here they are on disk.
+    written: u64,
+    end: Option<End>,
+    /// The follower has ended early.
+    failed: bool,
+}
+
+/// How it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// All bytes are to be hashed.
+    Finish,
+    /// Nobody needs the checksum now.
+    GiveUp,
+}
+
+/// What to hash next.
+enum Next {
+    Block(Arc<Block>),
+    Read(u64, u64),
+    Done,
+    GivenUp,
+}
+
+impl Front {
+    /// `written` bytes are on disk from the first one on.
+    pub(super) fn new(written: u64) -> Self {
+        let state = State { blocks: VecDeque::new(), taken: 0, written, end: None, failed: false };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// A block that is about to be written. If it comes at the front it is hashed from memory, and waited for if the
+    /// follower is behind.
+    pub(super) fn offer(&self, block: &Arc<Block>) {
+        let mut state = self.lock();
+        loop {
+            let expected = state.blocks.back().map_or(state.taken, |last| last.end());
+            if block.at() != expected || state.failed {
+                return;
+            }
+            if state.blocks.len() < AHEAD {
+                state.blocks.push_back(Arc::clone(block));
+                self.changed.notify_all();
+                return;
+            }
+            state = self.wait(state);
+        }
+    }
+
+    /// Up to here everything is on disk now.
+    pub(super) fn advance(&self, written: u64) {
+        self.lock().written = written;
+        self.changed.notify_all();
+    }
+
+    /// Nothing more comes.
+    pub(super) fn close(&self, end: End) {
+        self.lock().end = Some(end);
+        self.changed.notify_all();
+    }
+
+    /// Hashes until the end. The result has everything up to the front in it; `None`: it was given up.
+    pub(super) fn follow(&self, file: &File, mut hasher: Hasher) -> io::Result<Option<Hasher>> {
+        let mut reader = Reader::new(file);
+        loop {
+            match self.next() {
+                Next::Block(block) => hasher.update(block.bytes()),
+                Next::Read(from, to) => {
+                    if let Err(error) = reader.read(from, to, &mut hasher) {
+                        self.lock().failed = true;
+                        self.changed.notify_all();
+                        return Err(error);
+                    }
+                }
+                Next::Done => return Ok(Some(hasher)),
+                Next::GivenUp => return Ok(None),
+            }
+        }
+    }
+
+    fn next(&self) -> Next {
+        let mut state = self.lock();
+        loop {
+            if state.end == Some(End::GiveUp) {
+                return Next::GivenUp;
+            }
+            if let Some(block) = state.blocks.pop_front() {
+                state.taken = block.end();
+                self.changed.notify_all();
+                return Next::Block(block);
+            }
+            if state.written > state.taken {
+                let from = state.taken;
+                state.taken = state.written.min(from + PIECE);
+                return Next::Read(from, state.taken);
+            }
+            if state.end == Some(End::Finish) {
+                return Next::Done;
+            }
+            state = self.wait(state);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each change of the state is whole when the lock is given back.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads a part back without filling the page cache with it.
+pub(super) struct Reader<'a> {
+    file: &'a File,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(file: &'a File) -> Self {
+        Self { file, buffer: Vec::new() }
+    }
+
+    /// Hashes the bytes from one position to another.
+    pub(super) fn read(&mut self, from: u64, to: u64, hasher: &mut Hasher) -> io::Result<()> {
+        let mut at = from;
+        while at < to {
+            let length = (to - at).min(PIECE);
+            // Advice: what does not know it ignores it.
+            let _ = fadvise(self.file, at + length, std::num::NonZeroU64::new(PIECE), Advice::WillNeed);
+            self.buffer.resize(length as usize, 0);
+            self.file.read_exact_at(&mut self.buffer, at)?;
+            hasher.update(&self.buffer);
+            let _ = fadvise(self.file, at, std::num::NonZeroU64::new(length), Advice::DontNeed);
+            at += length;
+        }
+        Ok(())
+    }
+}
