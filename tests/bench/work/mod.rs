@@ -1,0 +1,26 @@
+//! The subjects of measurement.
+
+mod single;
+
+use crate::Bench;
+use crate::options::Work;
+use crate::report::Section;
+use crate::server::Server;
+
+/// Measures one subject; `None`: it is left out, and the bench knows why.
+pub(crate) fn measure(bench: &Bench, work: Work) -> anyhow::Result<Vec<Section>> {
+    match work {
+        Work::Plain => single::plain(bench),
+        Work::Tls => single::tls(bench),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Where the change log stands.
+fn page_token(server: &Server<'_>) -> anyhow::Result<String> {
+    let url = format!("{}/drive/v3/changes/startPageToken", server.drive.url());
+    let request = crate::client()?.get(url).bearer_auth(server.drive.access_token());
+    let answer: serde_json::Value =
+        server.bench.runtime.block_on(async { request.send().await?.error_for_status()?.json().await })?;
+    Ok(answer["startPageToken"].as_str().unwrap_or_default().to_owned())
+}
