@@ -3,10 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use anyhow::ensure;
+
+use crate::Bench;
 use crate::nginx::free_port;
-use crate::process::{self, Cost};
+use crate::process::{self, Cost, Running};
 use crate::race::Contestant;
 use crate::server::{Scheme, Server};
 
@@ -19,6 +22,7 @@ pub(crate) struct Home {
     /// Where files are delivered to.
     pub(crate) files: PathBuf,
     authority: Option<PathBuf>,
+    admin: u16,
 }
 
 impl Home {
@@ -32,6 +36,7 @@ impl Home {
     ) -> anyhow::Result<Self> {
         fs::create_dir_all(&path)?;
         let home = Self {
+            admin: free_port()?,
             files: path.join("files"),
             authority: server.bench.certificate.as_ref().map(|files| files.authority.clone()),
             path,
@@ -42,7 +47,7 @@ impl Home {
              [admin]\nlisten = \"127.0.0.1:{admin}\"\n{more}\n\
              [[folder]]\nid = {inbox:?}\ndestination = {files:?}\n{folder}\n",
             api = server.url(scheme)?,
-            admin = free_port()?,
+            admin = home.admin,
             inbox = server.inbox,
             files = home.files,
         );
@@ -63,10 +68,31 @@ impl Home {
         self.path.join("log")
     }
 
+    /// The daemon, running and ready.
+    pub(crate) fn run(&self, bench: &Bench) -> anyhow::Result<Running> {
+        let mut running = Running::start(&mut self.command(&["run"]), &self.log())?;
+        let (client, url) = (crate::client()?, format!("http://127.0.0.1:{}/readyz", self.admin));
+        let began = Instant::now();
+        let ready =
+            || async { client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) };
+        while !bench.runtime.block_on(ready()) {
+            running.check(&self.log())?;
+            ensure!(began.elapsed() < Duration::from_secs(30), "the daemon is not ready");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(running)
+    }
+
     /// One pass and out.
     pub(crate) fn sync(&self, limit: Duration) -> anyhow::Result<Cost> {
         process::run(&mut self.command(&["sync"]), &self.log(), limit)
     }
+}
+
+/// `[webhook]` with an address of this machine, which the emulator may call.
+pub(crate) fn webhook() -> anyhow::Result<String> {
+    let port = free_port()?;
+    Ok(format!("[webhook]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"http://127.0.0.1:{port}\"\n"))
 }
 
 /// `sync` into a new home.

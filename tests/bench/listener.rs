@@ -46,7 +46,8 @@ impl Contestant for Listener<'_> {
             .timeout(limit)
             .header("X-Goog-Channel-ID", "bench")
             .header("X-Goog-Resource-State", "change");
-        let answer = runtime.block_on(async { notification.send().await }).context("the listener did not answer")?;
+        let answer =
+            runtime.block_on(async { notification.send().await }).context("the listener did not answer")?;
         let cost = Cost { wall: began.elapsed(), cpu: running.cpu() - before, peak: running.peak() };
         let said = || fs::read_to_string(&log).unwrap_or_default();
         ensure!(answer.status().is_success(), "the listener failed: {}", said());

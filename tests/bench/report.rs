@@ -80,11 +80,11 @@ pub(crate) enum Goal {
 
 impl Comparison {
     /// How many times as fast the second is as the first.
-    pub(crate) fn speed(slower: &Line, faster: &Line, goal: f64) -> Self {
+    pub(crate) fn speed(slower: &Line, faster: &Line, goal: Goal) -> Self {
         Self {
             what: format!("{}: times as fast as {}", faster.name, slower.name),
             value: slower.median() / faster.median(),
-            goal: Goal::AtLeast(goal),
+            goal,
             unit: "×",
         }
     }
@@ -121,14 +121,15 @@ impl Section {
         Self { title: title.into(), ..Self::default() }
     }
 
-    /// Compares the daemon, which is the first line, with the best of those whose names begin like this.
-    pub(crate) fn compare(&mut self, others: &str, goal: f64) {
-        let best = self.lines[1..]
+    /// Compares a line of the daemon's with the best of those whose names begin like this.
+    pub(crate) fn compare(&mut self, ours: usize, others: &str, goal: Goal) {
+        let best = self
+            .lines
             .iter()
             .filter(|line| line.name.starts_with(others))
             .min_by(|a, b| a.median().total_cmp(&b.median()));
         if let Some(best) = best {
-            self.comparisons.push(Comparison::speed(best, &self.lines[0], goal));
+            self.comparisons.push(Comparison::speed(best, &self.lines[ours], goal));
         }
     }
 

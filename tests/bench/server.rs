@@ -131,10 +131,7 @@ fn warm(path: &Path) -> anyhow::Result<()> {
 pub(crate) fn check(files: &[Published], directory: &Path) -> anyhow::Result<()> {
     for file in files {
         let path = directory.join(&file.name);
-        let mut hash = Sha256::new();
-        each_piece(&path, |bytes| hash.update(bytes))?;
-        let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        if found != file.sha256 {
+        if sha256(&path)? != file.sha256 {
             bail!("{} is not what Drive has", path.display());
         }
     }
@@ -146,6 +143,13 @@ pub(crate) fn check(files: &[Published], directory: &Path) -> anyhow::Result<()>
         bail!("{} files in {}, not {}", count, directory.display(), files.len());
     }
     Ok(())
+}
+
+/// A file's digest as Drive writes it.
+pub(crate) fn sha256(path: &Path) -> anyhow::Result<String> {
+    let mut hash = Sha256::new();
+    each_piece(path, |bytes| hash.update(bytes))?;
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 pub(crate) fn each_piece(path: &Path, mut what: impl FnMut(&[u8])) -> anyhow::Result<()> {

@@ -1,5 +1,8 @@
 //! The subjects of measurement.
 
+mod latency;
+mod line;
+mod many;
 mod single;
 
 use crate::Bench;
@@ -12,6 +15,9 @@ pub(crate) fn measure(bench: &Bench, work: Work) -> anyhow::Result<Vec<Section>>
     match work {
         Work::Plain => single::plain(bench),
         Work::Tls => single::tls(bench),
+        Work::Many => many::measure(bench),
+        Work::Line => line::measure(bench),
+        Work::Latency => latency::measure(bench),
         _ => Ok(Vec::new()),
     }
 }
