@@ -64,6 +64,11 @@ impl Home {
         command
     }
 
+    /// The file of the ledger.
+    pub(crate) fn ledger(&self) -> PathBuf {
+        self.path.join("state.db")
+    }
+
     pub(crate) fn log(&self) -> PathBuf {
         self.path.join("log")
     }

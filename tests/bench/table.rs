@@ -13,6 +13,10 @@ pub(crate) fn text(section: &Section) -> String {
     for row in &rows {
         text += "  ";
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            // A column that no line of this section has anything for.
+            if rows[1..].iter().all(|row| row[column].is_empty()) {
+                continue;
+            }
             let blank = " ".repeat(width - cell.chars().count());
             text += &if column == 0 { format!("{cell}{blank}") } else { format!("  {blank}{cell}") };
         }

@@ -1,8 +1,12 @@
 //! The subjects of measurement.
 
+mod backlog;
+mod changes;
 mod latency;
+mod ledger;
 mod line;
 mod many;
+mod memory;
 mod single;
 
 use crate::Bench;
@@ -18,7 +22,9 @@ pub(crate) fn measure(bench: &Bench, work: Work) -> anyhow::Result<Vec<Section>>
         Work::Many => many::measure(bench),
         Work::Line => line::measure(bench),
         Work::Latency => latency::measure(bench),
-        _ => Ok(Vec::new()),
+        Work::Memory => memory::measure(bench),
+        Work::Changes => changes::measure(bench),
+        Work::Ledger => ledger::measure(bench),
     }
 }
 
