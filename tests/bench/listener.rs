@@ -48,7 +48,8 @@ impl Contestant for Listener<'_> {
             .header("X-Goog-Resource-State", "change");
         let answer =
             runtime.block_on(async { notification.send().await }).context("the listener did not answer")?;
-        let cost = Cost { wall: began.elapsed(), cpu: running.cpu() - before, peak: running.peak() };
+        let cost =
+            Cost { wall: began.elapsed(), cpu: running.cpu().saturating_sub(before), peak: running.peak() };
         let said = || fs::read_to_string(&log).unwrap_or_default();
         ensure!(answer.status().is_success(), "the listener failed: {}", said());
         Ok(cost)

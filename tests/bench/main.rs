@@ -13,6 +13,7 @@ mod daemon;
 mod listener;
 mod nginx;
 mod options;
+mod picture;
 mod place;
 mod process;
 mod race;
@@ -129,6 +130,10 @@ fn write(bench: &Bench, sections: &[Section], caption: &[String]) -> anyhow::Res
         let all =
             json!({"caption": caption, "sections": sections.iter().map(Section::json).collect::<Vec<_>>()});
         std::fs::write(path, format!("{all:#}\n"))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if let Some(path) = &bench.options.svg {
+        std::fs::write(path, picture::svg(sections, caption))
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())

@@ -99,7 +99,7 @@ impl Options {
         self.line_size = self.line_size.min(64 << 20);
         self.deliveries = self.deliveries.min(6);
         self.changes = self.changes.min(4000);
-        self.known = self.known.iter().map(|count| count / 100).collect();
+        self.known = self.known.iter().map(|count| count / 10).collect();
         self.news = self.news.min(1000);
         self.idle = self.idle.min(Duration::from_secs(5));
     }

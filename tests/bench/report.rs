@@ -50,6 +50,11 @@ impl Line {
         self.peak.push(cost.peak as f64);
     }
 
+    /// Of the daemon, and not of what it is compared with.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.name.starts_with("gdrive-webhook")
+    }
+
     pub(crate) fn median(&self) -> f64 {
         median(&self.values)
     }
@@ -82,7 +87,7 @@ impl Comparison {
     /// How many times as fast the second is as the first.
     pub(crate) fn speed(slower: &Line, faster: &Line, goal: Goal) -> Self {
         Self {
-            what: format!("{}: times as fast as {}", faster.name, slower.name),
+            what: format!("speed of {} against {}", faster.name, slower.name),
             value: slower.median() / faster.median(),
             goal,
             unit: "×",

@@ -42,7 +42,10 @@ impl Tools {
         for (_, text) in told.into_iter().filter(|(missing, _)| *missing) {
             tools.missing.push(text.to_owned());
         }
-        if tools.rclone.is_some() && tools.nginx.is_some() && !can_hide_hosts() {
+        if tools.nginx.is_none() || tools.openssl.is_none() {
+            tools.rclone = None;
+        }
+        if tools.rclone.is_some() && !can_hide_hosts() {
             tools.rclone = None;
             tools.missing.push(
                 "the right to give rclone a hosts file of its own (root): it is no contestant".to_owned(),

@@ -1,7 +1,7 @@
 //! A home that is up to date, and what happens in the Drive after that.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use drive_emulator::{Content, Upload};
@@ -35,7 +35,7 @@ impl UpToDate {
     }
 
     /// Catches up from this ledger.
-    pub(crate) fn catch_up_from(&self, ledger: &PathBuf) -> anyhow::Result<Cost> {
+    pub(crate) fn catch_up_from(&self, ledger: &Path) -> anyhow::Result<Cost> {
         let path = self.home.ledger();
         for journal in ["state.db-wal", "state.db-shm"] {
             // It is there only after a crash.
@@ -50,8 +50,11 @@ impl UpToDate {
 /// So many new videos in a folder that nobody watches.
 pub(crate) fn foreign_changes(server: &Server<'_>, count: usize) {
     let elsewhere = server.drive.folder(&server.drive.root_id(), "Elsewhere");
-    for n in 0..count {
-        let name = format!("somebody else's holiday {n:06}.mp4");
-        server.drive.upload(Upload::new(&elsewhere, &name, Content::bytes("x")));
-    }
+    (0..count).for_each(|n| foreign_change(server, &elsewhere, n));
+}
+
+/// One more video in a folder that nobody watches.
+pub(crate) fn foreign_change(server: &Server<'_>, folder: &str, n: usize) {
+    let name = format!("somebody else's holiday {n:06}.mp4");
+    server.drive.upload(Upload::new(folder, &name, Content::bytes("x")));
 }

@@ -35,11 +35,14 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Section>> {
             served(&server, &mut theirs, &mut their_server, || curl(&server, &pages))?;
         }
     }
+    let share = |line: &Line, server: &[f64]| 100.0 * median(server) / line.median().max(f64::MIN_POSITIVE);
     section.notes.push(format!(
-        "{} pages; the emulator needed {:.2} s of CPU time to answer the daemon, {:.2} s to answer curl.",
+        "{} pages. The server took its part: {:.2} s of CPU time for the daemon ({:.0} % of the time), {:.2} s for curl ({:.0} %).",
         pages.len(),
         median(&our_server),
-        median(&their_server)
+        share(&ours, &our_server),
+        median(&their_server),
+        share(&theirs, &their_server),
     ));
     section.lines = vec![ours];
     if bench.tools.curl.is_some() {
@@ -63,7 +66,7 @@ fn served(
 ) -> anyhow::Result<()> {
     let before = server.cpu();
     let cost = run()?;
-    spent.push((server.cpu() - before).as_secs_f64());
+    spent.push(server.cpu().saturating_sub(before).as_secs_f64());
     server.bench.say(&format!("  {} {:.2} s", line.name, cost.wall.as_secs_f64()));
     line.add(cost);
     Ok(())

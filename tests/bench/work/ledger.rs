@@ -1,7 +1,7 @@
 //! The cost of a change as the ledger grows: the same changes, caught up with by homes that know more and more files.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr as _;
 
 use drive_emulator::{Content, Upload};
@@ -28,10 +28,12 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Section>> {
         let path = bench.place.join(&format!("ledger-{count}"));
         fs::copy(home.home.ledger(), &path)?;
         bench.runtime.block_on(fill(&path, *count))?;
-        ledgers.push((Line::new(format!("{count} known files"), Unit::Seconds), path));
+        ledgers.push((Line::new(format!("gdrive-webhook sync, {count} known files"), Unit::Seconds), path));
     }
     foreign_changes(&server, half);
-    known.iter().for_each(|id| server.drive.touch(id));
+    for id in &known {
+        server.drive.touch(id);
+    }
     for round in 0..=bench.options.rounds {
         for (line, path) in &mut ledgers {
             let cost = home.catch_up_from(path)?;
@@ -61,7 +63,7 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Section>> {
 
 /// Lets the ledger know so many files, as if all had been delivered. Every row is like the first one but for what has to
 /// be its own.
-async fn fill(path: &PathBuf, count: u64) -> anyhow::Result<()> {
+async fn fill(path: &Path, count: u64) -> anyhow::Result<()> {
     let mut connection = open(path).await?;
     sqlx::query("update delivery set stage = 'done', place = wanted").execute(&mut connection).await?;
     let there: i64 =
