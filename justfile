@@ -30,3 +30,7 @@ disk:
 # What strangers and Drive can send: FUZZ_SECONDS=600 just fuzz
 fuzz:
     bash .ci/fuzz
+
+# The daemon beside curl, rclone and a Python listener: just bench --rounds 5 --svg tests/bench/result.svg
+bench *arguments='--rounds 3':
+    bash .ci/bench {{arguments}}

@@ -87,6 +87,12 @@ impl Emulator {
         self.with_state(|state| state.settings.rate = bytes_per_second_per_connection);
     }
 
+    /// A round trip takes this long: a new connection waits for one before it is served, two with TLS, and every answer
+    /// begins one later. What `/control/` answers does not wait.
+    pub fn set_latency(&self, round_trip: Duration) {
+        self.with_state(|state| state.settings.latency = round_trip);
+    }
+
     /// Metadata-only changes that follow each upload or revision, 100 ms apart, as Drive makes them.
     pub fn set_noise(&self, changes: u32) {
         self.with_state(|state| state.settings.noise = changes);

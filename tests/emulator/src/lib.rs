@@ -45,7 +45,7 @@
 //! | what it saw | `curl -s "$D/requests?operation=changes.list"` · `curl -s $D/channels` · `curl -s $D/notifications` |
 //! | forget the requests | `curl -sX DELETE $D/requests` |
 //! | settings | `curl -sd '{"notifications":true,"rate":null,"noise":1,"channelLifetimeCapSeconds":60}' $D/settings` |
-//! | … | `syncBeforeAnswer`, `notificationsAfterStop`, `changeDelayMilliseconds`, `processingDelayMilliseconds`, `emptyPages`, `accessTokenLifetimeSeconds` |
+//! | … | `latencyMilliseconds`, `syncBeforeAnswer`, `notificationsAfterStop`, `changeDelayMilliseconds`, `processingDelayMilliseconds`, `emptyPages`, `accessTokenLifetimeSeconds` |
 //! | notify every channel | `curl -sX POST $D/push` |
 //! | end channels early | `curl -sd '{"seconds":0}' $D/channels/shorten` |
 //! | refuse page tokens | `curl -sX POST $D/page-tokens/refuse` |

@@ -105,7 +105,11 @@ pub(crate) async fn answer(
         path: &path,
         file: route.id.as_deref(),
     };
-    let action = inner.state().faults.strike(&asked);
+    let (action, latency) = {
+        let mut state = inner.state();
+        (state.faults.strike(&asked), state.settings.latency)
+    };
+    tokio::time::sleep(latency).await;
     let is_get = head.method == hyper::Method::GET;
     let (reply, shape) = match Limited::new(body, LARGEST_BODY).collect().await {
         Err(_) => (Reply::html(413, "Request Entity Too Large"), Shape::default()),

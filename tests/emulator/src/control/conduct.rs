@@ -112,6 +112,7 @@ struct Settings {
     channel_lifetime_cap_seconds: Option<Option<u64>>,
     #[serde(deserialize_with = "given")]
     rate: Option<Option<u64>>,
+    latency_milliseconds: Option<u64>,
     noise: Option<Noise>,
     change_delay_milliseconds: Option<u64>,
     processing_delay_milliseconds: Option<u64>,
@@ -150,6 +151,9 @@ impl Settings {
         }
         if let Some(rate) = self.rate {
             emulator.set_rate(rate);
+        }
+        if let Some(latency) = self.latency_milliseconds {
+            emulator.set_latency(Duration::from_millis(latency));
         }
         if let Some(noise) = self.noise {
             emulator.set_noise(match noise {

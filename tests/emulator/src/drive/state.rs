@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) channel_lifetime_cap: Option<Duration>,
     /// Media bytes per second and connection.
     pub(crate) rate: Option<u64>,
+    /// A round trip: before each connection is served, and before each answer.
+    pub(crate) latency: Duration,
     /// Metadata-only changes that follow each upload or revision.
     pub(crate) noise: u32,
     /// How long a change stays out of `changes.list`.
@@ -43,6 +45,7 @@ impl Default for Settings {
             stragglers: 0,
             channel_lifetime_cap: None,
             rate: None,
+            latency: Duration::ZERO,
             noise: 0,
             change_delay: Duration::ZERO,
             processing_delay: Duration::ZERO,

@@ -136,11 +136,14 @@ impl Pour {
         Some(Ok(chunk))
     }
 
-    /// Waits until the next piece is due and says how large it may be: twenty a second.
-    async fn pace(&self, rate: u64) -> usize {
+    /// Waits until the next piece is due and says how large it may be: two hundred a second. Who has not read for a
+    /// while gets no more at once than a line would have held back for him.
+    async fn pace(&mut self, rate: u64) -> usize {
+        const HELD_BACK: Duration = Duration::from_millis(50);
         let due = self.started + Duration::from_secs_f64(self.sent as f64 / rate as f64);
         tokio::time::sleep_until(due).await;
-        usize::try_from(rate / 20).unwrap_or(CHUNK).clamp(1, CHUNK)
+        self.started += due.elapsed().saturating_sub(HELD_BACK);
+        usize::try_from(rate / 200).unwrap_or(CHUNK).clamp(1, CHUNK)
     }
 
     fn falsify(&self, chunk: Bytes) -> Bytes {

@@ -56,12 +56,17 @@ pub(crate) async fn accept(inner: Arc<Inner>, listener: TcpListener, tls: Option
 }
 
 async fn serve(inner: Arc<Inner>, stream: TcpStream, tls: Option<TlsAcceptor>) {
+    let latency = inner.state().settings.latency;
     let reset = Arc::new(AtomicBool::new(false));
     let stream = Resettable { stream, reset: reset.clone() };
+    tokio::time::sleep(latency).await;
     let result = match tls {
         None => run(inner, stream, reset).await,
         Some(acceptor) => match acceptor.accept(stream).await {
-            Ok(stream) => run(inner, stream, reset).await,
+            Ok(stream) => {
+                tokio::time::sleep(latency).await;
+                run(inner, stream, reset).await
+            }
             Err(error) => {
                 tracing::debug!(%error, "a TLS handshake failed");
                 return;

@@ -112,7 +112,7 @@ async fn faults_settings_and_records_are_reachable() {
     assert!(expires <= drive.emulator.now() + 60_000);
     post(
         "/control/settings",
-        json!({"rate": null, "noise": 2, "syncBeforeAnswer": true, "emptyPages": false}),
+        json!({"rate": null, "latencyMilliseconds": 1, "noise": 2, "syncBeforeAnswer": true, "emptyPages": false}),
     )
     .await;
     receiver.wait(1).await;

@@ -8,6 +8,7 @@ mod channels;
 mod control;
 mod faults;
 mod files;
+mod line;
 mod media;
 mod oauth;
 mod support;
