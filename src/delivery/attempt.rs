@@ -99,12 +99,14 @@ impl Attempt {
         part: VerifiedPart,
     ) -> Result<PublishedFile, Error> {
         let part = Arc::new(part);
-        let opened = place.clone();
-        blocking(move || opened.check()).await?;
         for _ in 0..PLACE_TRIES {
             let earlier = self.replaceable(delivery, place).await?;
             let path = match &earlier {
-                Some(earlier) => earlier.path.clone(),
+                Some(earlier) => {
+                    let opened = place.clone();
+                    blocking(move || opened.check()).await?;
+                    earlier.path.clone()
+                }
                 None => free_place(place, delivery).await?,
             };
             let file = as_published(&part, path, earlier.is_some());
@@ -233,7 +235,11 @@ fn expected(delivery: &Delivery) -> Result<Expected, Error> {
 async fn free_place(place: &Local, delivery: &Delivery) -> Result<RelativePath, destination::Error> {
     let (place, wanted) = (place.clone(), delivery.wanted.clone());
     let mark: String = delivery.file_id.as_str().chars().take(MARK_LENGTH).collect();
-    blocking(move || place.free_place(&wanted, &mark)).await
+    blocking(move || {
+        place.check()?;
+        place.free_place(&wanted, &mark)
+    })
+    .await
 }
 
 fn as_published(part: &VerifiedPart, path: RelativePath, replaces: bool) -> PublishedFile {

@@ -6,7 +6,7 @@ mod places;
 mod settle;
 pub mod step;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -99,6 +99,8 @@ pub struct Engine {
     wake: Wake,
     tasks: JoinSet<()>,
     attempts: HashMap<DeliveryId, Running>,
+    /// Deliveries that were claimed and have not begun.
+    claimed: VecDeque<Delivery>,
     /// What the destinations that were opened are known by.
     markers: HashMap<PathBuf, Marker>,
     /// Destinations that were asked for and have not answered yet.
@@ -138,6 +140,7 @@ impl Engine {
             wake,
             tasks: JoinSet::new(),
             attempts: HashMap::new(),
+            claimed: VecDeque::new(),
             markers: HashMap::new(),
             unanswered: HashMap::new(),
             turned_away: 0,
@@ -189,18 +192,17 @@ impl Engine {
         self.tidy_up().await?;
         self.look_at_stuck().await?;
         self.turned_away = 0;
+        let mut opened = HashMap::new();
+        self.begin_claimed(&mut opened).await?;
         while !self.is_busy() && self.turned_away < TURNED_AWAY_AT_MOST {
             let now = Timestamp::now();
-            let Some(delivery) = self.store.claim(&self.holds.waiting(now), now).await? else { break };
-            if self.attempts.contains_key(&delivery.id) {
-                // It was let go and came back before its last attempt has ended; two would write one part.
-                let later = now.checked_add(LAST_ATTEMPT).unwrap_or(now);
-                self.store
-                    .put_back(&delivery.id, later, delivery.attempt, delivery.reason.as_deref(), now)
-                    .await?;
-            } else if let Some(opened) = self.place_for(&delivery).await? {
-                self.start(delivery, opened);
+            let free = self.config.concurrency.max(1) - self.working();
+            let claimed = self.store.claim(&self.holds.waiting(now), free, now).await?;
+            if claimed.is_empty() {
+                break;
             }
+            self.claimed.extend(claimed);
+            self.begin_claimed(&mut opened).await?;
         }
         if self.turned_away >= TURNED_AWAY_AT_MOST {
             return Ok(Some(Duration::ZERO));
@@ -217,6 +219,33 @@ impl Engine {
             .map(|at| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO));
         let look = (unsettled || !waiting.is_empty() || !self.attempts.is_empty()).then_some(step::DISK_WAIT);
         Ok(due.into_iter().chain(look).min())
+    }
+
+    /// Starts what was claimed. If the ledger fails in between, the rest is started as soon as it works again.
+    async fn begin_claimed(&mut self, opened: &mut HashMap<PathBuf, Opened>) -> Result<(), store::Error> {
+        while let Some(delivery) = self.claimed.front().cloned() {
+            self.begin(delivery, opened).await?;
+            self.claimed.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Starts a delivery that was claimed, if its destination takes it.
+    async fn begin(
+        &mut self,
+        delivery: Delivery,
+        opened: &mut HashMap<PathBuf, Opened>,
+    ) -> Result<(), store::Error> {
+        if self.attempts.contains_key(&delivery.id) {
+            // It was let go and came back before its last attempt has ended; two would write one part.
+            let now = Timestamp::now();
+            let later = now.checked_add(LAST_ATTEMPT).unwrap_or(now);
+            let reason = delivery.reason.as_deref();
+            self.store.put_back(&delivery.id, later, delivery.attempt, reason, now).await?;
+        } else if let Some(opened) = self.place_for(&delivery, opened).await? {
+            self.start(delivery, opened);
+        }
+        Ok(())
     }
 
     fn start(&mut self, delivery: Delivery, opened: Opened) {
@@ -242,9 +271,12 @@ impl Engine {
 
     /// Transfers whose delivery was taken off the list need not go on.
     async fn let_go(&mut self) -> Result<(), store::Error> {
-        for (id, running) in &self.attempts {
-            if !running.stop.is_cancelled() && !self.store.is_open(id).await? {
-                info!(delivery.id = %id, "a transfer ends early: its delivery was overtaken");
+        let running = self.attempts.iter().filter(|(_, running)| !running.stop.is_cancelled());
+        let ids: Vec<DeliveryId> = running.map(|(id, _)| id.clone()).collect();
+        let open = self.store.open_among(&ids).await?;
+        for id in ids.iter().filter(|id| !open.contains(id)) {
+            info!(delivery.id = %id, "a transfer ends early: its delivery was overtaken");
+            if let Some(running) = self.attempts.get(id) {
                 running.stop.cancel();
             }
         }

@@ -1,5 +1,6 @@
 //! The destinations as the engine sees them: opened and known by their markers, or held with a reason.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -163,42 +164,67 @@ impl Engine {
 
     /// Whether no more transfers are to be started.
     pub(super) fn is_busy(&self) -> bool {
-        let working = self.attempts.values().filter(|running| !running.is_stuck).count();
-        working >= self.config.concurrency.max(1)
+        self.working() >= self.config.concurrency.max(1)
     }
 
-    /// Opens the destination of a delivery and looks whether there is room for it. `None`: the delivery is back in the
-    /// queue, and the reason stands where it belongs.
-    pub(super) async fn place_for(&mut self, delivery: &Delivery) -> Result<Option<Opened>, store::Error> {
+    /// Transfers whose disk answers.
+    pub(super) fn working(&self) -> usize {
+        self.attempts.values().filter(|running| !running.is_stuck).count()
+    }
+
+    /// Opens the destination of a delivery, unless this step has, and looks whether there is room for it. `None`: the
+    /// delivery is back in the queue, and the reason stands where it belongs.
+    pub(super) async fn place_for(
+        &mut self,
+        delivery: &Delivery,
+        opened: &mut HashMap<PathBuf, Opened>,
+    ) -> Result<Option<Opened>, store::Error> {
         let root = &delivery.destination;
-        let place = match self.open(root).await? {
-            Ok(place) => place,
+        let space = match opened.get(root) {
+            Some(opened) => opened.clone(),
+            None => match self.look_at(root).await? {
+                Ok(look) => opened.entry(root.clone()).or_insert(look).clone(),
+                Err(error) => {
+                    let step = Step::Hold(why_held(&error));
+                    return self.turn_away(delivery, step).await.map(|()| None);
+                }
+            },
+        };
+        let size = delivery.size.unwrap_or(0);
+        let all: u64 = self.attempts.values().map(|running| running.size).sum();
+        if matches!(room(space.free, self.config.reserve, all, size), Room::Enough) {
+            // Even if none of them had taken anything yet.
+            return Ok(Some(space));
+        }
+        let (place, id, running) = (space.place.clone(), delivery.id.clone(), self.running());
+        let device = space.device;
+        let looked = self.on_disk(root, move || Ok((place.taken(&id), promised(&running, device)))).await;
+        let (taken, promised) = match looked {
+            Ok(looked) => looked,
             Err(error) => return self.turn_away(delivery, Step::Hold(why_held(&error))).await.map(|()| None),
         };
-        let (looked, id) = (place.clone(), delivery.id.clone());
-        let running = self.running();
-        let looked = self
-            .on_disk(root, move || {
-                let space = looked.space()?;
-                Ok((space, looked.taken(&id), promised(&running, space.device)))
-            })
-            .await;
-        let (space, taken, promised) = match looked {
-            Ok((space, taken, promised)) => {
-                (Opened { place, device: space.device, free: space.free }, taken, promised)
-            }
-            Err(error) => return self.turn_away(delivery, Step::Hold(why_held(&error))).await.map(|()| None),
-        };
-        let needed = delivery.size.unwrap_or(0).saturating_sub(taken);
-        match room(space.free, self.config.reserve, promised, needed) {
+        match room(space.free, self.config.reserve, promised, size.saturating_sub(taken)) {
             Room::Enough => Ok(Some(space)),
-            Room::None(why) => self.turn_away(delivery, Step::Hold(why)).await.map(|()| None),
+            Room::None(why) => {
+                opened.remove(root);
+                self.turn_away(delivery, Step::Hold(why)).await.map(|()| None)
+            }
             Room::TooLittle(reason) => {
                 self.turned_away += 1;
                 let step = Step::Again { after: DISK_WAIT, counts: false, reason };
                 self.turn_away(delivery, step).await.map(|()| None)
             }
         }
+    }
+
+    async fn look_at(&mut self, root: &Path) -> Result<Result<Opened, destination::Error>, store::Error> {
+        let place = match self.open(root).await? {
+            Ok(place) => place,
+            Err(error) => return Ok(Err(error)),
+        };
+        let looked = place.clone();
+        let space = self.on_disk(root, move || looked.space()).await;
+        Ok(space.map(|space| Opened { place, device: space.device, free: space.free }))
     }
 
     fn running(&self) -> Vec<(DeliveryId, Local, u64, u64)> {
@@ -252,7 +278,7 @@ impl Engine {
 }
 
 /// A destination with room for a delivery.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Opened {
     pub(super) place: Local,
     pub(super) device: u64,

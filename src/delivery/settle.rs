@@ -66,13 +66,10 @@ impl Engine {
             Ok(parts) => parts,
             Err(error) => return Ok(Err(error)),
         };
-        let mut orphans: Vec<DeliveryId> = Vec::new();
         let count = parts.len();
-        for id in parts {
-            if !self.attempts.contains_key(&id) && !self.store.is_open(&id).await? {
-                orphans.push(id);
-            }
-        }
+        let open = self.store.open_among(&parts).await?;
+        let is_orphan = |id: &DeliveryId| !self.attempts.contains_key(id) && !open.contains(id);
+        let orphans: Vec<DeliveryId> = parts.into_iter().filter(is_orphan).collect();
         let removed = self.on_disk(root, move || {
             for id in &orphans {
                 debug!(delivery.id = %id, "a part without a delivery is removed");

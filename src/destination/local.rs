@@ -359,7 +359,7 @@ mod tests {
     use crate::destination::Settled;
     use crate::model::file::Checksum;
     use crate::spool::checksum::Hasher;
-    use crate::spool::{Expected, Part, Verdict};
+    use crate::spool::{Buffers, Expected, Part, Verdict};
 
     fn path(text: &str) -> RelativePath {
         RelativePath::from_stored(text)
@@ -373,7 +373,8 @@ mod tests {
         let mut hasher = Hasher::like(&Checksum::Md5(String::new()));
         hasher.update(content);
         let expected = Expected { size: content.len() as u64, checksum: hasher.finish(), modified: None };
-        let sink = Part::open(place.spool(), &id(name), expected).await.unwrap().into_sink(1);
+        let sink =
+            Part::open(place.spool(), &id(name), expected).await.unwrap().into_sink(1, &Buffers::default());
         let mut lane = sink.lane(0);
         assert!(lane.write(content).await);
         lane.close().await;

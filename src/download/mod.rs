@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::drive::{self, Drive};
 use crate::model::{DeliveryId, FileId, RevisionId};
-use crate::spool::{Expected, Part, Spool, VerifiedPart};
+use crate::spool::{Buffers, Expected, Part, Spool, VerifiedPart};
 use limit::Limit;
 
 /// `[download]` of the configuration, as far as it concerns one transfer.
@@ -86,12 +86,13 @@ pub struct Downloader {
     drive: Drive,
     config: Config,
     limit: Limit,
+    buffers: Buffers,
 }
 
 impl Downloader {
     /// Calls nobody yet.
     pub fn new(drive: Drive, config: Config) -> Self {
-        Self { drive, config, limit: Limit::new(config.rate_limit) }
+        Self { drive, config, limit: Limit::new(config.rate_limit), buffers: Buffers::default() }
     }
 
     /// The rate that all downloads together keep to; it can be changed while they run.

@@ -70,7 +70,7 @@ pub(super) async fn transfer(
     let plan = Plan::new(part.size(), part.there().clone());
     received.store(plan.received(), Ordering::Relaxed);
     let most = if plan.is_divisible() { downloader.config.streams.max(1) } else { 1 };
-    let sink = part.into_sink(most);
+    let sink = part.into_sink(most, &downloader.buffers);
     let transfer = Transfer {
         downloader,
         source,

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::debug;
 
+use super::buffer::Buffers;
 use super::checksum::Hasher;
 use super::front::Reader;
 use super::progress::{Known, Progress};
@@ -107,8 +108,8 @@ impl Part {
 
     /// Starts the thread that writes and hashes what comes from up to `lanes` connections. What is there already is
     /// read back when the first byte comes, and not before: an attempt that brings none costs the disk nothing.
-    pub fn into_sink(self, lanes: usize) -> Sink {
-        Sink::new(self, lanes)
+    pub fn into_sink(self, lanes: usize, buffers: &Buffers) -> Sink {
+        Sink::new(self, lanes, buffers)
     }
 
     pub(super) fn expected(&self) -> &Expected {
@@ -271,13 +272,13 @@ mod tests {
     #[tokio::test]
     async fn a_part_goes_on_where_it_was() {
         let home = tempfile::tempdir().unwrap();
-        let sink = part(home.path()).await.into_sink(1);
+        let sink = part(home.path()).await.into_sink(1, &Buffers::default());
         assert_eq!(put(&sink, 0, b"hello ").await, 6);
         sink.pause().await.unwrap();
 
         let again = part(home.path()).await;
         assert_eq!(*again.there(), Ranges::up_to(6));
-        let sink = again.into_sink(1);
+        let sink = again.into_sink(1, &Buffers::default());
         put(&sink, 6, b"world").await;
         let Verdict::Verified(verified) = sink.finish().await.unwrap() else { panic!("the bytes are right") };
         assert_eq!(verified.modified_ns(), 1_767_323_045_678_000_000);
@@ -288,7 +289,7 @@ mod tests {
     async fn wrong_bytes_are_never_verified_and_leave_nothing() {
         for (bytes, word) in [(&b"hello worlD"[..], "sha256"), (b"hello", "5 bytes")] {
             let home = tempfile::tempdir().unwrap();
-            let sink = part(home.path()).await.into_sink(1);
+            let sink = part(home.path()).await.into_sink(1, &Buffers::default());
             put(&sink, 0, bytes).await;
             let Verdict::Wrong(why) = sink.finish().await.unwrap() else { panic!("the bytes are wrong") };
             assert!(why.contains(word), "{why}");
@@ -332,7 +333,7 @@ mod tests {
     #[tokio::test]
     async fn ranges_come_in_any_order_and_survive_an_interruption() {
         let (home, film) = (tempfile::tempdir().unwrap(), film());
-        let sink = film_part(home.path(), &film).await.into_sink(4);
+        let sink = film_part(home.path(), &film).await.into_sink(4, &Buffers::default());
         put(&sink, 3 * MIB as u64, &film[3 * MIB..4 * MIB]).await;
         put(&sink, 0, &film[..MIB]).await;
         // What is less than the disk takes at once is not kept.
@@ -343,7 +344,7 @@ mod tests {
         let known =
             Ranges::from(vec![[0, MIB as u64], [2 * MIB as u64, kept], [3 * MIB as u64, 4 * MIB as u64]]);
         assert_eq!(*again.there(), known);
-        let sink = again.into_sink(4);
+        let sink = again.into_sink(4, &Buffers::default());
         for gap in known.gaps(film.len() as u64).collect::<Vec<_>>().into_iter().rev() {
             put(&sink, gap.start, &film[gap.start as usize..gap.end as usize]).await;
         }
@@ -353,14 +354,14 @@ mod tests {
     #[tokio::test]
     async fn the_ranges_of_another_content_are_thrown_away() {
         let (home, film) = (tempfile::tempdir().unwrap(), film());
-        let sink = film_part(home.path(), &film).await.into_sink(2);
+        let sink = film_part(home.path(), &film).await.into_sink(2, &Buffers::default());
         put(&sink, 2 * MIB as u64, &film[2 * MIB..3 * MIB]).await;
         sink.pause().await.unwrap();
         let mut other = film.clone();
         other[0] += 1;
         let part = film_part(home.path(), &other).await;
         assert_eq!(*part.there(), Ranges::default());
-        let sink = part.into_sink(1);
+        let sink = part.into_sink(1, &Buffers::default());
         put(&sink, 0, &other).await;
         assert_film(sink, &other, home.path()).await;
     }
@@ -368,7 +369,7 @@ mod tests {
     #[tokio::test]
     async fn one_wrong_byte_in_a_late_range_is_noticed() {
         let (home, film) = (tempfile::tempdir().unwrap(), film());
-        let sink = film_part(home.path(), &film).await.into_sink(2);
+        let sink = film_part(home.path(), &film).await.into_sink(2, &Buffers::default());
         let mut late = film[2 * MIB..].to_vec();
         late[777] ^= 1;
         put(&sink, 2 * MIB as u64, &late).await;

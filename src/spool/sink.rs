@@ -9,13 +9,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::buffer::{Buffer, GRANULE, Pool};
+use super::buffer::{BUFFER, Buffer, Buffers, Pool};
 use super::part::{Part, Verdict, join};
 use super::ranges::Ranges;
 use super::writer;
 
-/// Bytes of a buffer. Measured: direct writes of half a megabyte are as fast as those of four.
-pub(super) const BUFFER: usize = 1 << 20;
 /// Buffers of a transfer besides those that its lanes fill: two being hashed, one being written.
 const SPARE: usize = 3;
 /// What has come on a slow connection does not wait longer for its buffer to be full.
@@ -60,18 +58,16 @@ pub struct Sink {
 
 impl Sink {
     /// For up to `lanes` connections at once.
-    pub(super) fn new(part: Part, lanes: usize) -> Self {
+    pub(super) fn new(part: Part, lanes: usize, buffers: &Buffers) -> Self {
         let size = part.expected().size;
         let granule = part.granule();
-        // A small file needs as much as it has bytes.
-        let buffer = usize::try_from(size).unwrap_or(BUFFER).next_multiple_of(GRANULE).clamp(GRANULE, BUFFER);
         let count = if size <= BUFFER as u64 { 2 } else { lanes + SPARE };
         let (blocks, receiver) = mpsc::channel(1);
         let there = part.there().clone();
         let whole = Arc::new(AtomicBool::new(false));
         let is_whole = Arc::clone(&whole);
         let writer = spawn_blocking(move || writer::write_all(part, receiver, &is_whole));
-        Self { blocks, pool: Pool::new(count, buffer), granule, there, size, whole, writer }
+        Self { blocks, pool: buffers.pool(count), granule, there, size, whole, writer }
     }
 
     /// What was there at the beginning.
@@ -137,13 +133,13 @@ impl Lane {
     pub async fn write(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             let Some(mut buffer) = self.current().await else { return false };
-            let room = self.pool.size() - self.filled;
+            let room = BUFFER - self.filled;
             let (fits, rest) = bytes.split_at(room.min(bytes.len()));
             buffer.bytes_mut()[self.filled..self.filled + fits.len()].copy_from_slice(fits);
             self.filled += fits.len();
             self.buffer = Some(buffer);
             bytes = rest;
-            let is_due = self.filled == self.pool.size() || self.position() == self.size;
+            let is_due = self.filled == BUFFER || self.position() == self.size;
             if (is_due || self.since.elapsed() >= LINGER) && !self.flush().await {
                 return false;
             }

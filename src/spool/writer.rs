@@ -14,13 +14,15 @@ use rustix::fs::{FallocateFlags, OFlags, fallocate, fstatfs};
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 use tokio::sync::mpsc;
 
-use super::buffer::GRANULE;
+use super::buffer::{BUFFER, GRANULE};
 use super::checksum::Hasher;
 use super::front::{End, Front, Reader};
 use super::part::{Part, Verdict, verify};
-use super::sink::{BUFFER, Block};
+use super::sink::Block;
 use crate::checkpoint::{Point, reached};
 
+/// Files from this size on go past the page cache. It takes no more than a page or two to be worth it.
+const LARGE: u64 = 256 << 10;
 /// How often the ranges that are there are written down, while there is a gap between them. A crash costs so much at
 /// most.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -50,7 +52,7 @@ pub(super) struct Output {
 impl Output {
     /// For a file that will have so many bytes.
     pub(super) fn new(file: File, path: &Path, size: u64) -> Self {
-        let is_large = size > BUFFER as u64;
+        let is_large = size >= LARGE;
         let direct = (is_large && !is_distant(&file)).then(|| open_direct(path)).flatten();
         Self { file, direct, drop_behind: is_large }
     }

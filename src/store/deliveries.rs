@@ -1,12 +1,13 @@
 //! Deliveries in the ledger. Every move names the stage it starts from: what was overtaken meanwhile does not move.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
+use super::group::Move;
 use super::{Error, LONGEST_WAIT_MS, Store, millis, optional_time, placeholders, time};
 use crate::model::delivery::{OnUpdate, PublishedFile};
 use crate::model::file::{Checksum, Checksums};
@@ -56,20 +57,26 @@ impl Store {
         Ok(known)
     }
 
-    /// Takes the next delivery that is due and does not go to one of the `held` destinations, if there is one, and
-    /// marks it as downloading.
-    pub async fn claim(&self, held: &[String], now: Timestamp) -> Result<Option<Delivery>, Error> {
+    /// Takes the next `limit` deliveries that are due and do not go to one of the `held` destinations, and marks them
+    /// as downloading.
+    pub async fn claim(&self, held: &[String], limit: usize, now: Timestamp) -> Result<Vec<Delivery>, Error> {
         let sql = format!(
-            "update delivery set stage = 'downloading', moved_at = $1 where id = (\
+            "update delivery set stage = 'downloading', moved_at = $1 where id in (\
              select id from delivery where stage = 'pending' and (run_at <= $1 or run_at > $2) and {} \
-             order by run_at, seq limit 1) returning *",
-            goes_elsewhere(2, held.len())
+             order by run_at, seq limit $3) returning *",
+            goes_elsewhere(3, held.len())
         );
-        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(millis(now)).bind(millis(now) + LONGEST_WAIT_MS);
+        let mut query = sqlx::query(AssertSqlSafe(sql))
+            .bind(millis(now))
+            .bind(millis(now) + LONGEST_WAIT_MS)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
         for root in held {
             query = query.bind(root.clone());
         }
-        query.fetch_optional(&self.pool).await?.as_ref().map(delivery).transpose()
+        let rows = query.fetch_all(&self.pool).await?;
+        let mut claimed = rows.iter().map(delivery).collect::<Result<Vec<_>, _>>()?;
+        claimed.sort_by_key(|delivery| (delivery.run_at, delivery.created));
+        Ok(claimed)
     }
 
     /// When the next pending delivery is due, those to the `held` destinations left out.
@@ -111,33 +118,12 @@ impl Store {
         place: &PublishedFile,
         now: Timestamp,
     ) -> Result<bool, Error> {
-        let moved = sqlx::query(
-            "update delivery set stage = 'publishing', place = $1, place_inode = $2, place_size = $3, place_mtime = $4, \
-             place_sum = $5, place_replaces = $6, moved_at = $7 where id = $8 and stage in ('downloading', 'publishing')",
-        )
-        .bind(place.path.to_string())
-        .bind(place.inode as i64)
-        .bind(place.size as i64)
-        .bind(place.modified_ns)
-        .bind(place.checksum.as_ref().map(Checksum::tagged))
-        .bind(i64::from(place.replaces))
-        .bind(millis(now))
-        .bind(id.as_str())
-        .execute(&self.pool)
-        .await?;
-        Ok(moved.rows_affected() == 1)
+        self.step(Move::Publishing(id.clone(), Box::new(place.clone()), now)).await
     }
 
     /// It is in its place.
     pub async fn done(&self, id: &DeliveryId, now: Timestamp) -> Result<bool, Error> {
-        let moved = sqlx::query(
-            "update delivery set stage = 'done', reason = null, moved_at = $1 where id = $2 and stage = 'publishing'",
-        )
-        .bind(millis(now))
-        .bind(id.as_str())
-        .execute(&self.pool)
-        .await?;
-        Ok(moved.rows_affected() == 1)
+        self.step(Move::Done(id.clone(), now)).await
     }
 
     /// Whether it could be put in its place is not known; somebody looks at the disk, but not before this.
@@ -211,13 +197,22 @@ impl Store {
         row.as_ref().map(delivery).transpose()
     }
 
-    /// Whether the delivery still has work to do.
-    pub async fn is_open(&self, id: &DeliveryId) -> Result<bool, Error> {
-        let row = sqlx::query("select stage from delivery where id = $1")
-            .bind(id.as_str())
-            .fetch_optional(&self.pool)
-            .await?;
-        row.as_ref().map_or(Ok(false), |row| stage(row).map(Stage::is_open))
+    /// Those of the deliveries that still have work to do.
+    pub async fn open_among(&self, ids: &[DeliveryId]) -> Result<HashSet<DeliveryId>, Error> {
+        let mut open = HashSet::new();
+        for ids in ids.chunks(BATCH) {
+            let sql = format!("select id, stage from delivery where id in ({})", placeholders(0, ids.len()));
+            let mut query = sqlx::query(AssertSqlSafe(sql));
+            for id in ids {
+                query = query.bind(id.as_str().to_owned());
+            }
+            for row in query.fetch_all(&self.pool).await? {
+                if stage(&row)?.is_open() {
+                    open.insert(DeliveryId::new(row.try_get::<String, _>("id")?));
+                }
+            }
+        }
+        Ok(open)
     }
 
     /// Files whose size and checksum were not known yet and that are due for another look.

@@ -7,6 +7,7 @@ mod channels;
 mod deliveries;
 mod destinations;
 mod folders;
+mod group;
 mod pages;
 mod shortcuts;
 
@@ -112,6 +113,7 @@ pub enum Access {
 pub struct Store {
     pool: AnyPool,
     path: PathBuf,
+    group: Arc<group::Group>,
     /// Held as long as any clone lives.
     _lock: Option<Arc<std::fs::File>>,
 }
@@ -151,7 +153,7 @@ impl Store {
             .connect_with(options)
             .await
             .map_err(open)?;
-        let store = Self { pool, path, _lock: lock };
+        let store = Self { pool, path, group: Arc::default(), _lock: lock };
         store.migrate().await?;
         Ok(store)
     }

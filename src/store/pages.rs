@@ -397,11 +397,14 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let store = store(home.path()).await;
         store.record(&found("a"), at(YEAR)).await.unwrap();
-        assert!(store.claim(&["/videos".into()], at(0)).await.unwrap().is_none(), "its destination is held");
-        let claimed = store.claim(&[], at(0)).await.unwrap().unwrap();
+        assert!(
+            store.claim(&["/videos".into()], 1, at(0)).await.unwrap().is_empty(),
+            "its destination is held"
+        );
+        let claimed = store.claim(&[], 1, at(0)).await.unwrap().remove(0);
         store.put_back(&claimed.id, at(3600), 1, None, at(0)).await.unwrap();
-        assert!(store.claim(&[], at(0)).await.unwrap().is_none(), "an hour is a wait like any other");
+        assert!(store.claim(&[], 1, at(0)).await.unwrap().is_empty(), "an hour is a wait like any other");
         assert_eq!(store.next_due(&[]).await.unwrap(), Some(at(3600)));
-        assert!(store.claim(&[], at(3600)).await.unwrap().is_some());
+        assert!(!store.claim(&[], 1, at(3600)).await.unwrap().is_empty());
     }
 }
