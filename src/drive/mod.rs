@@ -77,7 +77,8 @@ impl Drive {
         request: RequestBuilder,
         read: impl FnOnce(&[u8]) -> serde_json::Result<T>,
     ) -> Result<T, Error> {
-        let (response, pass) = self.send(what, what, request).await?;
+        // Boxed: a call is large, and every task that makes one would be.
+        let (response, pass) = Box::pin(self.send(what, what, request)).await?;
         // A page of a portal that answers in Drive's place is no answer, whatever its status.
         let read = match response.bytes().await {
             Ok(body) => read(&body).map_err(|error| Error::unreadable(what, &error)),

@@ -1,12 +1,12 @@
 //! Known folders: every folder below a watched one, with what is left to list in it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::shortcuts::{cut_orphans, cut_unseen};
-use super::{Error, Store, placeholders};
+use super::{Error, Store, padded, placeholders};
 use crate::model::{ChangeLog, FileId};
 
 /// A folder that is watched, or lies below one that is.
@@ -59,14 +59,11 @@ impl Listing {
     }
 }
 
-/// Ids per query; SQLite's limit on bound values is far above.
-const BATCH: usize = 500;
-
 impl Store {
     /// Those of the folders that are known.
     pub async fn folders(&self, ids: &[FileId]) -> Result<HashMap<FileId, Folder>, Error> {
         let mut known = HashMap::new();
-        for ids in ids.chunks(BATCH) {
+        for ids in padded(ids) {
             let sql = format!("select * from folder where id in ({})", placeholders(0, ids.len()));
             let mut query = sqlx::query(AssertSqlSafe(sql));
             for id in ids {
@@ -89,8 +86,16 @@ impl Store {
 
     /// The logs that speak of known folders, the user's own first.
     pub async fn folder_logs(&self) -> Result<Vec<ChangeLog>, Error> {
-        let rows =
-            sqlx::query("select distinct log from folder order by log desc").fetch_all(&self.pool).await?;
+        // From one log to the next, not from folder to folder: `distinct` would read them all.
+        let rows = sqlx::query(
+            "with recursive known (log) as (\
+               select max(log) from folder \
+               union all \
+               select (select max(log) from folder where log < known.log) from known where known.log is not null\
+             ) select log from known where log is not null",
+        )
+        .fetch_all(&self.pool)
+        .await?;
         rows.iter().map(|row| Ok(ChangeLog::from_key(row.try_get(0)?))).collect()
     }
 
@@ -239,7 +244,8 @@ pub(super) async fn listed(
         .bind(id.as_str())
         .execute(&mut *connection)
         .await?;
-    cut_unseen(connection, id, seen).await?;
+    let seen: HashSet<&FileId> = seen.iter().collect();
+    cut_unseen(connection, id, &seen).await?;
     let children = sqlx::query("select id from folder where parent_id = $1 and watched = 0")
         .bind(id.as_str())
         .fetch_all(&mut *connection)

@@ -19,6 +19,8 @@ use jiff::Timestamp;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow, install_default_drivers};
 use sqlx::{AnyPool, Executor, Row};
 
+use crate::model::FileId;
+
 pub use deliveries::{Counts, Ledger};
 pub use folders::{Folder, Listing};
 pub use pages::{Found, LogState, NewDelivery, Outcome};
@@ -119,8 +121,12 @@ pub struct Store {
 }
 
 /// Schemas in order. A published one is never edited: a change is a new entry.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("schema.sql"), include_str!("destinations.sql"), include_str!("shortcuts.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("schema.sql"),
+    include_str!("destinations.sql"),
+    include_str!("shortcuts.sql"),
+    include_str!("indexes.sql"),
+];
 
 impl Store {
     /// Opens the database and brings its schema up to date.
@@ -241,6 +247,17 @@ fn time(millis: i64) -> Timestamp {
 
 fn optional_time(row: &AnyRow, column: &str) -> Result<Option<Timestamp>, Error> {
     Ok(row.try_get::<Option<i64>, _>(column)?.map(time))
+}
+
+/// Ids per statement. A few sizes only, so that each statement is prepared once.
+const SIZES: [usize; 3] = [8, 64, 512];
+
+/// Ids in lists of these sizes; the last one is filled up with an id that it has already.
+fn padded(ids: &[FileId]) -> impl Iterator<Item = Vec<&FileId>> {
+    ids.chunks(SIZES[SIZES.len() - 1]).map(|ids| {
+        let size = SIZES.into_iter().find(|size| *size >= ids.len()).unwrap_or(ids.len());
+        ids.iter().chain(ids.last().into_iter().cycle()).take(size).collect()
+    })
 }
 
 /// `$1, $2, …` for a list of `count` values, after `before` others.

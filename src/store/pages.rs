@@ -39,6 +39,19 @@ pub struct Outcome {
     pub cut: Vec<FileId>,
 }
 
+impl Outcome {
+    /// Whether there is nothing to record.
+    pub fn is_empty(&self) -> bool {
+        !self.moves_folders() && self.found.is_empty() && self.withdrawn.is_empty()
+    }
+
+    /// Whether known folders or shortcuts are others once it is recorded.
+    pub fn moves_folders(&self) -> bool {
+        let Self { adopted, dropped, shortcuts, cut, found: _, withdrawn: _ } = self;
+        !(adopted.is_empty() && dropped.is_empty() && shortcuts.is_empty() && cut.is_empty())
+    }
+}
+
 /// A file for the ledger.
 #[derive(Clone, Debug)]
 pub struct NewDelivery {
@@ -111,7 +124,8 @@ impl Store {
     /// The logs that known folders are on and that have begun, with their tokens.
     pub async fn watched_logs(&self) -> Result<Vec<(ChangeLog, PageToken)>, Error> {
         let rows = sqlx::query(
-            "select log, page_token from change_log where log in (select log from folder) order by log",
+            "select log, page_token from change_log \
+             where exists (select 1 from folder where folder.log = change_log.log) order by log",
         )
         .fetch_all(&self.pool)
         .await?;

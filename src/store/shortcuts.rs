@@ -1,9 +1,11 @@
 //! Known shortcuts: those that lie in watched folders.
 
+use std::collections::HashSet;
+
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
-use super::{Error, Store, placeholders};
+use super::{Error, Store, padded, placeholders};
 use crate::model::FileId;
 
 /// A shortcut in a watched folder.
@@ -19,13 +21,17 @@ pub struct Shortcut {
     pub name: String,
 }
 
-const BATCH: usize = 500;
-
 impl Store {
+    /// Whether there is a known shortcut.
+    pub async fn has_shortcuts(&self) -> Result<bool, Error> {
+        let row = sqlx::query("select 1 from shortcut limit 1").fetch_optional(&self.pool).await?;
+        Ok(row.is_some())
+    }
+
     /// Those of these that are known shortcuts, and the shortcuts that point at any of these.
     pub async fn shortcuts(&self, ids: &[FileId]) -> Result<Vec<Shortcut>, Error> {
         let mut known = Vec::new();
-        for ids in ids.chunks(BATCH) {
+        for ids in padded(ids) {
             let list = placeholders(0, ids.len());
             let sql =
                 format!("select * from shortcut where id in ({list}) or target_id in ({list}) order by id");
@@ -74,7 +80,7 @@ pub(super) async fn cut_orphans(connection: &mut AnyConnection) -> Result<(), Er
 pub(super) async fn cut_unseen(
     connection: &mut AnyConnection,
     folder: &FileId,
-    seen: &[FileId],
+    seen: &HashSet<&FileId>,
 ) -> Result<(), Error> {
     let rows = sqlx::query("select id from shortcut where parent_id = $1")
         .bind(folder.as_str())

@@ -3,6 +3,7 @@
 
 pub mod decide;
 mod pass;
+mod reading;
 pub mod rules;
 mod shortcuts;
 pub mod tree;
@@ -127,7 +128,8 @@ impl Engine {
         {
             read_logs.push(log.clone());
             let mut pass = self.pass(&log);
-            let mut read = pass.run().await;
+            // Boxed: with a page ahead it is large, and every task that runs it would be.
+            let mut read = Box::pin(pass.run()).await;
             tally.changes += pass.tally.changes;
             tally.listed += pass.tally.listed;
             tally.found += pass.tally.found;

@@ -1,5 +1,6 @@
 //! One pass over one change log: what has to be listed, then the changes up to now, page by page into the ledger.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,10 +11,9 @@ use super::rules::Rules;
 use super::shortcuts::Followed;
 use super::tree::Tree;
 use super::{Config, Engine, Error, Tally};
-use crate::checkpoint::{Point, reached};
 use crate::drive::{Drive, Fault};
-use crate::model::{Change, ChangeLog, Entry, File, FileId, Kind, PageToken};
-use crate::store::{Folder, Found, LogState, NewDelivery, Outcome, Store};
+use crate::model::{Change, ChangeLog, Entry, File, FileId, Kind};
+use crate::store::{Folder, Found, Ledger, LogState, NewDelivery, Outcome, Store};
 use crate::task::{Reason, Wake};
 
 /// A file without size or checksum is looked at again after 5 s, 10 s, 20 s … up to this.
@@ -27,12 +27,16 @@ pub(super) struct Pass<'a> {
     config: Config,
     keeper: &'a Wake,
     deliveries: &'a Wake,
-    log: &'a ChangeLog,
+    pub(super) log: &'a ChangeLog,
     /// How often in a row it went wrong before this.
     pub(super) failures: u32,
     pub(super) tally: Tally,
     /// A watched folder that Drive does not show any more.
     pub(super) lost: Option<Error>,
+    /// What earlier pages had looked up of the known folders.
+    tree: Tree,
+    /// Whether there is a known shortcut, if that was asked.
+    pub(super) there_are_shortcuts: Option<bool>,
 }
 
 impl Engine {
@@ -48,6 +52,8 @@ impl Engine {
             failures: self.failures.count(),
             tally: Tally::default(),
             lost: None,
+            tree: Tree::default(),
+            there_are_shortcuts: None,
         }
     }
 
@@ -68,8 +74,8 @@ impl Engine {
             };
             let log = ChangeLog::User;
             let mut pass = self.pass(&log);
-            let changes = [Change { file_id: delivery.file_id, entry }];
-            let outcome = pass.evaluate(&changes, Origin::Change).await?;
+            let changes = vec![Change { file_id: delivery.file_id, entry }];
+            let outcome = pass.evaluate(changes, Origin::Change).await?;
             found += pass.tally.found;
             self.store.record(&outcome, now).await?;
             pass.wake_deliveries(&outcome);
@@ -87,6 +93,7 @@ impl Pass<'_> {
         if self.is_comparison_due(&state) {
             debug!(log = %self.log, "all folders are compared with the ledger");
             self.store.compare(self.log, Timestamp::now()).await?;
+            self.forget_folders();
         }
         self.list_folders().await?;
         match self.read_changes(state.token).await {
@@ -106,9 +113,10 @@ impl Pass<'_> {
     }
 
     /// Takes the token of now. It comes first: what changes while the folders are listed comes after it.
-    async fn begin(&self, why: &str) -> Result<LogState, Error> {
+    async fn begin(&mut self, why: &str) -> Result<LogState, Error> {
         let token = self.drive.start_page_token(self.log).await?;
         self.store.begin_log(self.log, &token, Timestamp::now()).await?;
+        self.forget_folders();
         info!(log = %self.log, why, "a new start page token");
         if self.keeper.wake(Reason::Handover).is_err() {
             debug!("there is no channel keeper");
@@ -122,30 +130,12 @@ impl Pass<'_> {
         age.is_some_and(|age| Duration::try_from(age).map_or(true, |age| age >= self.config.reconcile))
     }
 
-    async fn read_changes(&mut self, mut token: PageToken) -> Result<(), Error> {
-        loop {
-            let page = self.drive.changes(self.log, &token).await?;
-            reached(Point::PageRead);
-            let outcome = self.evaluate(&page.changes, Origin::Change).await?;
-            let now = Timestamp::now();
-            if !self.store.commit_changes(self.log, &token, &page.next, &outcome, now).await? {
-                debug!(log = %self.log, "the page token was moved by somebody else");
-                return Ok(());
-            }
-            reached(Point::PageRecorded);
-            self.tally.changes += page.changes.len();
-            self.wake_deliveries(&outcome);
-            if page.end {
-                return Ok(());
-            }
-            token = page.next;
-        }
-    }
-
     /// Lists folders until none is left to list.
     async fn list_folders(&mut self) -> Result<(), Error> {
         while let Some(folder) = self.store.unlisted(self.log).await? {
-            self.list(&folder).await?;
+            let listed = self.list(&folder).await;
+            self.forget_folders();
+            listed?;
             self.tally.listed += 1;
         }
         Ok(())
@@ -169,7 +159,7 @@ impl Pass<'_> {
                 };
             seen.extend(listed.files.iter().flat_map(seen_by));
             let changes: Vec<Change> = listed.files.into_iter().map(as_entry).collect();
-            let outcome = self.evaluate(&changes, Origin::of(folder.listing)).await?;
+            let outcome = self.evaluate(changes, Origin::of(folder.listing)).await?;
             let finished = listed.next.is_none().then_some(seen.as_slice());
             self.store.commit_listing(&folder.id, &outcome, finished, Timestamp::now()).await?;
             self.wake_deliveries(&outcome);
@@ -196,22 +186,29 @@ impl Pass<'_> {
     }
 
     /// Downloads begin at once, while later pages are still read; those that are void end at once.
-    fn wake_deliveries(&self, outcome: &Outcome) {
+    pub(super) fn wake_deliveries(&self, outcome: &Outcome) {
         let has_news = outcome.found.iter().any(|new| matches!(new.found, Found::New | Found::Unready(_)));
         if (has_news || !outcome.withdrawn.is_empty()) && self.deliveries.wake(Reason::Handover).is_err() {
             debug!("there is no delivery engine");
         }
     }
 
+    /// What was looked up of folders and shortcuts may be otherwise now.
+    fn forget_folders(&mut self) {
+        self.tree = Tree::default();
+        self.there_are_shortcuts = None;
+    }
+
     /// Holds entries against what is known.
-    async fn evaluate(&mut self, changes: &[Change], origin: Origin) -> Result<Outcome, Error> {
+    pub(super) async fn evaluate(&mut self, changes: Vec<Change>, origin: Origin) -> Result<Outcome, Error> {
         let mut outcome = Outcome::default();
         if changes.is_empty() {
             return Ok(outcome);
         }
-        let Followed { changes, mut tree } = self.follow(changes, &mut outcome).await?;
-        let ids: Vec<FileId> = changes.iter().map(|change| change.file_id.clone()).collect();
-        let ledger = self.store.ledger(&ids).await?;
+        // Without it when something goes wrong on the way: then it is looked up again.
+        let tree = std::mem::take(&mut self.tree);
+        let Followed { changes, mut tree } = self.follow(changes, tree, &mut outcome).await?;
+        let ledger = self.ledger_of(&changes, &tree).await?;
         let now = Timestamp::now();
         for change in &changes {
             let rows = ledger.get(&change.file_id).map_or(&[][..], Vec::as_slice);
@@ -234,7 +231,34 @@ impl Pass<'_> {
                 Decision::Nothing(why) => debug!(file.id = %change.file_id, ?why, "nothing to do"),
             }
         }
+        if outcome.moves_folders() {
+            self.forget_folders();
+        } else if tree.is_small() {
+            self.tree = tree;
+        }
         Ok(outcome)
+    }
+
+    /// What the ledger knows of those that it is asked about: what lies elsewhere is of no interest, unless it was
+    /// waited for.
+    async fn ledger_of(
+        &self,
+        changes: &[Change],
+        tree: &Tree,
+    ) -> Result<HashMap<FileId, Vec<Ledger>>, Error> {
+        let waiting = self.store.next_unready().await?.is_some();
+        // One of them may become known by its entry in this page.
+        let folders: HashSet<&FileId> = changes.iter().filter_map(folder_in).collect();
+        let is_asked = |change: &Change| match &change.entry {
+            Entry::Gone => true,
+            Entry::Present(file) if file.trashed || waiting => true,
+            Entry::Present(file) => {
+                file.parent.as_ref().is_some_and(|id| tree.get(id).is_some() || folders.contains(id))
+            }
+        };
+        let ids: Vec<FileId> =
+            changes.iter().filter(|change| is_asked(change)).map(|change| change.file_id.clone()).collect();
+        Ok(self.store.ledger(&ids).await?)
     }
 
     fn tell(&mut self, new: &NewDelivery) {
@@ -252,21 +276,12 @@ impl Pass<'_> {
             Found::Skipped(reason) => info!(file.id = %id, file.name = ?name, reason, "skipped"),
         }
     }
+}
 
-    /// These folders, as far as they are known, with all their known ancestors.
-    pub(super) async fn tree_of(&self, mut ids: Vec<FileId>) -> Result<Tree, Error> {
-        ids.sort();
-        ids.dedup();
-        let mut tree = Tree::default();
-        while !ids.is_empty() {
-            let known = self.store.folders(&ids).await?;
-            if known.is_empty() {
-                break;
-            }
-            tree.extend(known.into_values());
-            ids = tree.missing_parents();
-        }
-        Ok(tree)
+fn folder_in(change: &Change) -> Option<&FileId> {
+    match &change.entry {
+        Entry::Present(file) if file.kind() == Kind::Folder => Some(&file.id),
+        Entry::Present(_) | Entry::Gone => None,
     }
 }
 

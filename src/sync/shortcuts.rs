@@ -1,7 +1,7 @@
 //! Shortcuts: what one points at counts as if it lay where the shortcut lies, under the shortcut's name, unless it lies
 //! in a watched folder itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tracing::{debug, info, warn};
 
@@ -26,45 +26,60 @@ pub(super) struct Followed {
 }
 
 impl Pass<'_> {
-    /// Puts what shortcuts point at in their place, and notes the shortcuts in `outcome`.
-    pub(super) async fn follow(&self, changes: &[Change], outcome: &mut Outcome) -> Result<Followed, Error> {
-        let ids: Vec<FileId> = changes.iter().map(|change| change.file_id.clone()).collect();
-        let known = self.store.shortcuts(&ids).await?;
-        let mut wanted: Vec<FileId> = known.iter().map(|shortcut| shortcut.parent.clone()).collect();
-        wanted.extend(changes.iter().flat_map(ids_of));
-        let mut followed = Followed { changes: Vec::new(), tree: self.tree_of(wanted).await? };
+    /// Puts what shortcuts point at in their place, and notes the shortcuts in `outcome`. The tree is what is known of
+    /// folders already.
+    pub(super) async fn follow(
+        &mut self,
+        changes: Vec<Change>,
+        mut tree: Tree,
+        outcome: &mut Outcome,
+    ) -> Result<Followed, Error> {
+        let known = self.known_shortcuts(&changes).await?;
+        let wanted = changes.iter().flat_map(folders_of);
+        self.extend(&mut tree, wanted.chain(known.iter().map(|shortcut| shortcut.parent.clone()))).await?;
+        let mut followed = Followed { changes: Vec::with_capacity(changes.len()), tree };
+        let by_id: HashMap<&FileId, &Shortcut> =
+            known.iter().map(|shortcut| (&shortcut.id, shortcut)).collect();
+        let mut pointed_at: HashSet<FileId> = known.iter().map(|shortcut| shortcut.target.clone()).collect();
         // Every target once a page, however many shortcuts to it the page has.
         let mut targets: HashMap<FileId, Option<File>> = HashMap::new();
         for change in changes {
-            let itself = known.iter().find(|shortcut| shortcut.id == change.file_id);
-            match (&change.entry, self.shortcut_in(change, &followed.tree)) {
-                (_, Some(shortcut)) => {
-                    let target = self.target(&shortcut, &mut targets).await?;
-                    outcome.shortcuts.push(shortcut);
-                    let Some(target) = target else { continue };
-                    let shortcuts = self.shortcuts_to(&target, outcome, &mut followed.tree).await?;
-                    followed.changes.push(as_change(located(target, &shortcuts, &followed.tree)));
-                }
-                (_, None) if itself.is_some() => {
-                    outcome.cut.push(change.file_id.clone());
-                    if let Some(gone) = itself {
-                        self.let_go(gone, outcome, &mut targets, &mut followed).await?;
+            if let Some(shortcut) = self.shortcut_in(&change, &followed.tree) {
+                let target = self.target(&shortcut, &mut targets).await?;
+                pointed_at.insert(shortcut.target.clone());
+                outcome.shortcuts.push(shortcut);
+                let Some(target) = target else { continue };
+                let shortcuts = self.shortcuts_to(&target, outcome, &mut followed.tree).await?;
+                followed.changes.push(as_change(located(target, &shortcuts, &followed.tree)));
+            } else if let Some(gone) = by_id.get(&change.file_id) {
+                outcome.cut.push(change.file_id);
+                self.let_go(gone, outcome, &mut targets, &mut followed).await?;
+            } else {
+                followed.changes.push(match change.entry {
+                    Entry::Present(file) if pointed_at.contains(&file.id) => {
+                        let shortcuts = self.shortcuts_to(&file, outcome, &mut followed.tree).await?;
+                        as_change(located(*file, &shortcuts, &followed.tree))
                     }
-                }
-                (Entry::Present(file), None) => {
-                    let mut all = known.iter().chain(&outcome.shortcuts);
-                    let is_target = all.any(|shortcut| shortcut.target == file.id);
-                    let shortcuts = if is_target {
-                        self.shortcuts_to(file, outcome, &mut followed.tree).await?
-                    } else {
-                        Vec::new()
-                    };
-                    followed.changes.push(as_change(located((**file).clone(), &shortcuts, &followed.tree)));
-                }
-                (Entry::Gone, None) => followed.changes.push(change.clone()),
+                    // Without a shortcut to it, it lies where it is.
+                    Entry::Present(file) => Change { file_id: file.id.clone(), entry: Entry::Present(file) },
+                    Entry::Gone => change,
+                });
             }
         }
         Ok(followed)
+    }
+
+    /// The known shortcuts that entries are about, or the targets of.
+    async fn known_shortcuts(&mut self, changes: &[Change]) -> Result<Vec<Shortcut>, Error> {
+        let there_are = match self.there_are_shortcuts {
+            Some(known) => known,
+            None => *self.there_are_shortcuts.insert(self.store.has_shortcuts().await?),
+        };
+        if !there_are {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<FileId> = changes.iter().map(|change| change.file_id.clone()).collect();
+        Ok(self.store.shortcuts(&ids).await?)
     }
 
     /// The shortcut that the entry is about, if it lies where shortcuts are followed.
@@ -127,7 +142,7 @@ impl Pass<'_> {
         targets: &mut HashMap<FileId, Option<File>>,
         followed: &mut Followed,
     ) -> Result<(), Error> {
-        self.extend(&mut followed.tree, vec![gone.target.clone()]).await?;
+        self.extend(&mut followed.tree, [gone.target.clone()]).await?;
         let was_by_it = followed.tree.get(&gone.target).is_some_and(|folder| !folder.watched);
         if !was_by_it {
             return Ok(());
@@ -156,27 +171,32 @@ impl Pass<'_> {
         all.extend(outcome.shortcuts.iter().cloned());
         all.retain(|known| known.target == target.id && !outcome.cut.contains(&known.id));
         let parents = all.iter().map(|known| known.parent.clone());
-        self.extend(tree, parents.chain(target.parent.clone()).chain([target.id.clone()]).collect()).await?;
+        self.extend(tree, parents.chain(target.parent.clone()).chain([target.id.clone()])).await?;
         let known_by = tree.get(&target.id).and_then(|folder| folder.parent.clone());
         all.sort_by_key(|known| Some(&known.parent) != known_by.as_ref());
         Ok(all)
     }
 
-    async fn extend(&self, tree: &mut Tree, ids: Vec<FileId>) -> Result<(), Error> {
-        let missing: Vec<FileId> = ids.into_iter().filter(|id| tree.get(id).is_none()).collect();
-        if !missing.is_empty() {
-            tree.merge(self.tree_of(missing).await?);
+    /// Has the tree know these folders, as far as they are known, with all their known ancestors.
+    async fn extend(&self, tree: &mut Tree, ids: impl IntoIterator<Item = FileId>) -> Result<(), Error> {
+        let mut ids = tree.unasked(ids);
+        while !ids.is_empty() {
+            let known = self.store.folders(&ids).await?;
+            ids = tree.learn(ids, known);
         }
         Ok(())
     }
 }
 
-fn ids_of(change: &Change) -> Vec<FileId> {
-    let mut ids = vec![change.file_id.clone()];
-    if let Entry::Present(file) = &change.entry {
-        ids.extend(file.parent.clone());
+/// The folders that matter to an entry: the one it lies in, and the thing itself if it may be a known one.
+fn folders_of(change: &Change) -> Vec<FileId> {
+    match &change.entry {
+        Entry::Present(file) if !file.trashed && file.kind() != Kind::Folder => {
+            file.parent.iter().cloned().collect()
+        }
+        Entry::Present(file) => file.parent.iter().cloned().chain([file.id.clone()]).collect(),
+        Entry::Gone => vec![change.file_id.clone()],
     }
-    ids
 }
 
 fn as_change(file: File) -> Change {

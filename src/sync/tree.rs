@@ -1,6 +1,6 @@
 //! The known folders that matter to one page, and where things lie below the watched ones.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::rules::Below;
 use crate::model::FileId;
@@ -9,10 +9,15 @@ use crate::store::Folder;
 /// Drive limits nesting to about a hundred; more than this is a circle, which only a broken ledger could hold.
 const DEPTH_LIMIT: usize = 200;
 
+/// More folders than this are not kept from one page to the next.
+const KEPT: usize = 8192;
+
 /// Known folders with all their known ancestors.
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
     folders: HashMap<FileId, Folder>,
+    /// Looked up, and not known.
+    absent: HashSet<FileId>,
 }
 
 impl Tree {
@@ -31,18 +36,27 @@ impl Tree {
         self.folders.get(id)
     }
 
-    /// Parents that are named but not here, to be looked up.
-    pub fn missing_parents(&self) -> Vec<FileId> {
-        let mut missing: Vec<FileId> = self
-            .folders
-            .values()
-            .filter_map(|folder| folder.parent.as_ref())
-            .filter(|parent| !self.folders.contains_key(parent))
-            .cloned()
-            .collect();
-        missing.sort();
-        missing.dedup();
-        missing
+    /// Those that have not been looked up yet, each once.
+    pub fn unasked(&self, ids: impl IntoIterator<Item = FileId>) -> Vec<FileId> {
+        let is_new = |id: &FileId| !self.folders.contains_key(id) && !self.absent.contains(id);
+        let mut unasked: Vec<FileId> = ids.into_iter().filter(is_new).collect();
+        unasked.sort_unstable();
+        unasked.dedup();
+        unasked
+    }
+
+    /// Takes over what was found when these were looked up. What comes back are the parents of what was found, to be
+    /// looked up next.
+    pub fn learn(&mut self, asked: Vec<FileId>, found: HashMap<FileId, Folder>) -> Vec<FileId> {
+        self.absent.extend(asked.into_iter().filter(|id| !found.contains_key(id)));
+        let parents: Vec<FileId> = found.values().filter_map(|folder| folder.parent.clone()).collect();
+        self.folders.extend(found);
+        self.unasked(parents)
+    }
+
+    /// Whether it is small enough to be kept for the next page.
+    pub fn is_small(&self) -> bool {
+        self.folders.len() + self.absent.len() <= KEPT
     }
 
     /// Where an item with this parent lies: below which watched folders, the innermost first. Empty: below none.
@@ -60,11 +74,6 @@ impl Tree {
             here = folder.parent.as_ref();
         }
         places
-    }
-
-    /// Takes over what another tree knows.
-    pub fn merge(&mut self, other: Self) {
-        self.folders.extend(other.folders);
     }
 
     /// Whether a folder is this one or lies somewhere below it.
@@ -128,7 +137,18 @@ pub(super) mod tests {
         );
         assert_eq!(places(&tree, "outer"), [("outer".into(), String::new())]);
         assert_eq!(places(&tree, "elsewhere"), []);
-        assert_eq!(tree.missing_parents(), [FileId::new("unknown")]);
+    }
+
+    #[test]
+    fn nothing_is_looked_up_twice() {
+        let id = FileId::new;
+        let mut tree = Tree::default();
+        let asked = tree.unasked([id("a"), id("b"), id("a")]);
+        assert_eq!(asked, [id("a"), id("b")]);
+        let found = HashMap::from([(id("a"), folder("a", Some("outer"), false))]);
+        assert_eq!(tree.learn(asked, found), [id("outer")]);
+        assert_eq!(tree.learn(vec![id("outer")], HashMap::new()), []);
+        assert_eq!(tree.unasked([id("a"), id("b"), id("outer"), id("c")]), [id("c")]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod login;
 mod luck;
 mod model;
 mod names;
+mod noise;
 // Only a debug build can be killed at a point.
 #[cfg(debug_assertions)]
 mod points;
