@@ -7,11 +7,11 @@ use std::time::Duration;
 
 /// So long the rate is measured before and after each step. Slow start of TCP is over long before on a line where more
 /// connections matter.
-const WINDOW: Duration = Duration::from_millis(150);
-/// The share of what more connections could bring that they have to bring: twice as many at least 40 % more.
-const GAIN: f64 = 0.4;
+const WINDOW: Duration = Duration::from_millis(125);
+/// The share of what more connections could bring that they have to bring: twice as many at least 30 % more.
+const GAIN: f64 = 0.3;
 /// After a step that brought nothing, another one is tried this much later, and then twice as late each time.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(3);
 const LONGEST_PATIENCE: Duration = Duration::from_mins(10);
 
 /// The number of connections of one transfer, over time.
