@@ -14,7 +14,9 @@
 //!   store/pages              commit_changes         folders, deliveries and token in one transaction
 //! delivery engine wakes
 //!   store/deliveries         claim                  Delivery
-//!   download/transfer        media -> spool         Part, hashed while it is written
+//!   download/plan            claim a piece          which connection fetches what             no I/O
+//!   download/lane            media -> spool/sink    buffers of one connection
+//!   spool/writer             past the page cache    Part, with spool/front hashing close behind
 //!   spool/part               verify                 VerifiedPart
 //!   destination/local        publish                one rename that overwrites nothing
 //!   store/deliveries         done
@@ -49,6 +51,10 @@
 //!   again in the same way, and the listing is compared with the ledger.
 //! - A content is new when the ledger does not have it under `(file id, head revision id)`, and the same bytes are not
 //!   there under another revision. Times and versions prove nothing.
+//! - No byte of a file belongs to two connections. A part without a file of ranges beside it was written from its
+//!   beginning on; with one, that file says no more than what was durable when it was written.
+//! - A transfer has a fixed number of buffers and waits for one of them to be free: that keeps memory flat.
+//! - Pages of changes that come to nothing may be recorded together with the next one; the token does not move before.
 //! - Only [`spool`] makes a `VerifiedPart`, and only a `VerifiedPart` can be published.
 //! - Where a file is about to be published stands in the ledger before it is moved. After a crash the disk tells which of
 //!   the two came last.
@@ -58,7 +64,7 @@
 //! - When Drive asks for fewer calls, or answers nobody, all calls pause, and one caller finds out whether that is over.
 //! - A channel's row is written before Drive is asked for the channel: its first message can come before the answer.
 //! - The files `model/*`, `retry`, `sync/decide`, `sync/rules`, `sync/tree`, `channel/plan`, `delivery/step`,
-//!   `download/plan`, `receiver/notification`, `admin/health` and `drive/error` decide and do nothing else: no clock, no
+//!   `download/plan`, `download/streams`, `spool/ranges`, `receiver/notification`, `admin/health` and `drive/error` decide and do nothing else: no clock, no
 //!   disk, no network, no luck, no `async`. Time and luck are arguments.
 //! - The receiver waits for nobody: it reads the registry, wakes, answers.
 //! - An engine that ends by itself takes the program down. Half a program would look alive.

@@ -105,20 +105,30 @@ def hang(daemon, emulator, frozen):
 def play(daemon, emulator, disk, videos, ledger):
     daemon.delivers("first.mp4", emulator.upload("first.mp4", MEGABYTE, emulator.inbox))
 
-    # Somebody else fills the disk while a download runs.
+    # Somebody else fills the disk while a large file comes, which has taken its room beforehand.
     emulator.control("settings", {"rate": 3 * MEGABYTE})
     film = emulator.upload("film.mp4", 12 * MEGABYTE, emulator.inbox)
     part = eventually("part", lambda: next((videos / ".gdrive-webhook").glob("*.part"), None))
     eventually("first bytes", lambda: part.stat().st_size > 0)
     filler = disk / "filler"
     fill(filler)
-    daemon.waits("disk is full", 2)
     daemon.claim("nothing half-made is visible", not (videos / "film.mp4").exists())
+    daemon.delivers("film.mp4", film)
+    filler.unlink()
+
+    # The same while a small one comes, which has not.
+    emulator.control("settings", {"rate": MEGABYTE // 5})
+    clip = emulator.upload("clip.mp4", MEGABYTE, emulator.inbox)
+    part = eventually("part", lambda: next((videos / ".gdrive-webhook").glob("*.part"), None))
+    eventually("first bytes", lambda: part.stat().st_size > 0)
+    fill(filler)
+    daemon.waits("disk is full", 2)
+    daemon.claim("nothing half-made is visible", not (videos / "clip.mp4").exists())
     # The next look finds nothing free before anything is written; from then on it is the same each time.
     time.sleep(70)
     daemon.waits("download.reserve", 3)
     filler.unlink()
-    daemon.delivers("film.mp4", film)
+    daemon.delivers("clip.mp4", clip)
     ranges = [r["range"] for r in emulator.requests("files.media") if r.get("range")]
     daemon.claim("what was on disk was not fetched again", bool(ranges))
     emulator.control("settings", {"rate": None})

@@ -4,7 +4,7 @@ nothing in one of them is none."""
 import math
 
 from ledger import Ledger, State
-from trace import MAKES, SYNCS, WRITES, Trace
+from trace import DATA, MAKES, SYNCS, WRITES, Trace
 
 
 def _lines(call):
@@ -49,7 +49,7 @@ def _lines_of_others(trace, ledger, deliveries):
     between = lambda first, last: [s for s in journal if first < s.begin and s.end < last]
     parts = [s for s in trace.all(SYNCS) if s.path.endswith(".part")]
     parents = {call.path.rpartition("/")[0] for call in trace.all(MAKES)}
-    last_write = [w for w in one.writes if w.name == "write"][-1]
+    last_write = [w for w in one.writes if w.name in DATA][-1]
     token_moves = [
         later for (_, a), (later, b) in zip(ledger.written, ledger.written[1:]) if a.tokens and a.tokens != b.tokens
     ]
@@ -96,5 +96,5 @@ def _lines_of_others(trace, ledger, deliveries):
 
 
 def _touched(trace, delivery):
-    touch = next(call for call in delivery.writes if call.name in WRITES - {"write"})
+    touch = next(call for call in delivery.writes if call.name in WRITES - DATA)
     return moved(trace, touch, int(delivery.sync.end) + 1)

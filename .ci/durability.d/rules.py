@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 from ledger import State, at, first
-from trace import MAKES, MOVES, OPENS, REMOVES, WRITES
+from trace import DATA, MAKES, MOVES, OPENS, REMOVES, WRITES
 
 HIDDEN = ".gdrive-webhook"
 MEDIA = re.compile(r"/files/([^/?]+)$")
@@ -87,7 +87,7 @@ class Delivery:
             (self.found_written, "the ledger has it"),
             (self.found_durable, "… durably"),
             (begin(self.opened), "its part is opened"),
-            (begin(next((w for w in self.writes if w.name == "write"), None)), "first byte written"),
+            (begin(next((w for w in self.writes if w.name in DATA), None)), "first byte written"),
             (end(self.writes[-1] if self.writes else None), f"last change to the part ({len(self.writes)} in all)"),
             (end(self.sync), "the part is durable"),
             (end(self.spooled), "… and so is its name"),
@@ -117,7 +117,7 @@ class Delivery:
             yield Check(rule, self.title(), not problems, "; ".join(problems))
 
     def _whole(self):
-        size = sum(call.result for call in self.writes if call.name == "write")
+        size = sum(call.result for call in self.writes if call.name in DATA and call.result > 0)
         if size != self.row["size"]:
             yield f"{size} bytes were seen"
         for call in self.writes:

@@ -36,6 +36,8 @@ REMOVES = {"unlink", "unlinkat"}
 MOVES = {"rename", "renameat", "renameat2", "link", "linkat"}
 SYNCS = {"fsync", "fdatasync"}
 SENDS = {"write", "writev", "sendto", "sendmsg"}
+# Those of them that bring bytes.
+DATA = {"write", "pwrite64", "writev", "pwritev", "pwritev2"}
 WRITES = {
     "write", "pwrite64", "writev", "pwritev", "pwritev2", "sendfile", "copy_file_range", "splice", "truncate",
     "ftruncate", "fallocate", "utimensat",

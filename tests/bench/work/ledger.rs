@@ -84,7 +84,6 @@ async fn fill(path: &Path, count: u64) -> anyhow::Result<()> {
         ("watched", "0".to_owned()),
     ];
     copies(&mut connection, "folder", count / 100, &folder).await?;
-    sqlx::query("analyze").execute(&mut connection).await?;
     connection.close().await?;
     Ok(())
 }
