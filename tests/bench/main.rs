@@ -27,6 +27,7 @@ mod work;
 use std::cell::RefCell;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::json;
@@ -115,7 +116,7 @@ fn caption(bench: &Bench) -> Vec<String> {
         bench.options.rounds
     )];
     lines.push(match bench.tools.nginx {
-        Some(_) => "Media come from nginx (one process, sendfile, out of the page cache), everything else from the emulator behind it.".to_owned(),
+        Some(_) => "The one large file and the many small ones come from nginx (one process, sendfile, out of the page cache), everything else from the emulator.".to_owned(),
         None => "Media come from the emulator, without nginx.".to_owned(),
     });
     if bench.place.is_memory {
@@ -159,5 +160,5 @@ async fn end_on_signals(place: std::path::PathBuf) {
 /// A client for the bench's own questions.
 pub(crate) fn client() -> anyhow::Result<reqwest::Client> {
     gdrive_webhook::http::install_tls();
-    Ok(reqwest::Client::builder().no_proxy().build()?)
+    Ok(reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?)
 }

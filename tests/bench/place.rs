@@ -17,6 +17,7 @@ impl Place {
         const TMPFS: u64 = 0x0102_1994;
         let above = wanted.unwrap_or(Path::new(env!("CARGO_TARGET_TMPDIR")));
         fs::create_dir_all(above).with_context(|| format!("cannot make {}", above.display()))?;
+        clear(above)?;
         let path = above.canonicalize()?.join(format!("bench-{}", std::process::id()));
         fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
         let is_memory = rustix::fs::statfs(&path)?.f_type as u64 == TMPFS;
@@ -54,6 +55,19 @@ impl Drop for Place {
         // Nobody is left to be told.
         let _ = remove(&self.path);
     }
+}
+
+/// Removes what killed benches left behind.
+fn clear(above: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(above)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(Ok(pid)) = name.strip_prefix("bench-").map(str::parse::<u32>) else { continue };
+        if !Path::new(&format!("/proc/{pid}")).exists() {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes a directory with everything in it, if it is there.

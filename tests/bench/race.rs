@@ -29,7 +29,10 @@ pub(crate) fn race(
     // Slower than this is no contestant, but a hang.
     let limit = Duration::from_mins(2) + Duration::from_secs(bytes / (4 << 20));
     for round in 1..=bench.options.rounds {
-        for (contestant, line) in contestants.iter_mut().zip(&mut lines) {
+        for turn in 0..contestants.len() {
+            // Nobody is always first, or always behind the same one.
+            let next = (turn + round - 1) % contestants.len();
+            let (contestant, line) = (&mut contestants[next], &mut lines[next]);
             let into = bench.place.fresh("round")?;
             let cost = contestant.fetch(&into, limit).with_context(|| contestant.name())?;
             check(files, &into.join("files")).with_context(|| contestant.name())?;

@@ -44,6 +44,12 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Section>> {
         median(&their_server),
         share(&theirs, &their_server),
     ));
+    section.comparisons.push(Comparison {
+        what: "CPU time of the daemon for a thousand changes".to_owned(),
+        value: ours.cpu() * 1e6 / count as f64,
+        goal: Goal::None,
+        unit: " ms",
+    });
     section.lines = vec![ours];
     if bench.tools.curl.is_some() {
         section.lines.push(theirs);

@@ -17,12 +17,13 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Section>> {
     let file = size(bench.options.size);
     let changes = bench.options.changes;
     let cases = [
-        (format!("one file of {file}, over TLS"), true, 0),
+        (format!("{file} over TLS"), true, 0),
         (format!("a backlog of {changes} changes"), false, changes),
         ("both at once".to_owned(), true, changes),
     ];
     for (name, with_file, changes) in cases {
-        let peak = peak(bench, with_file, changes)?;
+        let (peak, streams) = peak(bench, with_file, changes)?;
+        let name = if with_file { format!("{name}, {streams}") } else { name };
         add(&mut section, bench, &name, peak, MOST);
     }
     let idle = idle(bench)?;
@@ -40,12 +41,12 @@ fn add(section: &mut Section, bench: &Bench, name: &str, bytes: u64, most: f64) 
     section.lines.push(Line::of(format!("gdrive-webhook: {name}"), Unit::Mebibytes, vec![value]));
 }
 
-/// The most that was resident during one `sync`.
-fn peak(bench: &Bench, with_file: bool, changes: usize) -> anyhow::Result<u64> {
+/// The most that was resident during one `sync`, and over how many streams the file came.
+fn peak(bench: &Bench, with_file: bool, changes: usize) -> anyhow::Result<(u64, &'static str)> {
     let server = Server::start(bench)?;
     let scheme = if bench.certificate.is_some() { Scheme::Https } else { Scheme::Http };
     let streams = "[download]\nstreams = 4\n";
-    let more = if accepts(&server, streams)? { streams } else { "" };
+    let (more, how) = if accepts(&server, streams)? { (streams, "4 streams") } else { ("", "1 stream") };
     let home = UpToDate::make(&server, scheme, more)?;
     let mut files = Vec::new();
     if with_file {
@@ -57,7 +58,7 @@ fn peak(bench: &Bench, with_file: bool, changes: usize) -> anyhow::Result<u64> {
         check(&files, &home.home.files)?;
         crate::place::remove(&home.home.path)?;
     }
-    Ok(cost.peak)
+    Ok((cost.peak, how))
 }
 
 /// What is resident when foreign changes, and notifications of them, have been coming for a while.
