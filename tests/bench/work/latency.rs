@@ -31,6 +31,8 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Section>> {
     let home = Home::make(&server, Scheme::Http, bench.place.fresh("latency")?, &webhook()?, "")?;
     let running = home.run(bench)?;
     let mut delivered = Vec::new();
+    // Behind the first message of its channel.
+    std::thread::sleep(APART);
     for (n, content) in contents.iter().enumerate() {
         let name = format!("clip-{n:05}.mp4");
         delivered.push(deliver(&server, &home, &name, content)?);
