@@ -1,15 +1,17 @@
 //! How many connections a transfer uses. Values in, values out.
 //!
-//! It begins with one, and doubles as long as that brings more: a connection may be held to a rate, a line may be long.
+//! It begins with one, and takes several times as many as long as that brings more: a connection may be held to a rate, a line may be long.
 //! Where one is as fast as two, two only cost requests and a checksum that has to be read back from the disk.
 
 use std::time::Duration;
 
 /// So long the rate is measured before and after each step. Slow start of TCP is over long before on a line where more
 /// connections matter.
-const WINDOW: Duration = Duration::from_millis(125);
-/// The share of what more connections could bring that they have to bring: twice as many at least 30 % more.
-const GAIN: f64 = 0.3;
+const WINDOW: Duration = Duration::from_millis(100);
+/// The share of what more connections could bring that they have to bring: twice as many at least 40 % more.
+const GAIN: f64 = 0.4;
+/// Each step takes so many times the connections: a file may be there before many small steps are made.
+const STEP: usize = 4;
 /// After a step that brought nothing, another one is tried this much later, and then twice as late each time.
 const PATIENCE: Duration = Duration::from_secs(3);
 const LONGEST_PATIENCE: Duration = Duration::from_mins(10);
@@ -64,13 +66,15 @@ impl Streams {
         let rate = received.saturating_sub(from) as f64 / elapsed.as_secs_f64();
         match self.before.take() {
             Some((fewer, slower)) if rate < slower * gain(fewer, self.now) => {
-                self.now = fewer;
+                // Some may help where so many do not.
+                let helps = self.now > 2 * fewer && rate >= slower * gain(fewer, 2 * fewer);
+                self.now = if helps { 2 * fewer } else { fewer };
                 self.not_before = at + self.patience;
                 self.patience = (self.patience * 2).min(LONGEST_PATIENCE);
             }
             _ if self.now < self.most => {
                 self.before = Some((self.now, rate));
-                self.now = (self.now * 2).min(self.most);
+                self.now = (self.now * STEP).min(self.most);
             }
             _ => {}
         }
@@ -97,17 +101,15 @@ fn gain(fewer: usize, more: usize) -> f64 {
 mod tests {
     use super::*;
 
-    /// Runs for so many seconds on a line where `n` connections bring `rate(n)`, and says how many there were, each
-    /// quarter of a second.
+    /// Runs for so many seconds on a line where `n` connections bring `rate(n)`, and says how many there were, twenty
+    /// times a second.
     fn run(streams: &mut Streams, seconds: u64, rate: impl Fn(usize) -> f64) -> Vec<usize> {
         let step = Duration::from_millis(50);
         let (mut received, mut seen) = (0.0, Vec::new());
         for tick in 0..seconds * 20 {
             received += rate(streams.wanted()) * step.as_secs_f64();
             streams.look(step * tick as u32, received as u64, true);
-            if tick % 5 == 4 {
-                seen.push(streams.wanted());
-            }
+            seen.push(streams.wanted());
         }
         seen
     }
@@ -115,8 +117,7 @@ mod tests {
     #[test]
     fn where_each_connection_has_its_rate_there_are_soon_as_many_as_allowed() {
         let seen = run(&mut Streams::new(4), 2, |n| 50e6 * n as f64);
-        assert_eq!(seen[..3], [2, 4, 4]);
-        assert!(seen[2..].iter().all(|&n| n == 4));
+        assert!(seen[10..].iter().all(|&n| n == 4), "{seen:?}");
     }
 
     #[test]
@@ -124,14 +125,14 @@ mod tests {
         let seen = run(&mut Streams::new(8), 60, |_| 100e6);
         let average = seen.iter().sum::<usize>() as f64 / seen.len() as f64;
         assert!(average < 1.05, "{average}: a look now and then");
-        assert!(seen.contains(&2), "it may have become better");
+        assert!(seen[100..].iter().any(|&n| n > 1), "it may have become better");
     }
 
     #[test]
     fn it_stops_where_more_bring_no_more() {
         let seen = run(&mut Streams::new(8), 60, |n| 50e6 * n.min(2) as f64);
         assert_eq!(seen.last(), Some(&2));
-        assert!(!seen[30..].contains(&1));
+        assert!(!seen[150..].contains(&1));
     }
 
     #[test]
