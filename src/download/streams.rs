@@ -1,7 +1,8 @@
 //! How many connections a transfer uses. Values in, values out.
 //!
-//! It begins with one, and takes several times as many as long as that brings more: a connection may be held to a rate, a line may be long.
-//! Where one is as fast as two, two only cost requests and a checksum that has to be read back from the disk.
+//! It begins with one, and takes several times as many as long as that brings more: a connection may be held to a rate,
+//! a line may be long. Where one is as fast as two, two only cost requests and a checksum that has to be read back from
+//! the disk.
 
 use std::time::Duration;
 

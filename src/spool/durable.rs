@@ -1,7 +1,7 @@
 //! Directories whose names survive a power cut. The fsync of a file makes its bytes durable and promises nothing of its
 //! name; that takes an fsync of the directory.
 
-use std::fs::{File, create_dir};
+use std::fs::{File, create_dir, remove_file};
 use std::io;
 use std::path::Path;
 
@@ -25,6 +25,14 @@ pub(crate) fn make_directories(path: &Path) -> io::Result<()> {
         (Ok(()), Some(parent)) => sync_directory(parent),
         (Err(_), _) if path.is_dir() => Ok(()),
         (made, _) => made,
+    }
+}
+
+/// Removes a file, if it is there.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

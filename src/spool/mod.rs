@@ -57,10 +57,7 @@ impl Spool {
     /// Removes the part of a delivery that will not be finished.
     pub fn discard(&self, id: &DeliveryId) -> io::Result<()> {
         let path = self.path(id);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
+        durable::remove(&path)?;
         // Last: without it the part's length would count.
         progress::discard(&path)
     }
@@ -77,10 +74,8 @@ impl Spool {
             file.write_all(&vec![0; TRIAL_SIZE])?;
             file.sync_all()
         });
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => written.and(Err(error)),
-            Ok(()) | Err(_) => written,
-        }
+        let removed = durable::remove(&path);
+        written.and(removed)
     }
 
     /// The deliveries that have a part here.

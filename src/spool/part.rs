@@ -352,6 +352,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn room_that_was_taken_beforehand_is_given_back_at_the_end_of_an_attempt() {
+        let (home, film) = (tempfile::tempdir().unwrap(), film());
+        let spool = Spool::open(home.path()).unwrap();
+        let sink = film_part(home.path(), &film).await.into_sink(1, &Buffers::default());
+        put(&sink, 0, &film[..MIB]).await;
+        sink.pause().await.unwrap();
+        let taken = spool.taken(&DeliveryId::new("d1"));
+        assert!((MIB as u64..2 * MIB as u64).contains(&taken), "{taken} bytes of the disk");
+    }
+
+    #[tokio::test]
     async fn the_ranges_of_another_content_are_thrown_away() {
         let (home, film) = (tempfile::tempdir().unwrap(), film());
         let sink = film_part(home.path(), &film).await.into_sink(2, &Buffers::default());

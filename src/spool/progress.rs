@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::durable::remove;
 use super::ranges::Ranges;
 use super::{EXTENSION, sync_directory};
 
@@ -105,13 +106,6 @@ pub(super) fn discard(part: &Path) -> io::Result<()> {
 /// Whether a file in the hidden folder belongs to a part.
 pub(super) fn is_beside(extension: &str) -> bool {
     [EXTENSION, SAVED, SAVING].contains(&extension)
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
 }
 
 #[cfg(test)]

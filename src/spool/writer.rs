@@ -21,7 +21,8 @@ use super::part::{Part, Verdict, verify};
 use super::sink::Block;
 use crate::checkpoint::{Point, reached};
 
-/// Files from this size on go past the page cache. It takes no more than a page or two to be worth it.
+/// Files from this size on go past the page cache. The end of a smaller one would be a large part of it, and whatever is
+/// no whole granule is fetched again after a crash.
 const LARGE: u64 = 256 << 10;
 /// How often the ranges that are there are written down, while there is a gap between them. A crash costs so much at
 /// most.

@@ -113,3 +113,44 @@ async fn make(step: &Move, connection: &mut AnyConnection) -> Result<bool, sqlx:
     };
     Ok(query.execute(connection).await?.rows_affected() == 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::store::{Access, Config};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn everybody_who_comes_at_once_gets_his_own_answer() {
+        let home = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", home.path().join("state.db").display());
+        let store = Store::open(&Config { url }, Access::Exclusive).await.unwrap();
+        for number in 0..40_i64 {
+            let stage = if number % 2 == 0 { "publishing" } else { "downloading" };
+            sqlx::query(
+                "insert into delivery (id, seq, file_id, revision, log, watched_id, name, mime_type, destination, wanted, on_update, stage, \
+                 attempt, run_at, seen_at, moved_at, place_replaces) \
+                 values ($1, $3, $1, 'r', 'user', 'w', 'n', 'video/mp4', '/videos', 'n', 'replace', $2, 0, 0, 0, 0, 0)",
+            )
+            .bind(format!("d{number}"))
+            .bind(stage)
+            .bind(number)
+            .execute(&store.pool)
+            .await
+            .unwrap();
+        }
+        let mut steps = JoinSet::new();
+        for number in 0..40_i64 {
+            let store = store.clone();
+            steps.spawn(async move {
+                let id = DeliveryId::new(format!("d{number}"));
+                (number, store.done(&id, Timestamp::UNIX_EPOCH).await.unwrap())
+            });
+        }
+        for (number, moved) in steps.join_all().await {
+            assert_eq!(moved, number % 2 == 0, "only what was being published is done: {number}");
+        }
+        assert_eq!(store.counts().await.unwrap()["done"], 20);
+    }
+}
