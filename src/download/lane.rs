@@ -47,6 +47,7 @@ impl Transfer<'_> {
     pub(super) async fn lane(&self, id: LaneId, from: u64, running: Arc<Running>) -> (LaneId, End) {
         let mut lane = self.sink.lane(from);
         let fetched = self.fetch(id, &mut lane, &running).await;
+        self.ended(&running);
         let reached = lane.position();
         let kept = lane.close().await;
         self.plan().release(id, Some(kept..reached));

@@ -1,7 +1,7 @@
 //! Bytes from Drive into a part: one or more connections at once, each taken up again where it broke off.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ const LOOK: Duration = Duration::from_millis(25);
 /// A connection without a byte for this long is replaced by a new one, if another has brought bytes so much later.
 const SLOW: Duration = Duration::from_secs(5);
 const BESIDE: Duration = Duration::from_secs(1);
+/// So many times slower than another one is slow.
+const LAG: u64 = 8;
 
 /// A transfer in progress.
 pub(super) struct Transfer<'a> {
@@ -34,6 +36,10 @@ pub(super) struct Transfer<'a> {
     began: Instant,
     /// When the last bytes came on any connection.
     latest: AtomicU64,
+    /// The fastest connection that has ended, in bytes per millisecond.
+    best: AtomicU64,
+    /// How many were replaced because they were slow.
+    replaced: AtomicU32,
 }
 
 /// A connection that is at work.
@@ -44,6 +50,7 @@ pub(super) struct Running {
     /// When it began, and when its last bytes came, in milliseconds since the transfer began; 0: none yet.
     began: u64,
     moved: AtomicU64,
+    bytes: AtomicU64,
     /// Whether it was the only one when it began.
     pub(super) alone: bool,
 }
@@ -81,6 +88,8 @@ pub(super) async fn transfer(
         acknowledge_abuse: AtomicBool::new(false),
         began: Instant::now(),
         latest: AtomicU64::new(0),
+        best: AtomicU64::new(0),
+        replaced: AtomicU32::new(0),
     };
     let filled = transfer.fill(most).await;
     match filled {
@@ -157,11 +166,35 @@ impl Transfer<'_> {
                 running.quit.cancel();
             }
         }
+        if lanes.len() < streams.wanted() {
+            self.replace_laggard(lanes);
+        }
+    }
+
+    /// There is nothing left for others to do: a connection that is far slower than another one was gets a new one in
+    /// its place. Each time after a longer wait: the line may have become slow for all.
+    fn replace_laggard(&self, lanes: &BTreeMap<LaneId, Arc<Running>>) {
+        let patience = (SLOW.as_millis() as u64) << self.replaced.load(Ordering::Relaxed).min(6);
+        let best = self.best.load(Ordering::Relaxed);
+        for running in lanes.values() {
+            let age = self.now().saturating_sub(running.began);
+            let rate = running.bytes.load(Ordering::Relaxed) / age.max(1);
+            if age >= patience && rate * LAG < best && !running.quit.is_cancelled() {
+                running.quit.cancel();
+                self.replaced.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Notes how fast a connection was that has ended.
+    pub(super) fn ended(&self, running: &Running) {
+        let age = self.now().saturating_sub(running.began);
+        self.best.fetch_max(running.bytes.load(Ordering::Relaxed) / age.max(1), Ordering::Relaxed);
     }
 
     fn running(&self, alone: bool) -> Running {
         let quit = self.stop.child_token();
-        Running { quit, began: self.now(), moved: AtomicU64::new(0), alone }
+        Running { quit, began: self.now(), moved: AtomicU64::new(0), bytes: AtomicU64::new(0), alone }
     }
 
     pub(super) fn plan(&self) -> MutexGuard<'_, Plan> {
@@ -176,6 +209,7 @@ impl Transfer<'_> {
         self.received.store(plan.received(), Ordering::Relaxed);
         let now = self.now().max(1);
         running.moved.store(now, Ordering::Relaxed);
+        running.bytes.fetch_add(taken, Ordering::Relaxed);
         self.latest.store(now, Ordering::Relaxed);
         taken
     }

@@ -115,6 +115,17 @@ async fn a_connection_that_stalls_is_replaced_by_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_far_slower_than_the_others_is_replaced_by_another() {
+    let world = slow_world(10_000_000).await;
+    let slow = Action::Slow { bytes_per_second: 50_000 };
+    world.drive.fail(Fault { matching: Matching::operation("files.media").skip(1), times: 1, action: slow });
+    let began = Instant::now();
+    let id = world.upload("big.mp4", SIZE);
+    assert_delivered(&world, "big.mp4", &id).await;
+    assert!(began.elapsed() < Duration::from_secs(45), "what it had left would take minutes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_there_is_one_connection_only_it_brings_all() {
     let only_whole = Action::IgnoreRange;
     let refused = Action::status(500, "backendError");
