@@ -378,6 +378,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn ranges_beyond_the_end_of_the_file_are_forgotten_at_once() {
+        let (home, film) = (tempfile::tempdir().unwrap(), film());
+        let sink = film_part(home.path(), &film).await.into_sink(2, &Buffers::default());
+        put(&sink, 0, &film[..MIB]).await;
+        put(&sink, 2 * MIB as u64, &film[2 * MIB..4 * MIB]).await;
+        sink.pause().await.unwrap();
+        let path = home.path().join(super::super::HIDDEN).join("d1.part");
+        OpenOptions::new().write(true).open(&path).unwrap().set_len(3 * MIB as u64).unwrap();
+        let part = film_part(home.path(), &film).await;
+        let left = Ranges::from(vec![[0, MIB as u64], [2 * MIB as u64, 3 * MIB as u64]]);
+        assert_eq!(*part.there(), left);
+        assert_eq!(
+            part.progress.load().unwrap(),
+            Known::Ranges(left),
+            "bytes beyond cannot make it true again"
+        );
+    }
+
+    #[tokio::test]
     async fn one_wrong_byte_in_a_late_range_is_noticed() {
         let (home, film) = (tempfile::tempdir().unwrap(), film());
         let sink = film_part(home.path(), &film).await.into_sink(2, &Buffers::default());
