@@ -9,14 +9,15 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
-use super::Error;
+use super::publisher::Publisher;
 use super::step::{DISK_WAIT, Step, after_destination, after_download};
+use super::{Error, Turn};
 use crate::checkpoint::{Point, reached};
-use crate::destination::{self, Local};
-use crate::download::{self, Downloader, Source};
+use crate::destination::{self, Local, Wish};
+use crate::download::{self, Control, Downloader, Source};
 use crate::http::jitter;
 use crate::model::delivery::{OnUpdate, PublishedFile};
-use crate::model::{Delivery, RelativePath, Stage};
+use crate::model::{Delivery, Stage};
 use crate::spool::{Expected, VerifiedPart};
 use crate::store::{self, Store};
 use crate::telemetry::log::with_causes;
@@ -32,16 +33,21 @@ pub(super) struct Attempt {
     pub(super) downloader: Downloader,
     pub(super) transfers: Arc<Transfers>,
     pub(super) place: Local,
+    pub(super) publisher: Arc<Publisher>,
     pub(super) stop: CancellationToken,
 }
 
 impl Attempt {
     /// Runs to the end, whatever the end is. What it was stands in the ledger afterwards, and what is wrong with the
     /// destination, if so, is given back. `None`: what became of it could not be written down.
-    pub(super) async fn run(self, delivery: Delivery) -> Option<Option<String>> {
+    pub(super) async fn run(self, delivery: Delivery, turn: Arc<Turn>) -> Option<Option<String>> {
         let span = info_span!("delivery", delivery.id = %delivery.id, file.id = %delivery.file_id, file.name = ?delivery.name);
         async {
-            let Err(error) = self.deliver(&delivery).await else { return Some(None) };
+            let error = match self.deliver(&delivery, turn).await {
+                Ok(()) => return Some(None),
+                Err(Error::Unfinished) => return None,
+                Err(error) => error,
+            };
             match self.went_wrong(&delivery, error).await {
                 Ok(hold) => Some(hold),
                 Err(error) => {
@@ -54,7 +60,7 @@ impl Attempt {
         .await
     }
 
-    async fn deliver(&self, delivery: &Delivery) -> Result<(), Error> {
+    async fn deliver(&self, delivery: &Delivery, turn: Arc<Turn>) -> Result<(), Error> {
         reached(Point::Claimed);
         let began = Timestamp::now();
         let expected = expected(delivery)?;
@@ -65,19 +71,15 @@ impl Attempt {
             resource_key: delivery.resource_key.as_deref(),
             revision: &delivery.revision,
         };
-        let received = &shown.transfer.received;
-        let part = self
-            .downloader
-            .fetch(&source, place.spool(), &delivery.id, expected, received, &self.stop)
-            .await?;
+        let control = Control {
+            received: &shown.transfer.received,
+            stop: &self.stop,
+            arrived: Box::new(move || drop(turn)),
+        };
+        let part = self.downloader.fetch(&source, place.spool(), &delivery.id, expected, control).await?;
         reached(Point::Verified);
-        let published = self.publish(delivery, place, part).await?;
-        reached(Point::Published);
+        let published = self.publish(delivery, part).await?;
         let now = Timestamp::now();
-        if !self.store.done(&delivery.id, now).await? {
-            warn!("a delivery was moved by somebody else while it was published");
-        }
-        reached(Point::Done);
         info!(
             path = %place.absolute(&published.path).display(),
             size_bytes = published.size,
@@ -90,59 +92,34 @@ impl Attempt {
         Ok(())
     }
 
-    /// Into its place. What is about to happen stands in the ledger before it happens, so that a crash in between can
-    /// be settled by looking at the disk.
-    async fn publish(
-        &self,
-        delivery: &Delivery,
-        place: &Local,
-        part: VerifiedPart,
-    ) -> Result<PublishedFile, Error> {
+    /// Into its place. That place may be taken between the look at it and the move; then it gets another one.
+    async fn publish(&self, delivery: &Delivery, part: VerifiedPart) -> Result<PublishedFile, Error> {
         let part = Arc::new(part);
         for _ in 0..PLACE_TRIES {
-            let earlier = self.replaceable(delivery, place).await?;
-            let path = match &earlier {
-                Some(earlier) => {
-                    let opened = place.clone();
-                    blocking(move || opened.check()).await?;
-                    earlier.path.clone()
-                }
-                None => free_place(place, delivery).await?,
+            let wish = Wish {
+                part: part.clone(),
+                wanted: delivery.wanted.clone(),
+                mark: delivery.file_id.as_str().chars().take(MARK_LENGTH).collect(),
+                earlier: self.replaceable(delivery).await?,
             };
-            let file = as_published(&part, path, earlier.is_some());
-            if !self.store.publishing(&delivery.id, &file, Timestamp::now()).await? {
-                return Err(Error::Overtaken);
-            }
-            reached(Point::Planned);
-            let (target, moved, path) = (place.clone(), part.clone(), file.path.clone());
-            let done = blocking(move || match &earlier {
-                Some(earlier) => target.replace(&moved, earlier),
-                None => target.publish(&moved, &path),
-            })
-            .await;
-            match done {
-                Err(destination::Error::Taken { .. } | destination::Error::Changed { .. }) => {}
-                Err(error) => return Err(Error::Unpublished(error)),
-                Ok(()) => return Ok(file),
+            match self.publisher.publish(&self.store, &self.place, &delivery.id, wish).await {
+                Err(Error::Destination(
+                    destination::Error::Taken { .. } | destination::Error::Changed { .. },
+                )) => {}
+                done => return done,
             }
         }
         Err(destination::Error::Taken { path: delivery.wanted.clone() }.into())
     }
 
-    /// The earlier content of the file at the destination, if this one is to take its place and it is untouched.
-    async fn replaceable(&self, delivery: &Delivery, place: &Local) -> Result<Option<PublishedFile>, Error> {
+    /// The earlier content of the file at the destination, if this one is to take its place.
+    async fn replaceable(&self, delivery: &Delivery) -> Result<Option<PublishedFile>, Error> {
         if delivery.on_update != OnUpdate::Replace {
             return Ok(None);
         }
         let earlier = self.store.delivered(&delivery.file_id).await?;
         let same_place = earlier.filter(|earlier| earlier.destination == delivery.destination);
-        let Some(earlier) = same_place.and_then(|earlier| earlier.published) else { return Ok(None) };
-        let (place, file) = (place.clone(), earlier.clone());
-        let untouched = blocking(move || place.is_untouched(&file)).await?;
-        if !untouched {
-            info!(path = %earlier.path, "the earlier content is not as it was delivered any more; it stays, and this one lies beside it");
-        }
-        Ok(untouched.then_some(earlier))
+        Ok(same_place.and_then(|earlier| earlier.published))
     }
 
     /// Writes down what follows. What is given back is wrong with the whole destination.
@@ -168,7 +145,7 @@ impl Attempt {
                 self.store.hold(&delivery.id, until, attempt, &reason, now).await?;
                 return Ok(hold);
             }
-            Error::Overtaken => Step::Release,
+            Error::Overtaken | Error::Unfinished => Step::Release,
             Error::Store(error) => return Err(error),
         };
         let mut hold = None;
@@ -229,27 +206,6 @@ fn expected(delivery: &Delivery) -> Result<Expected, Error> {
         (Some(size), Some(checksum)) => Ok(Expected { size, checksum, modified: delivery.modified }),
         // The sync engine leaves such files as unready; one that slipped through waits like any other.
         _ => Err(download::Error::Short.into()),
-    }
-}
-
-async fn free_place(place: &Local, delivery: &Delivery) -> Result<RelativePath, destination::Error> {
-    let (place, wanted) = (place.clone(), delivery.wanted.clone());
-    let mark: String = delivery.file_id.as_str().chars().take(MARK_LENGTH).collect();
-    blocking(move || {
-        place.check()?;
-        place.free_place(&wanted, &mark)
-    })
-    .await
-}
-
-fn as_published(part: &VerifiedPart, path: RelativePath, replaces: bool) -> PublishedFile {
-    PublishedFile {
-        path,
-        inode: part.inode(),
-        size: part.size(),
-        modified_ns: part.modified_ns(),
-        checksum: Some(part.checksum().clone()),
-        replaces,
     }
 }
 

@@ -3,12 +3,13 @@
 
 mod attempt;
 mod places;
+mod publisher;
 mod settle;
 pub mod step;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -26,11 +27,12 @@ use crate::telemetry::holds::Holds;
 use crate::telemetry::transfers::Transfers;
 use attempt::Attempt;
 use places::Opened;
+use publisher::Publisher;
 
 /// `[download]` of the configuration, as far as it concerns all transfers together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Files at once.
+    /// Files that are fetched at once.
     pub concurrency: usize,
     /// Bytes that stay free on a destination's disk.
     pub reserve: u64,
@@ -60,6 +62,9 @@ pub enum Error {
     /// It was taken off the list meanwhile.
     #[error("overtaken")]
     Overtaken,
+    /// Whoever was publishing it has failed.
+    #[error("publishing it ended without an outcome")]
+    Unfinished,
 }
 
 /// A step does other things as well than looking for deliveries for which there is room.
@@ -68,6 +73,8 @@ const TURNED_AWAY_AT_MOST: u32 = 50;
 const LAST_ATTEMPT: Duration = Duration::from_millis(200);
 /// A fault of the program would most likely repeat itself, one of the ledger needs time.
 const FAULT_WAIT: Duration = Duration::from_mins(1);
+/// As long as there are deliveries to begin with, the ledger is not asked more often than this.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// The ledger failed; nothing moves until it works again.
 const STORE_WAIT: Duration = Duration::from_secs(10);
 
@@ -84,6 +91,32 @@ struct Running {
     moved: Instant,
     /// Its disk does not answer.
     is_stuck: bool,
+    /// There as long as bytes come.
+    turn: Weak<Turn>,
+}
+
+/// A place among those that fetch. Whoever has all bytes gives it back, and has the rest done beside the next one.
+#[derive(Debug)]
+struct Turn {
+    events: mpsc::UnboundedSender<Event>,
+    wake: Wake,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // Nobody to tell means that the engine has ended.
+        let _ = self.events.send(Event::Fetched);
+        let _ = self.wake.wake(Reason::Handover);
+    }
+}
+
+/// What attempts tell the engine.
+#[derive(Debug)]
+enum Event {
+    /// One has all its bytes.
+    Fetched,
+    /// One is over.
+    Ended(Ended),
 }
 
 /// The engine.
@@ -99,7 +132,7 @@ pub struct Engine {
     wake: Wake,
     tasks: JoinSet<()>,
     attempts: HashMap<DeliveryId, Running>,
-    /// Deliveries that were claimed and have not begun.
+    /// Deliveries that were claimed and have not begun: the ledger is slow where each step waits for the disk.
     claimed: VecDeque<Delivery>,
     /// What the destinations that were opened are known by.
     markers: HashMap<PathBuf, Marker>,
@@ -109,14 +142,18 @@ pub struct Engine {
     turned_away: u32,
     /// Destinations that cannot be used now.
     holds: Arc<Holds>,
-    /// Attempts that have ended say so here before they wake the engine.
-    ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
+    /// The ways to the destinations.
+    publishers: HashMap<PathBuf, Arc<Publisher>>,
+    /// What attempts say before they wake the engine.
+    events: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
     /// Whether what an earlier run left has been taken up.
     taken_up: bool,
     /// Whether there may be parts that nobody writes at the moment.
     has_parts: bool,
     /// When parts that nobody needs were last looked for.
     tidied: Option<Instant>,
+    /// When the ledger was last asked.
+    looked: Option<Instant>,
     last_error: Option<String>,
 }
 
@@ -145,10 +182,12 @@ impl Engine {
             unanswered: HashMap::new(),
             turned_away: 0,
             holds,
-            ended: mpsc::unbounded_channel(),
+            publishers: HashMap::new(),
+            events: mpsc::unbounded_channel(),
             taken_up: false,
             has_parts: false,
             tidied: None,
+            looked: None,
             last_error: None,
         }
     }
@@ -160,7 +199,7 @@ impl Engine {
             match due {
                 _ if !self.attempts.is_empty() => {
                     // The engine holds a sender itself, so there is always something to wait for.
-                    if let Some(ended) = self.ended.1.recv().await {
+                    if let Some(Event::Ended(ended)) = self.events.1.recv().await {
                         self.reap(ended).await?;
                     }
                 }
@@ -179,25 +218,31 @@ impl Engine {
     }
 
     async fn start_due(&mut self) -> Result<Option<Duration>, store::Error> {
-        while let Ok(ended) = self.ended.1.try_recv() {
-            self.reap(ended).await?;
+        while let Ok(event) = self.events.1.try_recv() {
+            if let Event::Ended(ended) = event {
+                self.reap(ended).await?;
+            }
         }
         while self.tasks.try_join_next().is_some() {}
         if !self.taken_up {
             self.take_up().await?;
         }
+        let mut opened = HashMap::new();
+        self.turned_away = 0;
+        self.begin_claimed(&mut opened).await?;
+        if !self.claimed.is_empty() && self.looked.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
+            return Ok(Some(LOOK_AGAIN));
+        }
+        self.looked = Some(Instant::now());
         self.look_at_held().await?;
         let unsettled = self.settle().await?;
         self.let_go().await?;
         self.tidy_up().await?;
         self.look_at_stuck().await?;
-        self.turned_away = 0;
-        let mut opened = HashMap::new();
-        self.begin_claimed(&mut opened).await?;
-        while !self.is_busy() && self.turned_away < TURNED_AWAY_AT_MOST {
+        while self.vacant() > 0 && self.turned_away < TURNED_AWAY_AT_MOST {
             let now = Timestamp::now();
-            let free = self.config.concurrency.max(1) - self.working();
-            let claimed = self.store.claim(&self.holds.waiting(now), free, now).await?;
+            let claimed =
+                self.store.claim(&self.holds.waiting(now), self.vacant() + self.ahead(), now).await?;
             if claimed.is_empty() {
                 break;
             }
@@ -207,7 +252,7 @@ impl Engine {
         if self.turned_away >= TURNED_AWAY_AT_MOST {
             return Ok(Some(Duration::ZERO));
         }
-        if self.is_busy() {
+        if self.vacant() == 0 {
             return Ok(Some(step::DISK_WAIT));
         }
         let now = Timestamp::now();
@@ -217,13 +262,19 @@ impl Engine {
             .next_due(&waiting)
             .await?
             .map(|at| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO));
+        if self.attempts.is_empty() {
+            self.downloader.rest();
+        }
         let look = (unsettled || !waiting.is_empty() || !self.attempts.is_empty()).then_some(step::DISK_WAIT);
         Ok(due.into_iter().chain(look).min())
     }
 
-    /// Starts what was claimed. If the ledger fails in between, the rest is started as soon as it works again.
+    /// Starts what was claimed, as far as there is room. If the ledger fails in between, the rest is started as soon as
+    /// it works again.
     async fn begin_claimed(&mut self, opened: &mut HashMap<PathBuf, Opened>) -> Result<(), store::Error> {
-        while let Some(delivery) = self.claimed.front().cloned() {
+        while self.vacant() > 0
+            && let Some(delivery) = self.claimed.front().cloned()
+        {
             self.begin(delivery, opened).await?;
             self.claimed.pop_front();
         }
@@ -242,6 +293,12 @@ impl Engine {
             let later = now.checked_add(LAST_ATTEMPT).unwrap_or(now);
             let reason = delivery.reason.as_deref();
             self.store.put_back(&delivery.id, later, delivery.attempt, reason, now).await?;
+        } else if self.holds.is_held(&delivery.destination.to_string_lossy()) {
+            // Since it was claimed.
+            let reason = delivery.reason.as_deref();
+            self.store
+                .put_back(&delivery.id, delivery.run_at, delivery.attempt, reason, Timestamp::now())
+                .await?;
         } else if let Some(opened) = self.place_for(&delivery, opened).await? {
             self.start(delivery, opened);
         }
@@ -252,18 +309,21 @@ impl Engine {
         debug!(delivery.id = %delivery.id, file.id = %delivery.file_id, attempt = delivery.attempt, "a delivery begins");
         let stop = CancellationToken::new();
         self.has_parts = true;
-        self.attempts.insert(delivery.id.clone(), Running::new(&opened, &delivery, stop.clone()));
+        let turn = Arc::new(Turn { events: self.events.0.clone(), wake: self.wake.clone() });
+        let running = Running::new(&opened, &delivery, stop.clone(), &turn);
+        self.attempts.insert(delivery.id.clone(), running);
         let attempt = Attempt {
             store: self.store.clone(),
             downloader: self.downloader.clone(),
             transfers: self.transfers.clone(),
             place: opened.place,
+            publisher: self.publishers.entry(delivery.destination.clone()).or_default().clone(),
             stop,
         };
         let ended = Ended { id: delivery.id.clone(), whole: false, hold: None };
-        let mut end = End { ended: Some(ended), sender: self.ended.0.clone(), wake: self.wake.clone() };
+        let mut end = End { ended: Some(ended), events: self.events.0.clone(), wake: self.wake.clone() };
         self.tasks.spawn(async move {
-            if let Some(hold) = attempt.run(delivery).await {
+            if let Some(hold) = attempt.run(delivery, turn).await {
                 end.in_order(hold);
             }
         });
@@ -293,10 +353,14 @@ impl Engine {
             let now = Timestamp::now();
             let later = now.checked_add(FAULT_WAIT).unwrap_or(now);
             let reason = "its last attempt ended without an outcome; see the log";
-            let back = self.store.put_back(&id, later, 1, Some(reason), now).await;
+            // One that was being published may be in its place; the disk is asked.
+            let back = match self.store.hold(&id, later, 1, reason, now).await {
+                Ok(false) => self.store.put_back(&id, later, 1, Some(reason), now).await,
+                held => held,
+            };
             if back.is_err() {
                 // The ledger fails still; this one must not be forgotten.
-                let _ = self.ended.0.send(Ended { id, whole, hold: None });
+                let _ = self.events.0.send(Event::Ended(Ended { id, whole, hold: None }));
             }
             back?;
         }
@@ -317,7 +381,7 @@ struct Ended {
 /// Says that an attempt is over, however it ends, and only then wakes the engine: it must not look too early.
 struct End {
     ended: Option<Ended>,
-    sender: mpsc::UnboundedSender<Ended>,
+    events: mpsc::UnboundedSender<Event>,
     wake: Wake,
 }
 
@@ -331,7 +395,7 @@ impl Drop for End {
     fn drop(&mut self) {
         if let Some(ended) = self.ended.take() {
             // Nobody to tell means that the engine has ended, and then nobody waits for this attempt either.
-            let _ = self.sender.send(ended);
+            let _ = self.events.send(Event::Ended(ended));
             let _ = self.wake.wake(Reason::Handover);
         }
     }

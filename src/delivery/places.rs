@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -12,7 +13,7 @@ use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
 use super::step::{DISK_PATIENCE, DISK_WAIT, Room, Step, after_destination, room};
-use super::{Engine, Running};
+use super::{Engine, Running, Turn};
 use crate::destination::{self, Local, Marker};
 use crate::model::delivery::PublishedFile;
 use crate::model::{Delivery, DeliveryId};
@@ -20,6 +21,13 @@ use crate::store;
 
 /// Files that were delivered last, one of which proves that a destination without its marker is the right one.
 const WITNESSES: i64 = 20;
+/// Deliveries that have all their bytes and are not in their place yet, for each one that is fetched; each may hold a
+/// buffer.
+const BEHIND: usize = 2;
+const MOST_BEHIND: usize = 16;
+/// Deliveries that are claimed beforehand, for each one that is fetched.
+const AHEAD: usize = 4;
+const MOST_AHEAD: usize = 64;
 
 impl Engine {
     /// Opens a destination by what the ledger knows of it.
@@ -162,14 +170,18 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether no more transfers are to be started.
-    pub(super) fn is_busy(&self) -> bool {
-        self.working() >= self.config.concurrency.max(1)
+    /// How many more deliveries may begin.
+    pub(super) fn vacant(&self) -> usize {
+        let concurrency = self.config.concurrency.max(1);
+        let running = || self.attempts.values().filter(|running| !running.is_stuck);
+        let fetching = running().filter(|running| running.turn.strong_count() > 0).count();
+        let most = concurrency + (concurrency * BEHIND).min(MOST_BEHIND);
+        concurrency.saturating_sub(fetching).min(most.saturating_sub(running().count()))
     }
 
-    /// Transfers whose disk answers.
-    pub(super) fn working(&self) -> usize {
-        self.attempts.values().filter(|running| !running.is_stuck).count()
+    /// How many deliveries are claimed for those that come after.
+    pub(super) fn ahead(&self) -> usize {
+        (self.config.concurrency.max(1) * AHEAD).min(MOST_AHEAD)
     }
 
     /// Opens the destination of a delivery, unless this step has, and looks whether there is room for it. `None`: the
@@ -297,6 +309,7 @@ impl Running {
         opened: &Opened,
         delivery: &Delivery,
         stop: tokio_util::sync::CancellationToken,
+        turn: &Arc<Turn>,
     ) -> Self {
         Self {
             stop,
@@ -307,6 +320,7 @@ impl Running {
             received: 0,
             moved: Instant::now(),
             is_stuck: false,
+            turn: Arc::downgrade(turn),
         }
     }
 }

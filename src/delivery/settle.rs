@@ -129,7 +129,7 @@ impl Engine {
         let settled = self.on_disk(&root, move || place.settle(&id, &target, earlier.as_ref())).await;
         match settled {
             Ok(Settled::Published) => {
-                self.store.done(&delivery.id, now).await?;
+                self.store.done(std::slice::from_ref(&delivery.id), now).await?;
                 info!(delivery.id = %delivery.id, file.id = %delivery.file_id, path = %file.path, "delivered, shortly before the program ended");
                 Ok(true)
             }

@@ -2,6 +2,7 @@
 
 pub mod local;
 pub mod marker;
+mod publish;
 mod settle;
 
 use std::io;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 pub use local::{Local, Space};
 pub use marker::Marker;
+pub use publish::{Planned, Wish};
 pub use settle::Settled;
 
 use crate::model::RelativePath;
@@ -56,4 +58,24 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+}
+
+impl Error {
+    /// The same once more, for another delivery that it concerns.
+    pub fn again(&self) -> Self {
+        match self {
+            Self::Taken { path } => Self::Taken { path: path.clone() },
+            Self::Changed { path } => Self::Changed { path: path.clone() },
+            Self::NotMounted { path, why } => Self::NotMounted { path: path.clone(), why },
+            Self::NoRoom { why } => Self::NoRoom { why: why.clone() },
+            Self::Io { doing, path, source } => Self::Io {
+                doing,
+                path: path.clone(),
+                source: match source.raw_os_error() {
+                    Some(code) => io::Error::from_raw_os_error(code),
+                    None => io::Error::new(source.kind(), source.to_string()),
+                },
+            },
+        }
+    }
 }

@@ -1,10 +1,12 @@
 //! What a crash between "about to publish" and "published" has left: the disk tells which of the two came last.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use rustix::fs::{self as sys, Stat};
 
-use super::local::{matches_record, move_without_overwriting, stat_path};
+use super::local::{matches_record, stat_path};
+use super::publish::move_without_overwriting;
 use super::{Error, Local};
 use crate::model::DeliveryId;
 use crate::model::delivery::PublishedFile;
@@ -60,7 +62,7 @@ impl Local {
             return sys::unlink(part)
                 .map_err(|errno| self.io("remove the earlier content of", &file.path, errno));
         }
-        let kept = self.free_place(&file.path, "kept")?;
+        let kept = self.free_place(&file.path, "kept", &HashSet::new())?;
         let place = self.enter(&kept)?;
         move_without_overwriting(part, &place).map_err(|errno| self.io("keep the changed", &kept, errno))?;
         self.sync(&place, &kept)

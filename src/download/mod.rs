@@ -80,6 +80,16 @@ pub struct Source<'a> {
     pub revision: &'a RevisionId,
 }
 
+/// How a download is watched and ended.
+pub struct Control<'a> {
+    /// Shows how many bytes are there.
+    pub received: &'a AtomicU64,
+    /// Ends it at a written block.
+    pub stop: &'a CancellationToken,
+    /// Called when nothing more comes from Drive; the disk may have work to do still.
+    pub arrived: Box<dyn FnOnce() + Send + 'a>,
+}
+
 /// The engine: a connection to Drive and how to use it.
 #[derive(Clone, Debug)]
 pub struct Downloader {
@@ -100,19 +110,22 @@ impl Downloader {
         self.limit.clone()
     }
 
-    /// Downloads into the spool, going on from what an earlier run has left there. `received` shows how many bytes are
-    /// there while it runs.
+    /// There is nothing to fetch for now: memory goes back to the system.
+    pub fn rest(&self) {
+        self.buffers.release();
+    }
+
+    /// Downloads into the spool, going on from what an earlier run has left there.
     pub async fn fetch(
         &self,
         source: &Source<'_>,
         spool: &Spool,
         id: &DeliveryId,
         expected: Expected,
-        received: &AtomicU64,
-        stop: &CancellationToken,
+        control: Control<'_>,
     ) -> Result<VerifiedPart, Error> {
         let part = Part::open(spool, id, expected).await?;
-        let fetched = transfer::transfer(self, source, part, received, stop).await;
+        let fetched = transfer::transfer(self, source, part, control).await;
         match fetched {
             Err(Error::Changed(_) | Error::WrongContent(_)) if self.is_replaced(source).await => {
                 Err(Error::Replaced)

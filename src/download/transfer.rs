@@ -12,7 +12,7 @@ use tracing::debug;
 
 use super::plan::{LaneId, Plan};
 use super::streams::Streams;
-use super::{Downloader, Error, Source};
+use super::{Control, Downloader, Error, Source};
 use crate::spool::{Part, Sink, Verdict, VerifiedPart};
 
 /// How often the connections are looked at while there may be more than one.
@@ -66,14 +66,14 @@ pub(super) enum End {
     Failed(Error),
 }
 
-/// Fills the part and verifies it. What came is kept, whatever happens. `received` shows the progress.
+/// Fills the part and verifies it. What came is kept, whatever happens.
 pub(super) async fn transfer(
     downloader: &Downloader,
     source: &Source<'_>,
     part: Part,
-    received: &AtomicU64,
-    stop: &CancellationToken,
+    control: Control<'_>,
 ) -> Result<VerifiedPart, Error> {
+    let Control { received, stop, arrived } = control;
     let plan = Plan::new(part.size(), part.there().clone());
     received.store(plan.received(), Ordering::Relaxed);
     let most = if plan.is_divisible() { downloader.config.streams.max(1) } else { 1 };
@@ -92,6 +92,7 @@ pub(super) async fn transfer(
         replaced: AtomicU32::new(0),
     };
     let filled = transfer.fill(most).await;
+    arrived();
     match filled {
         Ok(()) => match sink.finish().await? {
             Verdict::Verified(verified) => Ok(verified),

@@ -13,8 +13,8 @@ pub(super) const GRANULE: usize = 4096;
 /// Bytes of a buffer. Measured: direct writes of half a megabyte are as fast as those of four.
 pub(super) const BUFFER: usize = 1 << 20;
 
-/// All buffers of the program. Those of transfers that have ended serve the next ones, as long as any transfer runs:
-/// a page that was touched before costs nothing.
+/// All buffers of the program. Those of transfers that have ended serve the next ones, until there is nothing to fetch
+/// for now: a page that was touched before costs nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Buffers {
     shared: Arc<Shared>,
@@ -22,25 +22,14 @@ pub struct Buffers {
 
 #[derive(Debug, Default)]
 struct Shared {
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    free: Vec<MmapMut>,
-    transfers: usize,
+    free: Mutex<Vec<MmapMut>>,
 }
 
 /// Those of one transfer.
 #[derive(Clone, Debug)]
 pub(super) struct Pool {
-    transfer: Arc<Transfer>,
-    permits: Arc<Semaphore>,
-}
-
-#[derive(Debug)]
-struct Transfer {
     shared: Arc<Shared>,
+    permits: Arc<Semaphore>,
 }
 
 /// One buffer, which goes back to where it came from.
@@ -48,16 +37,19 @@ struct Transfer {
 pub(super) struct Buffer {
     // Taken out only when it is dropped.
     bytes: Option<MmapMut>,
-    transfer: Arc<Transfer>,
+    shared: Arc<Shared>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Buffers {
     /// `count` of them for a transfer, none of which takes memory before it is used.
     pub(super) fn pool(&self, count: usize) -> Pool {
-        self.shared.lock().transfers += 1;
-        let transfer = Transfer { shared: Arc::clone(&self.shared) };
-        Pool { transfer: Arc::new(transfer), permits: Arc::new(Semaphore::new(count)) }
+        Pool { shared: Arc::clone(&self.shared), permits: Arc::new(Semaphore::new(count)) }
+    }
+
+    /// Gives those that nobody has back to the system.
+    pub fn release(&self) {
+        *self.shared.lock() = Vec::new();
     }
 }
 
@@ -65,30 +57,20 @@ impl Pool {
     /// The next free buffer.
     pub(super) async fn take(&self) -> io::Result<Buffer> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(io::Error::other)?;
-        let free = self.transfer.shared.lock().free.pop();
+        let free = self.shared.lock().pop();
         let bytes = match free {
             Some(bytes) => bytes,
             // A mapping begins at a page, so it is aligned, and it leaves no hole in the heap when it goes.
             None => MmapMut::map_anon(BUFFER)?,
         };
-        Ok(Buffer { bytes: Some(bytes), transfer: Arc::clone(&self.transfer), _permit: permit })
+        Ok(Buffer { bytes: Some(bytes), shared: Arc::clone(&self.shared), _permit: permit })
     }
 }
 
 impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        // A list and a number, whole at any time.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Transfer {
-    fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.transfers -= 1;
-        if state.transfers == 0 {
-            state.free = Vec::new();
-        }
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<MmapMut>> {
+        // A list, whole at any time.
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -107,7 +89,7 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some(bytes) = self.bytes.take() {
-            self.transfer.shared.lock().free.push(bytes);
+            self.shared.lock().push(bytes);
         }
     }
 }
@@ -129,10 +111,12 @@ mod tests {
         drop(second);
         let got = third.as_mut().now();
         assert!(got.is_some());
-        drop((first, got, third));
-        assert_eq!(buffers.shared.lock().free.len(), 2, "for the next transfer");
-        drop(pool);
-        assert_eq!(buffers.shared.lock().free.len(), 0, "there is none");
+        drop((got, third, first));
+        assert_eq!(buffers.shared.lock().len(), 2, "for the next transfer");
+        let next = buffers.pool(1).take().await.unwrap();
+        assert_eq!(next.bytes()[0], 7, "one that was used before");
+        buffers.release();
+        assert_eq!(buffers.shared.lock().len(), 0, "there is none");
     }
 
     struct Pending<F>(std::pin::Pin<Box<F>>);

@@ -54,6 +54,11 @@ impl Spool {
         self.directory.join(id.as_str()).with_extension(EXTENSION)
     }
 
+    /// Makes the names of the parts durable.
+    pub fn sync(&self) -> io::Result<()> {
+        sync_directory(&self.directory)
+    }
+
     /// Removes the part of a delivery that will not be finished.
     pub fn discard(&self, id: &DeliveryId) -> io::Result<()> {
         let path = self.path(id);

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::debug;
 
+use super::Spool;
 use super::buffer::Buffers;
 use super::checksum::Hasher;
 use super::front::Reader;
@@ -19,7 +20,6 @@ use super::progress::{Known, Progress};
 use super::ranges::Ranges;
 use super::sink::Sink;
 use super::writer::Output;
-use super::{Spool, sync_directory};
 use crate::model::DeliveryId;
 use crate::model::file::Checksum;
 
@@ -53,7 +53,8 @@ pub enum Verdict {
     Wrong(String),
 }
 
-/// A part that is complete, has the right checksum, and is durable. Nothing else can be published.
+/// A part that is complete, has the right checksum, and whose bytes are durable; its name becomes so when it is planned
+/// where it goes. Nothing else can be published.
 #[derive(Debug)]
 pub struct VerifiedPart {
     path: PathBuf,
@@ -156,8 +157,7 @@ impl Part {
     }
 }
 
-/// Length, checksum, modification time, fsync, in that order: the time is part of what the fsync makes durable. The
-/// name becomes durable too: a part that is missing while the ledger says "publishing" counts as published.
+/// Length, checksum, modification time, fsync, in that order: the time is part of what the fsync makes durable.
 pub(super) fn verify(mut part: Part, hasher: Option<Hasher>) -> io::Result<Verdict> {
     let length = part.there.front();
     let hasher = match hasher {
@@ -187,9 +187,6 @@ pub(super) fn verify(mut part: Part, hasher: Option<Hasher>) -> io::Result<Verdi
         }
     }
     file.sync_all()?;
-    if let Some(directory) = path.parent() {
-        sync_directory(directory)?;
-    }
     let metadata = file.metadata()?;
     Ok(Verdict::Verified(VerifiedPart {
         path,

@@ -7,8 +7,7 @@ use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::group::Move;
-use super::{Error, LONGEST_WAIT_MS, Store, millis, optional_time, padded, placeholders, time};
+use super::{Error, LONGEST_WAIT_MS, Store, filled, millis, optional_time, placeholders, time};
 use crate::model::delivery::{OnUpdate, PublishedFile};
 use crate::model::file::{Checksum, Checksums};
 use crate::model::{Delivery, DeliveryId, FileId, RelativePath, RevisionId, Stage};
@@ -29,13 +28,11 @@ pub struct Ledger {
 /// Deliveries by stage.
 pub type Counts = BTreeMap<&'static str, i64>;
 
-const BATCH: usize = 500;
-
 impl Store {
     /// What the ledger knows of these files.
     pub async fn ledger(&self, ids: &[FileId]) -> Result<HashMap<FileId, Vec<Ledger>>, Error> {
         let mut known: HashMap<FileId, Vec<Ledger>> = HashMap::new();
-        for ids in padded(ids) {
+        for ids in filled(ids) {
             let sql = format!(
                 "select file_id, revision, stage, sha256, sha1, md5, reason from delivery where file_id in ({}) order by seq",
                 placeholders(0, ids.len())
@@ -109,21 +106,6 @@ impl Store {
                 .fetch_all(&self.pool)
                 .await?;
         rows.iter().map(delivery).collect()
-    }
-
-    /// Verified and about to be moved to this place. `false`: it was overtaken.
-    pub async fn publishing(
-        &self,
-        id: &DeliveryId,
-        place: &PublishedFile,
-        now: Timestamp,
-    ) -> Result<bool, Error> {
-        self.step(Move::Publishing(id.clone(), Box::new(place.clone()), now)).await
-    }
-
-    /// It is in its place.
-    pub async fn done(&self, id: &DeliveryId, now: Timestamp) -> Result<bool, Error> {
-        self.step(Move::Done(id.clone(), now)).await
     }
 
     /// Whether it could be put in its place is not known; somebody looks at the disk, but not before this.
@@ -200,7 +182,7 @@ impl Store {
     /// Those of the deliveries that still have work to do.
     pub async fn open_among(&self, ids: &[DeliveryId]) -> Result<HashSet<DeliveryId>, Error> {
         let mut open = HashSet::new();
-        for ids in ids.chunks(BATCH) {
+        for ids in filled(ids) {
             let sql = format!("select id, stage from delivery where id in ({})", placeholders(0, ids.len()));
             let mut query = sqlx::query(AssertSqlSafe(sql));
             for id in ids {

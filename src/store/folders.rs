@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::shortcuts::{cut_orphans, cut_unseen};
-use super::{Error, Store, padded, placeholders};
+use super::{Error, Store, filled, placeholders};
 use crate::model::{ChangeLog, FileId};
 
 /// A folder that is watched, or lies below one that is.
@@ -63,7 +63,7 @@ impl Store {
     /// Those of the folders that are known.
     pub async fn folders(&self, ids: &[FileId]) -> Result<HashMap<FileId, Folder>, Error> {
         let mut known = HashMap::new();
-        for ids in padded(ids) {
+        for ids in filled(ids) {
             let sql = format!("select * from folder where id in ({})", placeholders(0, ids.len()));
             let mut query = sqlx::query(AssertSqlSafe(sql));
             for id in ids {

@@ -7,9 +7,9 @@ mod channels;
 mod deliveries;
 mod destinations;
 mod folders;
-mod group;
 mod pages;
 mod shortcuts;
+mod steps;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -18,8 +18,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow, install_default_drivers};
 use sqlx::{AnyPool, Executor, Row};
-
-use crate::model::FileId;
 
 pub use deliveries::{Counts, Ledger};
 pub use folders::{Folder, Listing};
@@ -101,6 +99,17 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The same once more, for another delivery that it concerns.
+    pub fn again(&self) -> Self {
+        let why = match self {
+            Self::Sql(error) => error.to_string(),
+            other => other.to_string(),
+        };
+        Self::Sql(sqlx::Error::Protocol(why))
+    }
+}
+
 /// Whether the opener changes the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -115,7 +124,6 @@ pub enum Access {
 pub struct Store {
     pool: AnyPool,
     path: PathBuf,
-    group: Arc<group::Group>,
     /// Held as long as any clone lives.
     _lock: Option<Arc<std::fs::File>>,
 }
@@ -145,6 +153,8 @@ impl Store {
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
+            // A file needs no question whether it is still there.
+            .test_before_acquire(false)
             .after_connect(|connection, _| {
                 Box::pin(async move {
                     connection
@@ -159,7 +169,7 @@ impl Store {
             .connect_with(options)
             .await
             .map_err(open)?;
-        let store = Self { pool, path, group: Arc::default(), _lock: lock };
+        let store = Self { pool, path, _lock: lock };
         store.migrate().await?;
         Ok(store)
     }
@@ -249,14 +259,14 @@ fn optional_time(row: &AnyRow, column: &str) -> Result<Option<Timestamp>, Error>
     Ok(row.try_get::<Option<i64>, _>(column)?.map(time))
 }
 
-/// Ids per statement. A few sizes only, so that each statement is prepared once.
-const SIZES: [usize; 3] = [8, 64, 512];
+/// Rows per statement. A few sizes only, so that each statement is prepared once.
+const SIZES: [usize; 4] = [1, 8, 64, 512];
 
-/// Ids in lists of these sizes; the last one is filled up with an id that it has already.
-fn padded(ids: &[FileId]) -> impl Iterator<Item = Vec<&FileId>> {
-    ids.chunks(SIZES[SIZES.len() - 1]).map(|ids| {
-        let size = SIZES.into_iter().find(|size| *size >= ids.len()).unwrap_or(ids.len());
-        ids.iter().chain(ids.last().into_iter().cycle()).take(size).collect()
+/// Values in lists of these sizes; the last one is filled up with a value that it has already.
+fn filled<T>(values: &[T]) -> impl Iterator<Item = Vec<&T>> {
+    values.chunks(SIZES[SIZES.len() - 1]).map(|values| {
+        let size = SIZES.into_iter().find(|size| *size >= values.len()).unwrap_or(values.len());
+        values.iter().chain(values.last().into_iter().cycle()).take(size).collect()
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
-use super::{Error, Store, padded, placeholders};
+use super::{Error, Store, filled, placeholders};
 use crate::model::FileId;
 
 /// A shortcut in a watched folder.
@@ -31,7 +31,7 @@ impl Store {
     /// Those of these that are known shortcuts, and the shortcuts that point at any of these.
     pub async fn shortcuts(&self, ids: &[FileId]) -> Result<Vec<Shortcut>, Error> {
         let mut known = Vec::new();
-        for ids in padded(ids) {
+        for ids in filled(ids) {
             let list = placeholders(0, ids.len());
             let sql =
                 format!("select * from shortcut where id in ({list}) or target_id in ({list}) order by id");

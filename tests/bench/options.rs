@@ -13,6 +13,9 @@ pub(crate) struct Options {
     /// How often each contestant has its turn
     #[arg(long, default_value_t = 3)]
     pub(crate) rounds: usize,
+    /// Only contestants whose name has this in it; for a profile
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) only: Option<String>,
     /// Small sizes: whether everything can be measured, and little else
     #[arg(long)]
     pub(crate) short: bool,

@@ -40,6 +40,17 @@ impl Place {
         self.path.join(name)
     }
 
+    /// Removes everything whose name begins like this.
+    pub(crate) fn remove_all(&self, prefix: &str) -> anyhow::Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(prefix) {
+                remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     /// An empty directory, whatever was there before, with the disk at rest.
     pub(crate) fn fresh(&self, name: &str) -> anyhow::Result<PathBuf> {
         let path = self.path.join(name);
@@ -65,6 +76,17 @@ fn clear(above: &Path) -> anyhow::Result<()> {
         let Some(Ok(pid)) = name.strip_prefix("bench-").map(str::parse::<u32>) else { continue };
         if !Path::new(&format!("/proc/{pid}")).exists() {
             remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the bytes of the files in a directory away, and leaves the files.
+pub(crate) fn empty(directory: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::OpenOptions::new().write(true).open(entry.path())?.set_len(0)?;
         }
     }
     Ok(())

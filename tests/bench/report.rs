@@ -55,6 +55,11 @@ impl Line {
         self.name.starts_with("gdrive-webhook")
     }
 
+    /// Whether it had its turn.
+    pub(crate) fn ran(&self) -> bool {
+        !self.values.is_empty()
+    }
+
     pub(crate) fn median(&self) -> f64 {
         median(&self.values)
     }
@@ -131,9 +136,9 @@ impl Section {
         let best = self
             .lines
             .iter()
-            .filter(|line| line.name.starts_with(others))
+            .filter(|line| line.name.starts_with(others) && line.ran())
             .min_by(|a, b| a.median().total_cmp(&b.median()));
-        if let Some(best) = best {
+        if let Some(best) = best.filter(|_| self.lines[ours].ran()) {
             self.comparisons.push(Comparison::speed(best, &self.lines[ours], goal));
         }
     }

@@ -5,7 +5,8 @@ use crate::report::{Line, Section, Unit, median};
 /// A section as an aligned table with its comparisons and notes below it.
 pub(crate) fn text(section: &Section) -> String {
     let head = ["", "median", "spread", "speed", "CPU", "peak memory"].map(str::to_owned);
-    let rows: Vec<[String; 6]> = [head].into_iter().chain(section.lines.iter().map(cells)).collect();
+    let rows: Vec<[String; 6]> =
+        [head].into_iter().chain(section.lines.iter().filter(|line| line.ran()).map(cells)).collect();
     let widths: Vec<usize> = (0..6)
         .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default())
         .collect();

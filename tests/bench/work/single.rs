@@ -71,7 +71,9 @@ fn cpu(bench: &Bench, tls: &Section, file: &Published) -> anyhow::Result<Option<
     let scaled = |name: &str, line: &Line| {
         Line::of(name, Unit::Seconds, line.cpu.iter().map(|seconds| seconds * per_gib).collect())
     };
-    let Some(curl) = tls.lines.iter().find(|line| line.name == "curl -o") else { return Ok(None) };
+    let Some(curl) = tls.lines.iter().find(|line| line.name == "curl -o" && line.ran()) else {
+        return Ok(None);
+    };
     let path = bench.place.path().join("media").join(&file.id);
     if !path.exists() {
         return Ok(None);

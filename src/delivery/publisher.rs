@@ -1,0 +1,191 @@
+//! Verified parts into their places, many at once: whoever comes while others are being published waits, and goes with
+//! the next ones. The steps are the same for one and for twenty, and so is what they cost: two fsyncs of folders, two
+//! statements in the ledger.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+use tracing::warn;
+
+use super::Error;
+use super::attempt::blocking;
+use crate::checkpoint::{Point, reached};
+use crate::destination::{self, Local, Planned, Wish};
+use crate::model::DeliveryId;
+use crate::model::delivery::PublishedFile;
+use crate::store::Store;
+
+/// Nobody waits for more than so many others.
+const AT_ONCE: usize = 64;
+
+/// The way to one destination.
+#[derive(Debug, Default)]
+pub(super) struct Publisher {
+    waiting: Mutex<Vec<Waiting>>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    place: Local,
+    wish: Wish,
+    ticket: Ticket,
+}
+
+/// Whose part it is, and who waits for the outcome.
+#[derive(Debug)]
+struct Ticket {
+    id: DeliveryId,
+    answer: oneshot::Sender<Result<PublishedFile, Error>>,
+}
+
+impl Ticket {
+    fn end(self, outcome: Result<PublishedFile, Error>) {
+        // Whoever does not wait any more does not need to know.
+        let _ = self.answer.send(outcome);
+    }
+}
+
+impl Publisher {
+    /// Brings a part to its place. What is about to happen stands in the ledger before it happens, so that a crash in
+    /// between can be settled by looking at the disk.
+    pub(super) async fn publish(
+        &self,
+        store: &Store,
+        place: &Local,
+        id: &DeliveryId,
+        wish: Wish,
+    ) -> Result<PublishedFile, Error> {
+        let (answer, mut answered) = oneshot::channel();
+        self.lock().push(Waiting { place: place.clone(), wish, ticket: Ticket { id: id.clone(), answer } });
+        let _turn = tokio::select! {
+            biased;
+            outcome = &mut answered => return outcome.unwrap_or(Err(Error::Unfinished)),
+            turn = self.turn.lock() => turn,
+        };
+        loop {
+            match answered.try_recv() {
+                Ok(outcome) => return outcome,
+                Err(oneshot::error::TryRecvError::Closed) => return Err(Error::Unfinished),
+                Err(oneshot::error::TryRecvError::Empty) => {}
+            }
+            let (place, batch) = self.next(place);
+            publish_all(store, place, batch).await;
+        }
+    }
+
+    /// The next ones, as far as they know the destination by the same marker.
+    fn next(&self, own: &Local) -> (Local, Vec<Waiting>) {
+        let mut waiting = self.lock();
+        let place = waiting.first().map_or(own, |first| &first.place).clone();
+        let mut taken = 0;
+        let next = waiting.extract_if(.., |waiting| {
+            let goes = taken < AT_ONCE && waiting.place.marker() == place.marker();
+            taken += usize::from(goes);
+            goes
+        });
+        let next = next.collect();
+        (place, next)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        // A list, whole at any time.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn publish_all(store: &Store, place: Local, batch: Vec<Waiting>) {
+    let (wishes, tickets): (Vec<Wish>, Vec<Ticket>) =
+        batch.into_iter().map(|waiting| (waiting.wish, waiting.ticket)).unzip();
+    let planned = plan(place.clone(), wishes, tickets).await;
+    let planned = write_down(store, planned).await;
+    if planned.is_empty() {
+        return;
+    }
+    let published = move_all(place, planned).await;
+    finish(store, published).await;
+}
+
+/// A place for each. Those without one are told.
+async fn plan(place: Local, wishes: Vec<Wish>, tickets: Vec<Ticket>) -> Vec<(Ticket, Planned)> {
+    let planned = match blocking(move || place.plan(&wishes)).await {
+        Ok(planned) => planned,
+        Err(error) => {
+            tickets.into_iter().for_each(|ticket| ticket.end(Err(error.again().into())));
+            return Vec::new();
+        }
+    };
+    let outcomes = tickets.into_iter().zip(planned).filter_map(|(ticket, planned)| match planned {
+        Ok(planned) => Some((ticket, planned)),
+        Err(error) => {
+            ticket.end(Err(error.into()));
+            None
+        }
+    });
+    outcomes.collect()
+}
+
+/// Into the ledger, which knows of some that they were overtaken.
+async fn write_down(store: &Store, planned: Vec<(Ticket, Planned)>) -> Vec<(Ticket, Planned)> {
+    let steps: Vec<_> =
+        planned.iter().map(|(ticket, planned)| (ticket.id.clone(), planned.file.clone())).collect();
+    let written = store.publishing(&steps, Timestamp::now()).await;
+    let outcomes = planned.into_iter().filter_map(|(ticket, planned)| match &written {
+        Ok(written) if written.contains(&ticket.id) => {
+            reached(Point::Planned);
+            Some((ticket, planned))
+        }
+        Ok(_) => {
+            ticket.end(Err(Error::Overtaken));
+            None
+        }
+        Err(error) => {
+            ticket.end(Err(error.again().into()));
+            None
+        }
+    });
+    outcomes.collect()
+}
+
+/// To their places.
+async fn move_all(place: Local, planned: Vec<(Ticket, Planned)>) -> Vec<(Ticket, PublishedFile)> {
+    let (tickets, planned): (Vec<Ticket>, Vec<Planned>) = planned.into_iter().unzip();
+    let files: Vec<PublishedFile> = planned.iter().map(|planned| planned.file.clone()).collect();
+    let outcomes = match blocking(move || Ok(place.publish(&planned))).await {
+        Ok(outcomes) => outcomes,
+        Err(error) => tickets.iter().map(|_| Err(error.again())).collect(),
+    };
+    let outcomes = tickets.into_iter().zip(files).zip(outcomes).filter_map(|((ticket, file), outcome)| {
+        match outcome {
+            Ok(()) => {
+                reached(Point::Published);
+                return Some((ticket, file));
+            }
+            Err(error @ (destination::Error::Taken { .. } | destination::Error::Changed { .. })) => {
+                ticket.end(Err(error.into()));
+            }
+            Err(error) => ticket.end(Err(Error::Unpublished(error))),
+        }
+        None
+    });
+    outcomes.collect()
+}
+
+/// The ledger says so, and then everybody knows.
+async fn finish(store: &Store, published: Vec<(Ticket, PublishedFile)>) {
+    let ids: Vec<DeliveryId> = published.iter().map(|(ticket, _)| ticket.id.clone()).collect();
+    let written = store.done(&ids, Timestamp::now()).await;
+    for (ticket, file) in published {
+        match &written {
+            Ok(written) => {
+                if !written.contains(&ticket.id) {
+                    warn!(delivery.id = %ticket.id, "a delivery was moved by somebody else while it was published");
+                }
+                reached(Point::Done);
+                ticket.end(Ok(file));
+            }
+            Err(error) => ticket.end(Err(error.again().into())),
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! Publishing: verified parts get places, and are moved there. Many at once, because making a folder durable costs the
+//! same for one name in it as for twenty.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{self as sys, AtFlags, RenameFlags};
+use rustix::io::Errno;
+use tracing::info;
+
+use super::local::{Place, matches_record};
+use super::{Error, Local};
+use crate::checkpoint::{Point, reached};
+use crate::model::RelativePath;
+use crate::model::delivery::PublishedFile;
+use crate::spool::VerifiedPart;
+
+/// A verified part that looks for a place.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// The part.
+    pub part: Arc<VerifiedPart>,
+    /// Where it goes if nobody has that place.
+    pub wanted: RelativePath,
+    /// What tells it apart from others that want the same place.
+    pub mark: String,
+    /// The earlier content of the same file, whose place it takes as long as that is untouched.
+    pub earlier: Option<PublishedFile>,
+}
+
+/// A verified part with a place that was free a moment ago.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    part: Arc<VerifiedPart>,
+    /// What will be there.
+    pub file: PublishedFile,
+    earlier: Option<PublishedFile>,
+}
+
+impl Local {
+    /// Finds a place for each of the parts. From here on a part that is missing has been moved: their names are durable.
+    pub fn plan(&self, wishes: &[Wish]) -> Result<Vec<Result<Planned, Error>>, Error> {
+        self.check()?;
+        self.spool.sync().map_err(|source| Error::Io {
+            doing: "make durable the parts in",
+            path: self.root.clone(),
+            source,
+        })?;
+        let mut given = HashSet::new();
+        let planned = wishes.iter().map(|wish| {
+            let planned = self.plan_one(wish, &given)?;
+            given.insert(planned.file.path.clone());
+            Ok(planned)
+        });
+        Ok(planned.collect())
+    }
+
+    fn plan_one(&self, wish: &Wish, given: &HashSet<RelativePath>) -> Result<Planned, Error> {
+        let part = &wish.part;
+        let mut earlier = wish.earlier.clone();
+        if let Some(file) = &earlier
+            && !self.is_untouched(file)?
+        {
+            info!(path = %file.path, "the earlier content is not as it was delivered any more; it stays, and this one lies beside it");
+            earlier = None;
+        }
+        let path = match &earlier {
+            Some(earlier) => earlier.path.clone(),
+            None => self.free_place(&wish.wanted, &wish.mark, given)?,
+        };
+        let file = PublishedFile {
+            path,
+            inode: part.inode(),
+            size: part.size(),
+            modified_ns: part.modified_ns(),
+            checksum: Some(part.checksum().clone()),
+            replaces: earlier.is_some(),
+        };
+        Ok(Planned { part: Arc::clone(part), file, earlier })
+    }
+
+    /// Moves the parts to their places, and makes that durable.
+    pub fn publish(&self, parts: &[Planned]) -> Vec<Result<(), Error>> {
+        let mut folders: BTreeMap<&[String], (Place, Vec<usize>)> = BTreeMap::new();
+        let mut outcomes = Vec::with_capacity(parts.len());
+        for (index, planned) in parts.iter().enumerate() {
+            let path = &planned.file.path;
+            let moved = match &planned.earlier {
+                Some(earlier) => self.replace(&planned.part, earlier),
+                None => self.put(&planned.part, path).map(|place| {
+                    folders.entry(path.directories()).or_insert((place, Vec::new())).1.push(index);
+                }),
+            };
+            outcomes.push(moved);
+        }
+        for (place, indices) in folders.into_values() {
+            let Err(errno) = sys::fsync(&place.directory) else { continue };
+            for index in indices {
+                outcomes[index] = Err(self.not_durable(&parts[index].file.path, errno));
+            }
+        }
+        outcomes
+    }
+
+    /// Puts a verified part in its place, which must be free. It is not durable there yet.
+    fn put(&self, part: &VerifiedPart, path: &RelativePath) -> Result<Place, Error> {
+        let place = self.enter(path)?;
+        move_without_overwriting(part.path(), &place).map_err(|errno| match errno {
+            Errno::EXIST => Error::Taken { path: path.clone() },
+            other => self.io("publish", path, other),
+        })?;
+        Ok(place)
+    }
+
+    /// Puts a verified part in the place of the file that was delivered there before, if that is still untouched.
+    /// Durable before that goes.
+    fn replace(&self, part: &VerifiedPart, earlier: &PublishedFile) -> Result<(), Error> {
+        let path = &earlier.path;
+        let changed = || Error::Changed { path: path.clone() };
+        if !self.is_untouched(earlier)? {
+            return Err(changed());
+        }
+        let place = self.enter(path)?;
+        match sys::renameat_with(sys::CWD, part.path(), &place.directory, &place.name, RenameFlags::EXCHANGE)
+        {
+            Ok(()) => {}
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                // No exchange on this file system: a plain rename, a moment after the check.
+                sys::renameat(sys::CWD, part.path(), &place.directory, &place.name)
+                    .map_err(|errno| self.io("replace", path, errno))?;
+                return self.sync(&place, path);
+            }
+            Err(Errno::NOENT) => return Err(changed()),
+            Err(errno) => return Err(self.io("replace", path, errno)),
+        }
+        reached(Point::Exchanged);
+        // What was at the place now bears the part's name. Had it been touched between the look and the exchange, it
+        // goes back.
+        let swapped_out = sys::lstat(part.path()).map_err(|errno| self.io("look at", path, errno))?;
+        if !matches_record(&swapped_out, earlier) {
+            sys::renameat_with(sys::CWD, part.path(), &place.directory, &place.name, RenameFlags::EXCHANGE)
+                .map_err(|errno| self.io("restore", path, errno))?;
+            return Err(changed());
+        }
+        self.sync(&place, path)?;
+        sys::unlink(part.path()).map_err(|errno| self.io("remove the earlier content of", path, errno))
+    }
+}
+
+/// One rename that refuses to overwrite. Where the file system has no such rename, a second link does the same in two
+/// steps; where it has no links either, a look before the rename has to do.
+pub(super) fn move_without_overwriting(from: &Path, to: &Place) -> Result<(), Errno> {
+    match sys::renameat_with(sys::CWD, from, &to.directory, &to.name, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+        done => return done,
+    }
+    match sys::linkat(sys::CWD, from, &to.directory, &to.name, AtFlags::empty()) {
+        Ok(()) => return sys::unlink(from),
+        Err(Errno::PERM | Errno::NOSYS | Errno::OPNOTSUPP | Errno::MLINK) => {}
+        Err(errno) => return Err(errno),
+    }
+    match sys::statat(&to.directory, &to.name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Err(Errno::EXIST),
+        Err(Errno::NOENT) => sys::renameat(sys::CWD, from, &to.directory, &to.name),
+        Err(errno) => Err(errno),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::destination::Settled;
+    use crate::model::DeliveryId;
+    use crate::model::file::Checksum;
+    use crate::spool::checksum::Hasher;
+    use crate::spool::{Buffers, Expected, Part, Verdict};
+
+    fn path(text: &str) -> RelativePath {
+        RelativePath::from_stored(text)
+    }
+
+    fn id(text: &str) -> DeliveryId {
+        DeliveryId::new(text)
+    }
+
+    async fn part(place: &Local, name: &str, content: &'static [u8]) -> VerifiedPart {
+        let mut hasher = Hasher::like(&Checksum::Md5(String::new()));
+        hasher.update(content);
+        let expected = Expected { size: content.len() as u64, checksum: hasher.finish(), modified: None };
+        let sink =
+            Part::open(place.spool(), &id(name), expected).await.unwrap().into_sink(1, &Buffers::default());
+        let mut lane = sink.lane(0);
+        assert!(lane.write(content).await);
+        lane.close().await;
+        match sink.finish().await.unwrap() {
+            Verdict::Verified(part) => part,
+            Verdict::Wrong(why) => panic!("{why}"),
+        }
+    }
+
+    fn record(part: &VerifiedPart, at: &str, replaces: bool) -> PublishedFile {
+        PublishedFile {
+            path: path(at),
+            inode: part.inode(),
+            size: part.size(),
+            modified_ns: part.modified_ns(),
+            checksum: None,
+            replaces,
+        }
+    }
+
+    fn read(place: &Local, at: &str) -> String {
+        fs::read_to_string(place.absolute(&path(at))).unwrap()
+    }
+
+    #[tokio::test]
+    async fn nothing_is_overwritten() {
+        let home = tempfile::tempdir().unwrap();
+        let place = Local::open(home.path(), None).unwrap();
+        let new = part(&place, "d1", b"new").await;
+        fs::write(home.path().join("film.mp4"), "mine").unwrap();
+        assert!(matches!(place.put(&new, &path("film.mp4")), Err(Error::Taken { .. })));
+        assert_eq!(read(&place, "film.mp4"), "mine");
+        assert_eq!(
+            place.free_place(&path("film.mp4"), "1AbC", &HashSet::new()).unwrap(),
+            path("film [1AbC].mp4")
+        );
+        place.put(&new, &path("film [1AbC].mp4")).unwrap();
+        assert_eq!(
+            place.free_place(&path("film.mp4"), "1AbC", &HashSet::new()).unwrap(),
+            path("film [1AbC-2].mp4")
+        );
+        assert_eq!(place.parts().unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn many_at_once_get_places_of_their_own_and_outcomes_of_their_own() {
+        let home = tempfile::tempdir().unwrap();
+        let place = Local::open(home.path(), None).unwrap();
+        let mut wishes = Vec::new();
+        for (name, wanted) in
+            [("d1", "film.mp4"), ("d2", "film.mp4"), ("d3", "a/film.mp4"), ("d4", "film.mp4")]
+        {
+            let part = Arc::new(part(&place, name, b"new").await);
+            wishes.push(Wish { part, wanted: path(wanted), mark: name.to_owned(), earlier: None });
+        }
+        let planned: Vec<Planned> = place.plan(&wishes).unwrap().into_iter().map(Result::unwrap).collect();
+        let paths: Vec<String> = planned.iter().map(|planned| planned.file.path.to_string()).collect();
+        assert_eq!(paths, ["film.mp4", "film [d2].mp4", "a/film.mp4", "film [d4].mp4"]);
+        fs::write(home.path().join("film [d2].mp4"), "mine").unwrap();
+        let outcomes = place.publish(&planned);
+        assert!(matches!(outcomes[..], [Ok(()), Err(Error::Taken { .. }), Ok(()), Ok(())]), "{outcomes:?}");
+        assert_eq!(read(&place, "film [d2].mp4"), "mine");
+        assert_eq!(place.parts().unwrap(), [id("d2")]);
+
+        let earlier = Some(planned[0].file.clone());
+        fs::write(home.path().join("a/film.mp4"), "edited").unwrap();
+        let mut newer = Vec::new();
+        for (name, earlier) in [("d5", earlier), ("d6", Some(planned[2].file.clone()))] {
+            let wanted = earlier.as_ref().unwrap().path.clone();
+            let part = Arc::new(part(&place, name, b"newer").await);
+            newer.push(Wish { part, wanted, mark: name.to_owned(), earlier });
+        }
+        let planned: Vec<Planned> = place.plan(&newer).unwrap().into_iter().map(Result::unwrap).collect();
+        assert!(place.publish(&planned).into_iter().all(|outcome| outcome.is_ok()));
+        let found = ["film.mp4", "a/film.mp4", "a/film [d6].mp4"].map(|at| read(&place, at));
+        assert_eq!(found, ["newer", "edited", "newer"]);
+    }
+
+    #[tokio::test]
+    async fn only_an_untouched_file_is_replaced() {
+        let home = tempfile::tempdir().unwrap();
+        let place = Local::open(home.path(), None).unwrap();
+        let first = part(&place, "d1", b"first").await;
+        let earlier = record(&first, "a/film.mp4", false);
+        place.put(&first, &earlier.path).unwrap();
+        let second = part(&place, "d2", b"second").await;
+        place.replace(&second, &earlier).unwrap();
+        assert_eq!(read(&place, "a/film.mp4"), "second");
+        assert_eq!(place.parts().unwrap(), [], "the earlier content is gone");
+
+        let third = part(&place, "d3", b"third").await;
+        assert!(
+            matches!(place.replace(&third, &earlier), Err(Error::Changed { .. })),
+            "it is another file by now"
+        );
+        let earlier = record(&second, "a/film.mp4", true);
+        fs::write(home.path().join("a/film.mp4"), "edited").unwrap();
+        assert!(matches!(place.replace(&third, &earlier), Err(Error::Changed { .. })));
+        assert_eq!(read(&place, "a/film.mp4"), "edited");
+    }
+
+    #[tokio::test]
+    async fn the_disk_tells_what_a_crash_interrupted() {
+        let home = tempfile::tempdir().unwrap();
+        Local::open(home.path(), None).unwrap();
+        let place = Local::open(home.path(), None).unwrap();
+        let new = part(&place, "d1", b"new").await;
+        let planned = record(&new, "film.mp4", false);
+        assert_eq!(place.settle(&id("d1"), &planned, None).unwrap(), Settled::NotYet, "before the rename");
+        place.put(&new, &planned.path).unwrap();
+        assert_eq!(place.settle(&id("d1"), &planned, None).unwrap(), Settled::Published, "after it");
+        fs::remove_file(home.path().join("film.mp4")).unwrap();
+        assert_eq!(place.settle(&id("d1"), &planned, None).unwrap(), Settled::Published, "and taken away");
+        fs::remove_dir_all(home.path().join(crate::spool::HIDDEN)).unwrap();
+        let anew = Local::open(home.path(), None).unwrap();
+        assert_eq!(anew.settle(&id("d1"), &planned, None).unwrap(), Settled::NotYet, "the evidence is gone");
+    }
+
+    #[tokio::test]
+    async fn an_interrupted_replacement_is_finished_and_keeps_what_was_edited() {
+        for (edited, left) in [(false, vec!["film.mp4"]), (true, vec!["film [kept].mp4", "film.mp4"])] {
+            let home = tempfile::tempdir().unwrap();
+            Local::open(home.path(), None).unwrap();
+            let place = Local::open(home.path(), None).unwrap();
+            let first = part(&place, "d1", b"first").await;
+            let earlier = record(&first, "film.mp4", false);
+            place.put(&first, &earlier.path).unwrap();
+            let second = part(&place, "d2", b"second").await;
+            let planned = record(&second, "film.mp4", true);
+            if edited {
+                fs::write(home.path().join("film.mp4"), "edited").unwrap();
+            }
+            // The exchange happened, and then the power went.
+            let film = home.path().join("film.mp4");
+            sys::renameat_with(sys::CWD, second.path(), sys::CWD, &film, RenameFlags::EXCHANGE).unwrap();
+            assert_eq!(place.settle(&id("d2"), &planned, Some(&earlier)).unwrap(), Settled::Published);
+            let mut names: Vec<String> = fs::read_dir(home.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .filter(|name| !name.starts_with('.'))
+                .collect();
+            names.sort();
+            assert_eq!(names, left);
+            assert_eq!(read(&place, "film.mp4"), "second");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_symbolic_link_is_followed() {
+        let home = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        let place = Local::open(home.path(), None).unwrap();
+        std::os::unix::fs::symlink(outside.path(), home.path().join("link")).unwrap();
+        let new = part(&place, "d1", b"new").await;
+        assert!(place.put(&new, &path("link/film.mp4")).is_err());
+        assert_eq!(
+            place.free_place(&path("link/film.mp4"), "x", &HashSet::new()).unwrap(),
+            path("link_/film.mp4")
+        );
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,128 @@
+//! The last steps of many deliveries, each in one statement: it has to be on disk before the next one is taken, and a
+//! disk makes twenty steps durable in the time of one.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+use sqlx::{AssertSqlSafe, Row};
+
+use super::{Error, Store, filled, millis, placeholders};
+use crate::model::DeliveryId;
+use crate::model::delivery::PublishedFile;
+use crate::model::file::Checksum;
+
+const COLUMNS: usize = 7;
+
+impl Store {
+    /// Verified and about to be moved to these places. What is not given back was overtaken.
+    pub async fn publishing(
+        &self,
+        steps: &[(DeliveryId, PublishedFile)],
+        now: Timestamp,
+    ) -> Result<HashSet<DeliveryId>, Error> {
+        let mut moved = HashSet::new();
+        for steps in filled(steps) {
+            let rows: Vec<String> = (0..steps.len())
+                .map(|row| format!("({})", placeholders(1 + row * COLUMNS, COLUMNS)))
+                .collect();
+            let sql = format!(
+                "with step (step_id, path, inode, bytes, mtime, sum, replaces) as (values {}) \
+                 update delivery set stage = 'publishing', place = path, place_inode = inode, place_size = bytes, \
+                 place_mtime = mtime, place_sum = sum, place_replaces = replaces, moved_at = $1 \
+                 from step where id = step_id and stage in ('downloading', 'publishing') returning id",
+                rows.join(", ")
+            );
+            let mut query = sqlx::query(AssertSqlSafe(sql)).bind(millis(now));
+            for (id, place) in steps {
+                query = query
+                    .bind(id.as_str().to_owned())
+                    .bind(place.path.to_string())
+                    .bind(place.inode as i64)
+                    .bind(place.size as i64)
+                    .bind(place.modified_ns)
+                    .bind(place.checksum.as_ref().map(Checksum::tagged))
+                    .bind(i64::from(place.replaces));
+            }
+            for row in query.fetch_all(&self.pool).await? {
+                moved.insert(DeliveryId::new(row.try_get::<String, _>(0)?));
+            }
+        }
+        Ok(moved)
+    }
+
+    /// They are in their places. What is not given back was not being published.
+    pub async fn done(&self, ids: &[DeliveryId], now: Timestamp) -> Result<HashSet<DeliveryId>, Error> {
+        let mut moved = HashSet::new();
+        for ids in filled(ids) {
+            let sql = format!(
+                "update delivery set stage = 'done', reason = null, moved_at = $1 \
+                 where stage = 'publishing' and id in ({}) returning id",
+                placeholders(1, ids.len())
+            );
+            let mut query = sqlx::query(AssertSqlSafe(sql)).bind(millis(now));
+            for id in ids {
+                query = query.bind(id.as_str().to_owned());
+            }
+            for row in query.fetch_all(&self.pool).await? {
+                moved.insert(DeliveryId::new(row.try_get::<String, _>(0)?));
+            }
+        }
+        Ok(moved)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{RelativePath, Stage};
+    use crate::store::{Access, Config};
+
+    fn place(number: i64) -> PublishedFile {
+        PublishedFile {
+            path: RelativePath::from_stored(&format!("film {number}.mp4")),
+            inode: number as u64,
+            size: 7,
+            modified_ns: 8,
+            checksum: (number % 3 == 0).then(|| Checksum::Md5("00".to_owned())),
+            replaces: number % 5 == 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn each_delivery_of_many_moves_if_its_stage_allows_it() {
+        let home = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", home.path().join("state.db").display());
+        let store = Store::open(&Config { url }, Access::Exclusive).await.unwrap();
+        for number in 0..600_i64 {
+            sqlx::query(
+                "insert into delivery (id, seq, file_id, revision, log, watched_id, name, mime_type, destination, wanted, on_update, stage, \
+                 attempt, run_at, seen_at, moved_at, place_replaces) \
+                 values ($1, $3, $1, 'r', 'user', 'w', 'n', 'video/mp4', '/videos', 'n', 'replace', $2, 0, 0, 0, 0, 0)",
+            )
+            .bind(format!("d{number}"))
+            .bind(if number % 2 == 0 { "downloading" } else { "superseded" })
+            .bind(number)
+            .execute(&store.pool)
+            .await
+            .unwrap();
+        }
+        let id = |number: i64| DeliveryId::new(format!("d{number}"));
+        let steps: Vec<_> = (0..599).map(|number| (id(number), place(number))).collect();
+        let ids: Vec<_> = (0..600).map(id).collect();
+        let even: HashSet<_> = (0..599).step_by(2).map(id).collect();
+        assert_eq!(store.publishing(&steps, Timestamp::UNIX_EPOCH).await.unwrap(), even);
+        for delivery in store.in_stages(&[Stage::Publishing], i64::MAX).await.unwrap() {
+            let number = delivery.id.as_str()[1..].parse().unwrap();
+            assert_eq!(delivery.published, Some(place(number)));
+        }
+        assert_eq!(store.done(&ids, Timestamp::UNIX_EPOCH).await.unwrap(), even);
+        assert_eq!(store.done(&ids, Timestamp::UNIX_EPOCH).await.unwrap(), HashSet::new());
+        assert_eq!(
+            store.publishing(&steps, Timestamp::UNIX_EPOCH).await.unwrap(),
+            HashSet::new(),
+            "done is done"
+        );
+        assert_eq!(store.counts().await.unwrap()["done"], 300);
+        assert_eq!(store.counts().await.unwrap()["superseded"], 300);
+    }
+}
