@@ -112,7 +112,9 @@ async fn plan(place: Local, wishes: Vec<Wish>, tickets: Vec<Ticket>) -> Vec<(Tic
     let planned = match blocking(move || place.plan(&wishes)).await {
         Ok(planned) => planned,
         Err(error) => {
-            tickets.into_iter().for_each(|ticket| ticket.end(Err(error.again().into())));
+            for ticket in tickets {
+                ticket.end(Err(error.again().into()));
+            }
             return Vec::new();
         }
     };

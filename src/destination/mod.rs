@@ -62,6 +62,7 @@ pub enum Error {
 
 impl Error {
     /// The same once more, for another delivery that it concerns.
+    #[must_use]
     pub fn again(&self) -> Self {
         match self {
             Self::Taken { path } => Self::Taken { path: path.clone() },

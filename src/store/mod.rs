@@ -101,6 +101,7 @@ pub enum Error {
 
 impl Error {
     /// The same once more, for another delivery that it concerns.
+    #[must_use]
     pub fn again(&self) -> Self {
         let why = match self {
             Self::Sql(error) => error.to_string(),
