@@ -328,3 +328,29 @@ async fn a_folder_that_was_in_the_bin_while_it_was_listed_is_listed_again() {
         world.wait_for_file("Trip/Day 1/film.mp4").await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_fails_at_the_last_step_doubles_nothing() {
+    let mut world = World::running("").await;
+    sqlx::any::install_default_drivers();
+    let ledger =
+        sqlx::AnyPool::connect(&format!("sqlite:{}", world.home().join("state.db").display())).await.unwrap();
+    let refuse = "create trigger refuse before update on delivery when new.stage = 'done' \
+                  begin select raise(abort, 'the disk is full'); end";
+    sqlx::query(refuse).execute(&ledger).await.unwrap();
+    let id = world.upload("film.mp4", 300_000);
+    world.wait("the attempt is over", async || world.log().contains("ended without an outcome")).await;
+    sqlx::query("drop trigger refuse").execute(&ledger).await.unwrap();
+    // Nobody waits for the minute that a fault is given.
+    let due = "update delivery set run_at = 0 where stage = 'publishing'";
+    world
+        .wait("it is held", async || sqlx::query(due).execute(&ledger).await.unwrap().rows_affected() == 1)
+        .await;
+    world.kill();
+    world.start().await;
+    world.wait_until_idle().await;
+    assert_eq!(world.delivered(), ["film.mp4"]);
+    world.assert_same("film.mp4", &id);
+    let media = world.drive.requests().into_iter().filter(|request| request.operation == "files.media");
+    assert_eq!(media.count(), 1);
+}
