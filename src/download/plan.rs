@@ -16,11 +16,15 @@ use crate::spool::Ranges;
 /// anew.
 const TRIES: Policy =
     Policy { base: Duration::from_millis(500), cap: Duration::from_secs(30), attempts: Some(5) };
-/// Pieces are no smaller than this, and no more than so many to a file.
+/// Pieces are no smaller than this, and a file has about so many of them.
 const LEAST_PIECE: u64 = 64 << 20;
-const MOST_PIECES: u64 = 64;
+const PIECES: u64 = 64;
+/// Near the end they are smaller, a share of what nobody has yet: all but the first of the last ones are hashed only when
+/// everything has come.
+const LEAST_LAST_PIECE: u64 = 32 << 20;
+const SHARES: u64 = 8;
 /// What is left of a piece is not worth another request below this.
-const LEAST_SPLIT: u64 = 8 << 20;
+const LEAST_SPLIT: u64 = 4 << 20;
 /// Cuts are where direct writes may begin.
 const CUT: u64 = 1 << 20;
 
@@ -52,7 +56,7 @@ pub struct Plan {
 impl Plan {
     /// For a file of so many bytes, some of which are there.
     pub fn new(size: u64, there: Ranges) -> Self {
-        let piece = (size / MOST_PIECES).max(LEAST_PIECE).next_multiple_of(CUT);
+        let piece = (size / PIECES).max(LEAST_PIECE).next_multiple_of(CUT);
         Self { size, piece, there, lanes: BTreeMap::new(), named: 0 }
     }
 
@@ -73,11 +77,14 @@ impl Plan {
 
     /// A piece for another lane, which has `others` beside it or is to be alone. `None`: there is none to be had.
     pub fn claim(&mut self, alone: bool) -> Option<(LaneId, Range<u64>)> {
-        let piece = match self.free().into_iter().next() {
+        let free = self.free();
+        let share = free.iter().map(|gap| gap.end - gap.start).sum::<u64>() / SHARES;
+        let piece = match free.into_iter().next() {
             Some(gap) if alone => gap,
             Some(gap) => {
                 // What would be left over is taken along, unless it is worth a request of its own.
-                let end = (gap.start + self.piece).next_multiple_of(CUT);
+                let length = share.clamp(LEAST_LAST_PIECE, self.piece);
+                let end = (gap.start + length).next_multiple_of(CUT);
                 let end = if end + LEAST_SPLIT >= gap.end { gap.end } else { end };
                 gap.start..end
             }
@@ -210,13 +217,15 @@ mod tests {
         assert_eq!(pieces(&mut plan, 3), [0..64, 64..128, 128..192]);
         let mut plan = Plan::new(100_000 * MIB, Ranges::default());
         assert_eq!(pieces(&mut plan, 2), [0..1563, 1563..3126], "64 requests or so, however large");
-        let mut plan = Plan::new(130 * MIB, Ranges::default());
-        assert_eq!(pieces(&mut plan, 2), [0..64, 64..130], "no small rest");
+        let mut plan = Plan::new(66 * MIB, Ranges::default());
+        assert_eq!(pieces(&mut plan, 2), [0..32, 32..66], "no small rest");
+        let mut plan = Plan::new(1024 * MIB, Ranges::up_to(512 * MIB));
+        assert_eq!(pieces(&mut plan, 3), [512..576, 576..632, 632..681], "smaller towards the end");
     }
 
     #[test]
     fn who_finds_nothing_takes_half_of_the_longest() {
-        let mut plan = Plan::new(400 * MIB, Ranges::default());
+        let mut plan = Plan::new(1024 * MIB, Ranges::default());
         let (alone, _) = plan.claim(true).unwrap();
         plan.advance(alone, 10 * MIB);
         let (second, piece) = plan.claim(false).unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// So long the rate is measured before and after each step. Slow start of TCP is over long before on a line where more
 /// connections matter.
-const WINDOW: Duration = Duration::from_millis(100);
+const WINDOW: Duration = Duration::from_millis(60);
 /// The share of what more connections could bring that they have to bring: twice as many at least 40 % more.
 const GAIN: f64 = 0.4;
 /// Each step takes so many times the connections: a file may be there before many small steps are made.

@@ -16,7 +16,7 @@ use super::{Control, Downloader, Error, Source};
 use crate::spool::{Part, Sink, Verdict, VerifiedPart};
 
 /// How often the connections are looked at while there may be more than one.
-const LOOK: Duration = Duration::from_millis(25);
+const LOOK: Duration = Duration::from_millis(10);
 /// A connection without a byte for this long is replaced by a new one, if another has brought bytes so much later.
 const SLOW: Duration = Duration::from_secs(5);
 const BESIDE: Duration = Duration::from_secs(1);

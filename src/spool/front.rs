@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -15,8 +16,9 @@ use super::sink::Block;
 
 /// Blocks that wait to be hashed. More would only take memory: the hash is as fast on average as it is.
 const AHEAD: usize = 2;
-/// What is read back comes in pieces of this size, while the next one is on its way.
+/// What is read back comes in pieces of this size, while the next ones are on their way.
 const PIECE: u64 = 1 << 20;
+const PIECES_AHEAD: u64 = 4;
 
 /// What the writer and the follower know of each other.
 #[derive(Debug)]
@@ -49,7 +51,8 @@ pub(super) enum End {
 /// What to hash next.
 enum Next {
     Block(Arc<Block>),
-    Read(u64, u64),
+    /// From here to there, and so far it can be read ahead.
+    Read(u64, u64, u64),
     Done,
     GivenUp,
 }
@@ -97,8 +100,8 @@ impl Front {
         loop {
             match self.next() {
                 Next::Block(block) => hasher.update(block.bytes()),
-                Next::Read(from, to) => {
-                    if let Err(error) = reader.read(from, to, &mut hasher) {
+                Next::Read(from, to, written) => {
+                    if let Err(error) = reader.read(from, to, written, &mut hasher) {
                         self.lock().failed = true;
                         self.changed.notify_all();
                         return Err(error);
@@ -124,7 +127,7 @@ impl Front {
             if state.written > state.taken {
                 let from = state.taken;
                 state.taken = state.written.min(from + PIECE);
-                return Next::Read(from, state.taken);
+                return Next::Read(from, state.taken, state.written);
             }
             if state.end == Some(End::Finish) {
                 return Next::Done;
@@ -154,17 +157,21 @@ impl<'a> Reader<'a> {
         Self { file, buffer: Vec::new() }
     }
 
-    /// Hashes the bytes from one position to another.
-    pub(super) fn read(&mut self, from: u64, to: u64, hasher: &mut Hasher) -> io::Result<()> {
+    /// Hashes the bytes from one position to another; more may be wanted next, up to a third.
+    pub(super) fn read(&mut self, from: u64, to: u64, written: u64, hasher: &mut Hasher) -> io::Result<()> {
         let mut at = from;
         while at < to {
             let length = (to - at).min(PIECE);
-            // Advice: what does not know it ignores it.
-            let _ = fadvise(self.file, at + length, std::num::NonZeroU64::new(PIECE), Advice::WillNeed);
+            let next = at + length;
+            let ahead = written.saturating_sub(next).min(PIECES_AHEAD * PIECE);
+            if let Some(ahead) = NonZeroU64::new(ahead) {
+                // Advice: what does not know it ignores it.
+                let _ = fadvise(self.file, next, Some(ahead), Advice::WillNeed);
+            }
             self.buffer.resize(length as usize, 0);
             self.file.read_exact_at(&mut self.buffer, at)?;
             hasher.update(&self.buffer);
-            let _ = fadvise(self.file, at, std::num::NonZeroU64::new(length), Advice::DontNeed);
+            let _ = fadvise(self.file, at, NonZeroU64::new(length), Advice::DontNeed);
             at += length;
         }
         Ok(())

@@ -227,7 +227,7 @@ impl VerifiedPart {
 /// Hashes what is there.
 fn read_back(part: &Part, length: u64) -> io::Result<Hasher> {
     let mut hasher = Hasher::like(&part.expected.checksum);
-    Reader::new(part.output.file()).read(0, length, &mut hasher)?;
+    Reader::new(part.output.file()).read(0, length, length, &mut hasher)?;
     Ok(hasher)
 }
 

@@ -142,7 +142,7 @@ fn write_small(
     blocks: &mut mpsc::Receiver<Block>,
 ) -> io::Result<Option<Hasher>> {
     let mut hasher = Hasher::like(&part.expected().checksum);
-    Reader::new(part.output().file()).read(0, first.at(), &mut hasher)?;
+    Reader::new(part.output().file()).read(0, first.at(), first.at(), &mut hasher)?;
     let mut next = Some(first);
     while let Some(block) = next {
         hasher.update(block.bytes());
