@@ -18,8 +18,9 @@
 //!   download/lane            media -> spool/sink    buffers of one connection
 //!   spool/writer             past the page cache    Part, with spool/front hashing close behind
 //!   spool/part               verify                 VerifiedPart
-//!   destination/local        publish                one rename that overwrites nothing
-//!   store/deliveries         done
+//!   delivery/publisher       publish                many at once: plan, ledger, move, ledger
+//!   destination/publish      plan, publish          one rename that overwrites nothing
+//!   store/steps              publishing, done
 //! channel keeper, by its timer, or when the public address is another one
 //!   channel/plan             plan(channels, now)    Open | Stop | End | Forget       no I/O
 //! ```

@@ -329,11 +329,14 @@ impl Engine {
         });
     }
 
-    /// Transfers whose delivery was taken off the list need not go on.
+    /// Transfers whose delivery was taken off the list need not go on, nor begin.
     async fn let_go(&mut self) -> Result<(), store::Error> {
         let running = self.attempts.iter().filter(|(_, running)| !running.stop.is_cancelled());
         let ids: Vec<DeliveryId> = running.map(|(id, _)| id.clone()).collect();
-        let open = self.store.open_among(&ids).await?;
+        let waiting = self.claimed.iter().map(|delivery| delivery.id.clone());
+        let all: Vec<DeliveryId> = ids.iter().cloned().chain(waiting).collect();
+        let open = self.store.open_among(&all).await?;
+        self.claimed.retain(|delivery| open.contains(&delivery.id));
         for id in ids.iter().filter(|id| !open.contains(id)) {
             info!(delivery.id = %id, "a transfer ends early: its delivery was overtaken");
             if let Some(running) = self.attempts.get(id) {
