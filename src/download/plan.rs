@@ -24,7 +24,7 @@ const PIECES: u64 = 64;
 const LEAST_LAST_PIECE: u64 = 32 << 20;
 const SHARES: u64 = 8;
 /// What is left of a piece is not worth another request below this.
-const LEAST_SPLIT: u64 = 4 << 20;
+const LEAST_SPLIT: u64 = 8 << 20;
 /// Cuts are where direct writes may begin.
 const CUT: u64 = 1 << 20;
 
