@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 use super::health::{Facts, is_live, not_ready};
 use crate::http::Http;
 use crate::model::channel::Known;
-use crate::model::{Channel, ChannelState, Delivery};
+use crate::model::{Channel, ChannelState, Delivery, Stage};
 use crate::store::{self, Store};
 use crate::task;
 use crate::telemetry::counters::Notifications;
@@ -203,10 +204,23 @@ pub async fn report(store: &Store, live: Option<&Live>) -> Result<Report, store:
             .collect(),
         engines: live.map(engines).unwrap_or_default(),
         transfers: live.map(transfers).unwrap_or_default(),
-        deliveries: counts.into_iter().map(|(stage, count)| (stage.to_owned(), count)).collect(),
+        deliveries: as_seen(counts, live.map_or(0, |live| live.transfers.next.load(Ordering::Relaxed))),
         attention: attention.iter().map(delivery_report).collect(),
         destinations: live.map(destinations).unwrap_or_default(),
     })
+}
+
+/// Those that are taken from the queue beforehand still wait, whatever the ledger says.
+fn as_seen(counts: store::Counts, next: usize) -> BTreeMap<String, i64> {
+    let mut seen: BTreeMap<String, i64> =
+        counts.into_iter().map(|(stage, count)| (stage.to_owned(), count)).collect();
+    if let Some(downloading) = seen.get_mut(Stage::Downloading.as_str()) {
+        let next = i64::try_from(next).unwrap_or(i64::MAX).min(*downloading);
+        *downloading -= next;
+        *seen.entry(Stage::Pending.as_str().to_owned()).or_default() += next;
+    }
+    seen.retain(|_, count| *count > 0);
+    seen
 }
 
 /// Why the program is not ready.

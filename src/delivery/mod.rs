@@ -9,6 +9,7 @@ pub mod step;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -278,6 +279,7 @@ impl Engine {
             self.begin(delivery, opened).await?;
             self.claimed.pop_front();
         }
+        self.transfers.next.store(self.claimed.len(), Ordering::Relaxed);
         Ok(())
     }
 
@@ -337,6 +339,7 @@ impl Engine {
         let all: Vec<DeliveryId> = ids.iter().cloned().chain(waiting).collect();
         let open = self.store.open_among(&all).await?;
         self.claimed.retain(|delivery| open.contains(&delivery.id));
+        self.transfers.next.store(self.claimed.len(), Ordering::Relaxed);
         for id in ids.iter().filter(|id| !open.contains(id)) {
             info!(delivery.id = %id, "a transfer ends early: its delivery was overtaken");
             if let Some(running) = self.attempts.get(id) {

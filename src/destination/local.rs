@@ -1,5 +1,5 @@
-//! A directory on this machine. A file appears under its final name by one rename that refuses to overwrite; every
-//! directory on the way is entered without following symbolic links, so that nothing leads out of the destination.
+//! A directory on this machine. Every directory on the way to a file is entered without following symbolic links, so
+//! that nothing leads out of the destination.
 
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;

@@ -1,5 +1,5 @@
-//! Publishing: verified parts get places, and are moved there. Many at once, because making a folder durable costs the
-//! same for one name in it as for twenty.
+//! Publishing: verified parts get places, and are moved there, each by one rename that refuses to overwrite. Many at
+//! once, because making a folder durable costs the same for one name in it as for twenty.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;

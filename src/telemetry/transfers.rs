@@ -1,7 +1,7 @@
 //! The transfers that run now and how far they are, for whoever wants to show them.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -10,6 +10,8 @@ use jiff::Timestamp;
 #[derive(Debug, Default)]
 pub struct Transfers {
     running: Mutex<BTreeMap<String, Arc<Transfer>>>,
+    /// Deliveries that the ledger has as downloading, and that wait for their turn still.
+    pub next: AtomicUsize,
 }
 
 /// One running transfer.

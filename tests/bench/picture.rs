@@ -54,7 +54,7 @@ impl Picture {
         self.text(MARGIN, "title", &section.title);
         self.y += 6;
         let most = section.lines.iter().map(Line::median).fold(f64::MIN_POSITIVE, f64::max);
-        for line in &section.lines {
+        for line in section.lines.iter().filter(|line| line.ran()) {
             self.bar(line, line.median() / most);
         }
         for comparison in &section.comparisons {

@@ -354,3 +354,20 @@ async fn a_ledger_that_fails_at_the_last_step_doubles_nothing() {
     let media = world.drive.requests().into_iter().filter(|request| request.operation == "files.media");
     assert_eq!(media.count(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_its_turn_is_said_to_wait_and_need_not_begin() {
+    let world = World::running("[download]\nconcurrency = 1").await;
+    world.drive.set_rate(Some(1_000_000));
+    // One page of changes, so that the ledger gives out all of them at once.
+    world.upload("first.mp4", 4_000_000);
+    let waiting = ["second.mp4", "third.mp4"].map(|name| world.upload(name, 1_000));
+    let counted = async |stage: &str| world.status().await["deliveries"][stage].as_i64().unwrap_or(0);
+    world.wait("two wait", async || counted("pending").await == 2 && counted("downloading").await == 1).await;
+    world.drive.trash(&waiting[0]);
+    world.wait("it is overtaken", async || counted("superseded").await == 1).await;
+    world.wait_until_idle().await;
+    assert_eq!(world.delivered(), ["first.mp4", "third.mp4"]);
+    let media = world.drive.requests().into_iter().filter(|request| request.operation == "files.media");
+    assert_eq!(media.count(), 2);
+}

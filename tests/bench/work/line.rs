@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::Bench;
 use crate::daemon::{Daemon, accepts};
 use crate::race::{Contestant, race};
-use crate::report::{Comparison, Goal, Section, size};
+use crate::report::{Goal, Section, size};
 use crate::server::{Scheme, Server};
 
 const SEED: u64 = 2;
@@ -42,9 +42,7 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Section>> {
         size(bench.options.line_size)
     ));
     section.lines = race(&server, &files, &mut contestants)?;
-    if let [four, one] = &section.lines[..] {
-        section.comparisons.push(Comparison::speed(one, four, Goal::AtLeast(3.6)));
-    }
+    section.compare(0, "gdrive-webhook sync, streams = 1", Goal::AtLeast(3.6));
     section
         .notes
         .push("The emulator serves these bytes itself, and holds each connection to that rate.".to_owned());
