@@ -191,3 +191,81 @@ async fn finish(store: &Store, published: Vec<(Ticket, PublishedFile)>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::model::file::Checksum;
+    use crate::model::{RelativePath, Stage};
+    use crate::spool::checksum::Hasher;
+    use crate::spool::{Buffers, Expected, Part, Verdict, VerifiedPart};
+    use crate::store::{Access, Config};
+
+    async fn ledger(home: &Path, stages: &[Stage]) -> Store {
+        let url = format!("sqlite:{}", home.join("state.db").display());
+        let store = Store::open(&Config { url }, Access::Exclusive).await.unwrap();
+        for (number, stage) in stages.iter().enumerate() {
+            store.put_bare(&format!("d{number}"), number as i64, *stage).await;
+        }
+        store
+    }
+
+    async fn part(place: &Local, id: &DeliveryId) -> Arc<VerifiedPart> {
+        let mut hasher = Hasher::like(&Checksum::Sha256(String::new()));
+        hasher.update(id.as_str().as_bytes());
+        let expected = Expected { size: id.as_str().len() as u64, checksum: hasher.finish(), modified: None };
+        let sink = Part::open(place.spool(), id, expected).await.unwrap().into_sink(1, &Buffers::default());
+        let mut lane = sink.lane(0);
+        assert!(lane.write(id.as_str().as_bytes()).await);
+        lane.close().await;
+        let Verdict::Verified(part) = sink.finish().await.unwrap() else { panic!("the bytes are right") };
+        Arc::new(part)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_many_at_once_each_gets_its_own_outcome() {
+        let home = tempfile::tempdir().unwrap();
+        // Every third one is overtaken; all want the same place. Every tenth knows another marker.
+        let stage = |number| if number % 3 == 0 { Stage::Superseded } else { Stage::Downloading };
+        let stages: Vec<Stage> = (0..100).map(stage).collect();
+        let store = ledger(home.path(), &stages).await;
+        let videos = home.path().join("videos");
+        let place = Local::open(&videos, None).unwrap();
+        let strange = Local::anew(&videos).unwrap();
+        let publisher = Arc::new(Publisher::default());
+        let mut tasks = JoinSet::new();
+        for number in 0..stages.len() {
+            let id = DeliveryId::new(format!("d{number}"));
+            let part = part(&place, &id).await;
+            let wanted = RelativePath::from_stored("film.mp4");
+            let wish = Wish { part, wanted, mark: id.to_string(), earlier: None };
+            let place = if number % 10 == 7 { strange.clone() } else { place.clone() };
+            let (publisher, store) = (publisher.clone(), store.clone());
+            tasks.spawn(async move { (number, publisher.publish(&store, &place, &id, wish).await) });
+        }
+        let mut delivered = 0;
+        for (number, outcome) in tasks.join_all().await {
+            match outcome {
+                Ok(file) => {
+                    delivered += 1;
+                    assert!(number % 3 != 0 && number % 10 != 7, "{number}");
+                    let content = std::fs::read_to_string(file.path.under(&videos)).unwrap();
+                    assert_eq!(content, format!("d{number}"));
+                }
+                Err(Error::Destination(destination::Error::NotMounted { .. })) => {
+                    assert_eq!(number % 10, 7, "{number}");
+                }
+                Err(Error::Overtaken) => assert!(number % 3 == 0 && number % 10 != 7, "{number}"),
+                Err(other) => panic!("{number}: {other}"),
+            }
+        }
+        assert_eq!(delivered, 59);
+        assert_eq!(store.counts().await.unwrap()["done"], 59);
+        assert_eq!(std::fs::read_dir(&videos).unwrap().count(), 60, "and the hidden folder");
+    }
+}

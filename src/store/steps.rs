@@ -72,6 +72,24 @@ impl Store {
 }
 
 #[cfg(test)]
+impl Store {
+    /// A delivery of which only the stage matters.
+    pub(crate) async fn put_bare(&self, id: &str, seq: i64, stage: crate::model::Stage) {
+        sqlx::query(
+            "insert into delivery (id, seq, file_id, revision, log, watched_id, name, mime_type, destination, wanted, \
+             on_update, stage, run_at, seen_at, moved_at) \
+             values ($1, $2, $1, 'r', 'user', 'w', 'n', 'video/mp4', '/videos', 'n', 'replace', $3, 0, 0, 0)",
+        )
+        .bind(id.to_owned())
+        .bind(seq)
+        .bind(stage.as_str())
+        .execute(&self.pool)
+        .await
+        .unwrap();
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{RelativePath, Stage};
@@ -94,17 +112,8 @@ mod tests {
         let url = format!("sqlite:{}", home.path().join("state.db").display());
         let store = Store::open(&Config { url }, Access::Exclusive).await.unwrap();
         for number in 0..600_i64 {
-            sqlx::query(
-                "insert into delivery (id, seq, file_id, revision, log, watched_id, name, mime_type, destination, wanted, on_update, stage, \
-                 attempt, run_at, seen_at, moved_at, place_replaces) \
-                 values ($1, $3, $1, 'r', 'user', 'w', 'n', 'video/mp4', '/videos', 'n', 'replace', $2, 0, 0, 0, 0, 0)",
-            )
-            .bind(format!("d{number}"))
-            .bind(if number % 2 == 0 { "downloading" } else { "superseded" })
-            .bind(number)
-            .execute(&store.pool)
-            .await
-            .unwrap();
+            let stage = if number % 2 == 0 { Stage::Downloading } else { Stage::Superseded };
+            store.put_bare(&format!("d{number}"), number, stage).await;
         }
         let id = |number: i64| DeliveryId::new(format!("d{number}"));
         let steps: Vec<_> = (0..599).map(|number| (id(number), place(number))).collect();
