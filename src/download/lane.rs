@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -139,15 +138,18 @@ impl Transfer<'_> {
             }
         };
         loop {
-            let bytes = match next(&mut media, &mut skip, lane, &running.quit).await? {
-                Ok(Some(bytes)) => bytes,
-                Ok(None) => return Ok(Turn::Ended),
+            let came = match next(&mut media, skip, lane, &running.quit).await? {
+                Ok(0) => return Ok(Turn::Ended),
+                Ok(came) => came as u64,
                 Err(error) => return Ok(Turn::Broke(error)),
             };
-            let came = bytes.len() as u64;
+            if skip > 0 {
+                skip -= came;
+                continue;
+            }
             or_quit(&running.quit, self.downloader.limit.take(came)).await?;
             let taken = self.advance(id, running, came);
-            if !lane.write(&bytes[..taken as usize]).await {
+            if !lane.filled(taken as usize).await {
                 return Err(Error::WriterGone.into());
             }
             if taken < came {
@@ -159,44 +161,28 @@ impl Transfer<'_> {
                 return Ok(Turn::Ended);
             }
             if until.is_some() && self.plan().left(id).is_empty() {
-                return Ok(drain(&mut media).await);
+                return Ok(Turn::Ended);
             }
         }
     }
 }
 
-/// The next bytes that are not there yet.
+/// Puts the next bytes into the lane's buffer, without counting them in; no more than are to be skipped, if any are.
 async fn next(
     media: &mut Media,
-    skip: &mut u64,
+    skip: u64,
     lane: &mut Lane,
     quit: &CancellationToken,
-) -> Result<Result<Option<Bytes>, drive::Error>, Quit> {
+) -> Result<Result<usize, drive::Error>, Quit> {
     loop {
-        let Ok(chunk) = or_quit(quit, tokio::time::timeout(IDLE, media.chunk())).await? else {
-            if !lane.flush().await {
-                return Err(Error::WriterGone.into());
-            }
-            continue;
-        };
-        let mut bytes = match chunk {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return Ok(Ok(None)),
-            Err(error) => return Ok(Err(error)),
-        };
-        let known = (*skip).min(bytes.len() as u64);
-        *skip -= known;
-        let new = bytes.split_off(known as usize);
-        if !new.is_empty() {
-            return Ok(Ok(Some(new)));
+        let Some(room) = or_quit(quit, lane.room()).await? else { return Err(Error::WriterGone.into()) };
+        let most = if skip > 0 { room.len().min(skip as usize) } else { room.len() };
+        match or_quit(quit, tokio::time::timeout(IDLE, media.read(&mut room[..most]))).await? {
+            Ok(read) => return Ok(read),
+            Err(_) if lane.flush().await => {}
+            Err(_) => return Err(Error::WriterGone.into()),
         }
     }
-}
-
-/// A bounded answer has come whole; its end, which should be there already, lets the connection be used again.
-async fn drain(media: &mut Media) -> Turn {
-    let _ = tokio::time::timeout(IDLE, media.chunk()).await;
-    Turn::Ended
 }
 
 async fn or_quit<T>(quit: &CancellationToken, work: impl Future<Output = T>) -> Result<T, Quit> {

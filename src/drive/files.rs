@@ -1,16 +1,25 @@
 //! Files: what they are, what is in a folder, and their bytes.
 
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderValue, RANGE};
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use jiff::Timestamp;
+use reqwest::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, RANGE,
+};
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
 
 use super::wire::{FILE_FIELDS, WireAbout, WireFile, read_listing};
-use super::{Drive, Error};
-use crate::http::explain;
+use super::{Drive, ERROR_BODY_LIMIT, Error};
+use crate::auth::AccessToken;
+use crate::http::media::{Answer, Body, Get};
+use crate::http::retry_after;
 use crate::model::{ChangeLog, File, FileId};
+use crate::telemetry::log::with_causes;
 
 const PAGE_SIZE: &str = "1000";
 /// Link-shared older files ask for the key that came with their address.
-const RESOURCE_KEYS: &str = "X-Goog-Drive-Resource-Keys";
+const RESOURCE_KEYS: HeaderName = HeaderName::from_static("x-goog-drive-resource-keys");
+
+/// What the call for a file's bytes is named.
+const DOWNLOAD: &str = "download";
 
 /// A page of what is in a folder.
 #[derive(Clone, Debug)]
@@ -24,7 +33,7 @@ pub struct Listed {
 /// Bytes on their way.
 #[derive(Debug)]
 pub struct Media {
-    response: Response,
+    body: Body,
     /// The position of the first byte that comes.
     pub from: u64,
     /// The size of the whole file, if the answer says it.
@@ -32,9 +41,10 @@ pub struct Media {
 }
 
 impl Media {
-    /// The next bytes; `None` at the end.
-    pub async fn chunk(&mut self) -> Result<Option<bytes::Bytes>, Error> {
-        self.response.chunk().await.map_err(|error| Error::connection("download", &explain(error)))
+    /// Fills a buffer, which has room for a byte at least, with what is there; waits for the first byte. 0: the end.
+    /// Nothing is lost when this is dropped while it waits.
+    pub async fn read(&mut self, into: &mut [u8]) -> Result<usize, Error> {
+        self.body.read(into).await.map_err(|error| Error::connection(DOWNLOAD, &with_causes(&error)))
     }
 }
 
@@ -90,46 +100,83 @@ impl Drive {
         until: Option<u64>,
         acknowledge_abuse: bool,
     ) -> Result<Media, Error> {
-        let mut request = self
-            .http
-            .media
-            .get(format!("{}/files/{}", self.base, segment(id)))
-            .query(&[("alt", "media"), ("supportsAllDrives", "true")])
-            .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if acknowledge_abuse {
-            request = request.query(&[("acknowledgeAbuse", "true")]);
-        }
-        match until {
-            // The last byte is named, not the one after it.
-            Some(until) => {
-                request = request.header(RANGE, format!("bytes={from}-{}", until.saturating_sub(1)));
-            }
-            None if from > 0 => request = request.header(RANGE, format!("bytes={from}-")),
-            None => {}
-        }
-        let (response, pass) =
-            self.send("download", id.as_str(), with_key(request, id, resource_key)).await?;
+        let mut headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
+        headers.extend(range(from, until).map(|range| (RANGE, range)));
+        headers.extend(key_header(id, resource_key).map(|key| (RESOURCE_KEYS, key)));
+        let get = Get { url: self.media_url(id, acknowledge_abuse)?, headers };
+        let (answer, pass) = self.with_token(DOWNLOAD, id.as_str(), |token| self.get(&get, token)).await?;
         // The bytes may take hours; that they come is enough.
         pass.served();
-        match extent(&response) {
+        match extent(&answer) {
             Some((begins, total)) if begins == from || begins == 0 => {
-                Ok(Media { response, from: begins, total })
+                Ok(Media { body: answer.body, from: begins, total })
             }
             Some((begins, _)) => Err(Error::connection(
-                "download",
+                DOWNLOAD,
                 &format!("asked from byte {from}, the answer begins at {begins}"),
             )),
-            None => Err(Error::connection("download", "a partial answer that does not say where it begins")),
+            None => Err(Error::connection(DOWNLOAD, "a partial answer that does not say where it begins")),
         }
+    }
+
+    fn media_url(&self, id: &FileId, acknowledge_abuse: bool) -> Result<Url, Error> {
+        let mut url = Url::parse(&format!("{}/files/{}", self.base, segment(id)))
+            .map_err(|error| Error::connection(DOWNLOAD, &error.to_string()))?;
+        url.query_pairs_mut().extend_pairs([("alt", "media"), ("supportsAllDrives", "true")]);
+        if acknowledge_abuse {
+            url.query_pairs_mut().append_pair("acknowledgeAbuse", "true");
+        }
+        Ok(url)
+    }
+
+    /// Asks for bytes, and tells answers from refusals.
+    async fn get(&self, get: &Get, token: AccessToken) -> Result<Answer, Error> {
+        let mut get = get.clone();
+        let mut shown = HeaderValue::try_from(format!("Bearer {}", token.expose()))
+            .map_err(|_| Error::connection(DOWNLOAD, "the access token cannot be shown"))?;
+        shown.set_sensitive(true);
+        get.headers.insert(AUTHORIZATION, shown);
+        let asked = self.http.media.get(&get).await;
+        let answer = asked.map_err(|error| Error::connection(DOWNLOAD, &with_causes(&error)))?;
+        if answer.status.is_success() {
+            return Ok(answer);
+        }
+        let wait = retry_after(&answer.headers, Timestamp::now());
+        let status = answer.status.as_u16();
+        Err(Error::refusal(DOWNLOAD, status, &read_some(answer.body).await, wait))
     }
 }
 
-/// Where an answer begins, and how long the whole is.
-fn extent(response: &Response) -> Option<(u64, Option<u64>)> {
-    if response.status() != StatusCode::PARTIAL_CONTENT {
-        return Some((0, response.content_length()));
+/// The beginning of a body. A body that breaks off still tells as much as came.
+async fn read_some(mut body: Body) -> Vec<u8> {
+    let mut some = vec![0; ERROR_BODY_LIMIT];
+    let mut filled = 0;
+    while filled < some.len()
+        && let Ok(count @ 1..) = body.read(&mut some[filled..]).await
+    {
+        filled += count;
     }
-    parse_content_range(response.headers().get(CONTENT_RANGE)?.to_str().ok()?)
+    some.truncate(filled);
+    some
+}
+
+/// The bytes from a position on, up to another one or to the end; none for the whole.
+fn range(from: u64, until: Option<u64>) -> Option<HeaderValue> {
+    let range = match until {
+        // The last byte is named, not the one after it.
+        Some(until) => format!("bytes={from}-{}", until.saturating_sub(1)),
+        None if from > 0 => format!("bytes={from}-"),
+        None => return None,
+    };
+    HeaderValue::try_from(range).ok()
+}
+
+/// Where an answer begins, and how long the whole is.
+fn extent(answer: &Answer) -> Option<(u64, Option<u64>)> {
+    if answer.status != StatusCode::PARTIAL_CONTENT {
+        return Some((0, answer.body.left()));
+    }
+    parse_content_range(answer.headers.get(CONTENT_RANGE)?.to_str().ok()?)
 }
 
 /// `bytes 100-199/500` or `bytes 100-199/*`.
@@ -139,12 +186,19 @@ fn parse_content_range(text: &str) -> Option<(u64, Option<u64>)> {
     Some((from.trim().parse().ok()?, total.trim().parse().ok()))
 }
 
-/// A key that could not be a header is none; without it Drive says what it thinks of that.
 fn with_key(request: RequestBuilder, id: &FileId, key: Option<&str>) -> RequestBuilder {
-    match key.filter(|key| key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',')) {
-        Some(key) => request.header(RESOURCE_KEYS, format!("{id}/{key}")),
+    match key_header(id, key) {
+        Some(key) => request.header(RESOURCE_KEYS, key),
         None => request,
     }
+}
+
+/// A key that could not be a header is none; without it Drive says what it thinks of that.
+fn key_header(id: &FileId, key: Option<&str>) -> Option<HeaderValue> {
+    let key = key.filter(|key| key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b','))?;
+    let mut header = HeaderValue::try_from(format!("{id}/{key}")).ok()?;
+    header.set_sensitive(true);
+    Some(header)
 }
 
 /// An id as a segment of a path. Ids have no character that needs it, but ids also come from a configuration file.
@@ -161,6 +215,14 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_name_their_last_byte() {
+        assert_eq!(range(0, None), None);
+        assert_eq!(range(5, None).unwrap(), "bytes=5-");
+        assert_eq!(range(0, Some(10)).unwrap(), "bytes=0-9");
+        assert_eq!(range(5, Some(10)).unwrap(), "bytes=5-9");
+    }
 
     #[test]
     fn content_ranges_are_read() {

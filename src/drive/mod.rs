@@ -78,7 +78,7 @@ impl Drive {
         read: impl FnOnce(&[u8]) -> serde_json::Result<T>,
     ) -> Result<T, Error> {
         // Boxed: a call is large, and every task that makes one would be.
-        let (response, pass) = Box::pin(self.send(what, what, request)).await?;
+        let (response, pass) = Box::pin(self.send(what, request)).await?;
         // A page of a portal that answers in Drive's place is no answer, whatever its status.
         let read = match response.bytes().await {
             Ok(body) => read(&body).map_err(|error| Error::unreadable(what, &error)),
@@ -91,20 +91,28 @@ impl Drive {
         read
     }
 
+    /// Makes a call of the API; whoever reads the answer says whether the call was served.
+    async fn send(&self, what: &'static str, request: RequestBuilder) -> Result<(Response, Pass<'_>), Error> {
+        let ask = |token: AccessToken| {
+            // Only a streamed body cannot be said twice, and there is none.
+            let request = request.try_clone().ok_or_else(|| Error::connection(what, "it cannot be repeated"));
+            async move { answer(what, request?.bearer_auth(token.expose())).await }
+        };
+        self.with_token(what, what, ask).await
+    }
+
     /// Makes a call: passes the gate, shows the token, and after a 401 once more with a new one. `subject` tells calls
     /// of one kind apart that can fail one by one. Whether the call was served is said by whoever has read the answer.
-    async fn send(
+    async fn with_token<T, F: Future<Output = Result<T, Error>>>(
         &self,
         what: &'static str,
         subject: &str,
-        request: RequestBuilder,
-    ) -> Result<(Response, Pass<'_>), Error> {
-        let again = request.try_clone();
-        match self.send_once(what, subject, request).await {
+        ask: impl Fn(AccessToken) -> F,
+    ) -> Result<(T, Pass<'_>), Error> {
+        match self.ask_once(what, subject, &ask).await {
             Err((error, Some(token))) if error.status() == Some(StatusCode::UNAUTHORIZED.as_u16()) => {
                 self.auth.refused(&token).await;
-                let Some(again) = again else { return Err(error) };
-                self.send_once(what, subject, again).await
+                self.ask_once(what, subject, &ask).await
             }
             outcome => outcome,
         }
@@ -112,15 +120,15 @@ impl Drive {
     }
 
     /// Makes a call once. A failure comes with the token that was shown, if any was.
-    async fn send_once(
+    async fn ask_once<T, F: Future<Output = Result<T, Error>>>(
         &self,
         what: &'static str,
         subject: &str,
-        request: RequestBuilder,
-    ) -> Result<(Response, Pass<'_>), (Error, Option<AccessToken>)> {
+        ask: impl Fn(AccessToken) -> F,
+    ) -> Result<(T, Pass<'_>), (Error, Option<AccessToken>)> {
         let pass = self.http.gate.pass().await;
         let (error, token) = match self.auth.token().await {
-            Ok(token) => match answer(what, request.bearer_auth(token.expose())).await {
+            Ok(token) => match ask(token.clone()).await {
                 Ok(response) => return Ok((response, pass)),
                 Err(error) => (error, Some(token)),
             },

@@ -4,16 +4,21 @@
 //! connection caps every transfer at its flow-control window per round trip, and gzip would break ranges.
 
 pub mod gate;
+pub mod media;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::telemetry::log::with_causes;
 use gate::Gate;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use media::Media;
+use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect;
+use rustls::ClientConfig;
+use rustls_platform_verifier::BuilderVerifierExt;
 
 /// Google's hosts answer from everywhere; a connection that takes longer is not coming.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -31,26 +36,42 @@ pub struct Http {
     /// For JSON.
     pub api: reqwest::Client,
     /// For bytes.
-    pub media: reqwest::Client,
+    pub media: Media,
     /// Passed before every call to Drive.
     pub gate: Gate,
 }
 
+/// The clients cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The one for JSON.
+    #[error(transparent)]
+    Client(#[from] reqwest::Error),
+    /// Their TLS.
+    #[error("the certificates that this system trusts cannot be read")]
+    Tls(#[from] rustls::Error),
+}
+
 impl Http {
     /// `stall` is how long a transfer may stay silent before its connection counts as dead.
-    pub fn new(stall: Duration) -> Result<Self, reqwest::Error> {
-        let common = || {
-            reqwest::Client::builder()
-                .user_agent(USER_AGENT)
-                .connect_timeout(CONNECT_TIMEOUT)
-                .redirect(redirects())
-                .tcp_nodelay(true)
+    pub fn new(stall: Duration) -> Result<Self, Error> {
+        // What the system trusts is read once, for both.
+        let config = ClientConfig::builder().with_platform_verifier()?.with_no_client_auth();
+        let speaking = |protocols: &[&str]| {
+            let mut config = config.clone();
+            config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+            config
         };
-        Ok(Self {
-            api: common().timeout(CALL_TIMEOUT).build()?,
-            media: common().http1_only().no_gzip().read_timeout(stall).build()?,
-            gate: Gate::default(),
-        })
+        let api = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(redirects())
+            .tcp_nodelay(true)
+            .tls_backend_preconfigured(speaking(&["h2", "http/1.1"]))
+            .timeout(CALL_TIMEOUT);
+        let agent = HeaderValue::from_static(USER_AGENT);
+        let media = Media::new(Arc::new(speaking(&["http/1.1"])), agent, stall);
+        Ok(Self { api: api.build()?, media, gate: Gate::default() })
     }
 }
 
@@ -68,7 +89,7 @@ fn redirects() -> redirect::Policy {
     })
 }
 
-/// Installs the one TLS implementation of the program. Without it reqwest panics when a client is built.
+/// Installs the one TLS implementation of the program. Without it a client panics when it is built.
 pub fn install_tls() {
     // The error says that it is installed already, which is what was wanted.
     let _ = rustls::crypto::ring::default_provider().install_default();

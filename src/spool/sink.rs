@@ -129,18 +129,35 @@ impl Lane {
         self.at + self.filled as u64
     }
 
-    /// Takes bytes; waits while the writer is behind. `false`: the writer has ended, and the sink's end says why.
+    /// Room for the next bytes, one at least; waits while the writer is behind. `None`: the writer has ended, and the
+    /// sink's end says why.
+    pub async fn room(&mut self) -> Option<&mut [u8]> {
+        if self.buffer.is_none() {
+            self.buffer = Some(self.pool.take().await.ok()?);
+        }
+        let filled = self.filled;
+        self.buffer.as_mut().map(|buffer| &mut buffer.bytes_mut()[filled..])
+    }
+
+    /// So many bytes have been put there. `false`: the writer has ended.
+    pub async fn filled(&mut self, count: usize) -> bool {
+        if self.filled == 0 {
+            self.since = Instant::now();
+        }
+        self.filled += count;
+        let is_due = self.filled == BUFFER || self.position() == self.size;
+        !(is_due || self.since.elapsed() >= LINGER) || self.flush().await
+    }
+
+    /// Both at once, for tests that have the bytes.
+    #[cfg(test)]
     pub async fn write(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
-            let Some(mut buffer) = self.current().await else { return false };
-            let room = BUFFER - self.filled;
-            let (fits, rest) = bytes.split_at(room.min(bytes.len()));
-            buffer.bytes_mut()[self.filled..self.filled + fits.len()].copy_from_slice(fits);
-            self.filled += fits.len();
-            self.buffer = Some(buffer);
+            let Some(room) = self.room().await else { return false };
+            let (fits, rest) = bytes.split_at(room.len().min(bytes.len()));
+            room[..fits.len()].copy_from_slice(fits);
             bytes = rest;
-            let is_due = self.filled == BUFFER || self.position() == self.size;
-            if (is_due || self.since.elapsed() >= LINGER) && !self.flush().await {
+            if !self.filled(fits.len()).await {
                 return false;
             }
         }
@@ -161,9 +178,10 @@ impl Lane {
             return false;
         }
         if rest > 0 {
-            let Some(mut buffer) = self.current().await else { return false };
-            buffer.bytes_mut()[..rest].copy_from_slice(&kept);
-            (self.buffer, self.filled) = (Some(buffer), rest);
+            let Some(room) = self.room().await else { return false };
+            room[..rest].copy_from_slice(&kept);
+            self.filled = rest;
+            self.since = Instant::now();
         }
         true
     }
@@ -172,13 +190,5 @@ impl Lane {
     pub async fn close(mut self) -> u64 {
         self.flush().await;
         self.at
-    }
-
-    async fn current(&mut self) -> Option<Buffer> {
-        if let Some(buffer) = self.buffer.take() {
-            return Some(buffer);
-        }
-        self.since = Instant::now();
-        self.pool.take().await.ok()
     }
 }
