@@ -1,8 +1,8 @@
 //! How many connections a transfer uses. Values in, values out.
 //!
 //! It begins with one, and takes several times as many as long as that brings more: a connection may be held to a rate,
-//! a line may be long. Where one is as fast as two, two only cost requests and a checksum that has to be read back from
-//! the disk.
+//! a line may be long. Where one is as fast as two, or as fast as the checksum and the disk, more only cost requests and
+//! a checksum that has to be read back from the disk.
 
 use std::time::Duration;
 
@@ -11,6 +11,12 @@ use std::time::Duration;
 const WINDOW: Duration = Duration::from_millis(60);
 /// The share of what more connections could bring that they have to bring: twice as many at least 40 % more.
 const GAIN: f64 = 0.4;
+/// Bytes per second that are enough for one connection: what checksums and disks are made for. A whole file that comes
+/// this fast is slowed down by reading it back.
+const FAST: f64 = 250e6;
+/// What is not far below that is measured for longer.
+const NEARLY: f64 = 150e6;
+const LONG_WINDOW: Duration = Duration::from_millis(240);
 /// Each step takes so many times the connections: a file may be there before many small steps are made.
 const STEP: usize = 4;
 /// After a step that brought nothing, another one is tried this much later, and then twice as late each time.
@@ -29,6 +35,8 @@ pub struct Streams {
     /// No step before this.
     not_before: Duration,
     patience: Duration,
+    /// Whether one connection was looked at once more after several had come to be fast.
+    was_doubted: bool,
 }
 
 impl Streams {
@@ -41,6 +49,7 @@ impl Streams {
             since: None,
             not_before: Duration::ZERO,
             patience: PATIENCE,
+            was_doubted: false,
         }
     }
 
@@ -65,6 +74,10 @@ impl Streams {
             return self.now;
         }
         let rate = received.saturating_sub(from) as f64 / elapsed.as_secs_f64();
+        if rate >= NEARLY && elapsed < LONG_WINDOW {
+            return self.now;
+        }
+        self.since = None;
         match self.before.take() {
             Some((fewer, slower)) if rate < slower * gain(fewer, self.now) => {
                 // Some may help where so many do not.
@@ -73,13 +86,17 @@ impl Streams {
                 self.not_before = at + self.patience;
                 self.patience = (self.patience * 2).min(LONGEST_PATIENCE);
             }
-            _ if self.now < self.most => {
+            // One may have been measured at a bad moment.
+            _ if self.now > 1 && rate >= FAST && !self.was_doubted => {
+                self.was_doubted = true;
+                self.now = 1;
+            }
+            _ if self.now < self.most && !(self.now == 1 && rate >= FAST) => {
                 self.before = Some((self.now, rate));
                 self.now = (self.now * STEP).min(self.most);
             }
             _ => {}
         }
-        self.since = None;
         self.now
     }
 
@@ -134,6 +151,27 @@ mod tests {
         let seen = run(&mut Streams::new(8), 60, |n| 50e6 * n.min(2) as f64);
         assert_eq!(seen.last(), Some(&2));
         assert!(!seen[150..].contains(&1));
+    }
+
+    #[test]
+    fn one_that_is_fast_enough_stays_alone() {
+        let seen = run(&mut Streams::new(8), 60, |n| 300e6 * n as f64);
+        assert!(seen.iter().all(|&n| n == 1), "{seen:?}");
+    }
+
+    #[test]
+    fn one_that_was_measured_at_a_bad_moment_is_measured_again() {
+        let ticks = std::cell::Cell::new(0);
+        let seen = run(&mut Streams::new(4), 10, |_| {
+            ticks.set(ticks.get() + 1);
+            if ticks.get() < 4 { 50e6 } else { 600e6 }
+        });
+        assert!(seen.contains(&4), "{seen:?}");
+        assert!(seen[20..].iter().all(|&n| n == 1), "{seen:?}");
+        let seen = run(&mut Streams::new(8), 60, |n| 50e6 * n as f64);
+        assert_eq!(seen.last(), Some(&8), "{seen:?}");
+        let changes = seen.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        assert!(changes <= 6, "it was doubted once: {seen:?}");
     }
 
     #[test]

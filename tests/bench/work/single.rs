@@ -21,7 +21,7 @@ pub(crate) fn plain(bench: &Bench) -> anyhow::Result<Vec<Section>> {
     let server = Server::start(bench)?;
     let files = [server.publish(NAME, SEED, bench.options.size)?];
     let mut section = Section::new(format!("One file of {} over HTTP", size(bench.options.size)));
-    let mut contestants = vec![daemon(&server, Scheme::Http)];
+    let mut contestants = vec![daemon(&server, Scheme::Http), single(&server, Scheme::Http)];
     contestants.extend(curls(&server, Scheme::Http, &files));
     section.lines = race(&server, &files, &mut contestants)?;
     section.compare(0, "curl -o", Goal::AtLeast(1.5));
@@ -39,7 +39,7 @@ pub(crate) fn tls(bench: &Bench) -> anyhow::Result<Vec<Section>> {
     let token = page_token(&server)?;
     let files = [server.publish(NAME, SEED, bench.options.size)?];
     let mut section = Section::new(format!("One file of {} over TLS", size(bench.options.size)));
-    let mut contestants = vec![daemon(&server, Scheme::Https)];
+    let mut contestants = vec![daemon(&server, Scheme::Https), single(&server, Scheme::Https)];
     contestants.extend(curls(&server, Scheme::Https, &files));
     if let Some(program) = &bench.tools.rclone {
         for streams in [1, 4] {
@@ -118,6 +118,12 @@ fn thread_cpu() -> Duration {
 
 fn daemon<'a>(server: &'a Server<'a>, scheme: Scheme) -> Box<dyn Contestant + 'a> {
     Box::new(Daemon { name: "gdrive-webhook sync".to_owned(), server, scheme, more: String::new() })
+}
+
+/// The same without a second connection: what looking for a faster way costs where there is none.
+fn single<'a>(server: &'a Server<'a>, scheme: Scheme) -> Box<dyn Contestant + 'a> {
+    let more = "[download]\nstreams = 1\n".to_owned();
+    Box::new(Daemon { name: "gdrive-webhook sync, streams = 1".to_owned(), server, scheme, more })
 }
 
 fn curls<'a>(
