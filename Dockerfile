@@ -10,6 +10,8 @@ RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates
     && useradd --system --uid 1000 --home-dir /state gdrive-webhook \
     && install -d -o 1000 -g 1000 /state /videos
 COPY --from=build /build/target/release/gdrive-webhook /usr/local/bin/
+# Why: see config/gdrive-webhook.service.
+ENV GLIBC_TUNABLES=glibc.cpu.x86_rep_movsb_threshold=1073741824
 USER 1000
 WORKDIR /state
 # The admin door is on loopback inside the container; its health is asked for from inside, too.
