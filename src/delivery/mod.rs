@@ -2,6 +2,7 @@
 //! verify, publish, and every step into the ledger before the next. It never calls Drive itself.
 
 mod attempt;
+mod load;
 mod places;
 mod publisher;
 mod settle;
@@ -240,10 +241,11 @@ impl Engine {
         self.let_go().await?;
         self.tidy_up().await?;
         self.look_at_stuck().await?;
-        while self.vacant() > 0 && self.turned_away < TURNED_AWAY_AT_MOST {
+        while let Some(largest) = self.load().largest()
+            && self.turned_away < TURNED_AWAY_AT_MOST
+        {
             let now = Timestamp::now();
-            let claimed =
-                self.store.claim(&self.holds.waiting(now), self.vacant() + self.ahead(), now).await?;
+            let claimed = self.store.claim(&self.holds.waiting(now), largest, self.ahead(), now).await?;
             if claimed.is_empty() {
                 break;
             }
@@ -253,7 +255,8 @@ impl Engine {
         if self.turned_away >= TURNED_AWAY_AT_MOST {
             return Ok(Some(Duration::ZERO));
         }
-        if self.vacant() == 0 {
+        if self.load().largest() != Some(u64::MAX) {
+            // Whatever ends, and whatever comes, leads here again.
             return Ok(Some(step::DISK_WAIT));
         }
         let now = Timestamp::now();
@@ -273,14 +276,19 @@ impl Engine {
     /// Starts what was claimed, as far as there is room. If the ledger fails in between, the rest is started as soon as
     /// it works again.
     async fn begin_claimed(&mut self, opened: &mut HashMap<PathBuf, Opened>) -> Result<(), store::Error> {
-        while self.vacant() > 0
-            && let Some(delivery) = self.claimed.front().cloned()
-        {
+        while let Some(index) = self.next_claimed() {
+            let delivery = self.claimed[index].clone();
             self.begin(delivery, opened).await?;
-            self.claimed.pop_front();
+            self.claimed.remove(index);
         }
         self.transfers.next.store(self.claimed.len(), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// The first of those that were claimed for which there is room.
+    fn next_claimed(&self) -> Option<usize> {
+        let load = self.load();
+        self.claimed.iter().position(|delivery| load.takes(delivery.size.unwrap_or(u64::MAX)))
     }
 
     /// Starts a delivery that was claimed, if its destination takes it.

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
+use super::load::Load;
 use super::step::{DISK_PATIENCE, DISK_WAIT, Room, Step, after_destination, room};
 use super::{Engine, Running, Turn};
 use crate::destination::{self, Local, Marker};
@@ -21,12 +22,8 @@ use crate::store;
 
 /// Files that were delivered last, one of which proves that a destination without its marker is the right one.
 const WITNESSES: i64 = 20;
-/// Deliveries that have all their bytes and are not in their place yet, for each one that is fetched; each may hold a
-/// buffer.
-const BEHIND: usize = 2;
-const MOST_BEHIND: usize = 16;
 /// Deliveries that are claimed beforehand, for each one that is fetched.
-const AHEAD: usize = 4;
+const AHEAD: usize = 16;
 const MOST_AHEAD: usize = 64;
 
 impl Engine {
@@ -170,16 +167,16 @@ impl Engine {
         Ok(())
     }
 
-    /// How many more deliveries may begin.
-    pub(super) fn vacant(&self) -> usize {
-        let concurrency = self.config.concurrency.max(1);
-        let running = || self.attempts.values().filter(|running| !running.is_stuck);
-        let fetching = running().filter(|running| running.turn.strong_count() > 0).count();
-        let most = concurrency + (concurrency * BEHIND).min(MOST_BEHIND);
-        concurrency.saturating_sub(fetching).min(most.saturating_sub(running().count()))
+    /// What goes on. What a disk that does not answer holds up does not count.
+    pub(super) fn load(&self) -> Load {
+        let mut load = Load::new(self.config.concurrency);
+        for running in self.attempts.values().filter(|running| !running.is_stuck) {
+            load.add(running.size, running.turn.strong_count() > 0);
+        }
+        load
     }
 
-    /// How many deliveries are claimed for those that come after.
+    /// How many deliveries are claimed at once, most of them for later.
     pub(super) fn ahead(&self) -> usize {
         (self.config.concurrency.max(1) * AHEAD).min(MOST_AHEAD)
     }

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub(super) const GRANULE: usize = 4096;
 
 /// Bytes of a buffer. Measured: direct writes of half a megabyte are as fast as those of four.
-pub(super) const BUFFER: usize = 1 << 20;
+pub const BUFFER: usize = 1 << 20;
 
 /// All buffers of the program. Those of transfers that have ended serve the next ones, until there is nothing to fetch
 /// for now: a page that was touched before costs nothing.

@@ -54,18 +54,26 @@ impl Store {
         Ok(known)
     }
 
-    /// Takes the next `limit` deliveries that are due and do not go to one of the `held` destinations, and marks them
-    /// as downloading.
-    pub async fn claim(&self, held: &[String], limit: usize, now: Timestamp) -> Result<Vec<Delivery>, Error> {
+    /// Takes the next `limit` deliveries of up to `largest` bytes that are due and do not go to one of the `held`
+    /// destinations, and marks them as downloading.
+    pub async fn claim(
+        &self,
+        held: &[String],
+        largest: u64,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Delivery>, Error> {
         let sql = format!(
             "update delivery set stage = 'downloading', moved_at = $1 where id in (\
-             select id from delivery where stage = 'pending' and (run_at <= $1 or run_at > $2) and {} \
-             order by run_at, seq limit $3) returning *",
-            goes_elsewhere(3, held.len())
+             select id from delivery where stage = 'pending' and (run_at <= $1 or run_at > $2) \
+             and coalesce(size, {}) <= $3 and {} order by run_at, seq limit $4) returning *",
+            i64::MAX,
+            goes_elsewhere(4, held.len())
         );
         let mut query = sqlx::query(AssertSqlSafe(sql))
             .bind(millis(now))
             .bind(millis(now) + LONGEST_WAIT_MS)
+            .bind(i64::try_from(largest).unwrap_or(i64::MAX))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX));
         for root in held {
             query = query.bind(root.clone());

@@ -412,13 +412,17 @@ mod tests {
         let store = store(home.path()).await;
         store.record(&found("a"), at(YEAR)).await.unwrap();
         assert!(
-            store.claim(&["/videos".into()], 1, at(0)).await.unwrap().is_empty(),
+            store.claim(&["/videos".into()], u64::MAX, 1, at(0)).await.unwrap().is_empty(),
             "its destination is held"
         );
-        let claimed = store.claim(&[], 1, at(0)).await.unwrap().remove(0);
+        assert!(store.claim(&[], 0, 1, at(0)).await.unwrap().is_empty(), "it is larger");
+        let claimed = store.claim(&[], u64::MAX, 1, at(0)).await.unwrap().remove(0);
         store.put_back(&claimed.id, at(3600), 1, None, at(0)).await.unwrap();
-        assert!(store.claim(&[], 1, at(0)).await.unwrap().is_empty(), "an hour is a wait like any other");
+        assert!(
+            store.claim(&[], u64::MAX, 1, at(0)).await.unwrap().is_empty(),
+            "an hour is a wait like any other"
+        );
         assert_eq!(store.next_due(&[]).await.unwrap(), Some(at(3600)));
-        assert!(!store.claim(&[], 1, at(3600)).await.unwrap().is_empty());
+        assert!(!store.claim(&[], u64::MAX, 1, at(3600)).await.unwrap().is_empty());
     }
 }

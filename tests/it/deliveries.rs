@@ -264,6 +264,26 @@ async fn a_queue_is_worked_off_one_by_one_without_a_pause() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_short_file_does_not_wait_for_long_ones() {
+    let mut world = World::running("[download]\nconcurrency = 1\nstreams = 1").await;
+    world.drive.set_rate(Some(4_000_000));
+    for number in [1, 2] {
+        world.upload(&format!("long-{number}.mp4"), 68_000_000);
+    }
+    world.wait("the first one is fetched", async || world.drive.count("files.media") == 1).await;
+    for name in ["short-1.mp4", "short-2.mp4"] {
+        let id = world.upload(name, 200_000);
+        world.wait_for_file(name).await;
+        world.assert_same(name, &id);
+    }
+    assert_eq!(world.delivered(), ["short-1.mp4", "short-2.mp4"], "the long ones take their time");
+    assert_eq!(world.drive.count("files.media"), 3, "the second long one has to wait");
+    world.drive.set_rate(None);
+    world.wait_for("all are delivered", Duration::from_mins(1), async || world.delivered().len() == 4).await;
+    assert_eq!(world.drive.count("files.media"), 4, "each is fetched once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_daily_comparison_finds_what_the_change_log_never_told() {
     let mut world = World::running("").await;
     assert_eq!(world.terminate().await, 0);
