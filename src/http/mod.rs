@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::telemetry::log::with_causes;
 use gate::Gate;
+use hyper_util::client::proxy::matcher::Matcher;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use media::Media;
@@ -70,7 +71,7 @@ impl Http {
             .tls_backend_preconfigured(speaking(&["h2", "http/1.1"]))
             .timeout(CALL_TIMEOUT);
         let agent = HeaderValue::from_static(USER_AGENT);
-        let media = Media::new(Arc::new(speaking(&["http/1.1"])), agent, stall);
+        let media = Media::new(Arc::new(speaking(&["http/1.1"])), Matcher::from_system(), agent, stall);
         Ok(Self { api: api.build()?, media, gate: Gate::default() })
     }
 }

@@ -43,13 +43,13 @@ pub(super) struct Connect {
 }
 
 impl Connect {
-    pub(super) fn new(tls: Arc<ClientConfig>) -> Self {
+    pub(super) fn new(tls: Arc<ClientConfig>, proxies: Matcher) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEPALIVE));
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        Self { tcp, tls, proxies: Matcher::from_system() }
+        Self { tcp, tls, proxies }
     }
 
     /// The proxy that passes a request on as it is. One that is asked over https is led through, and sees nothing.

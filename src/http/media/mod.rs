@@ -24,6 +24,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderValue, LOCATION, PROXY_AUTHORIZATION, USER_AGENT};
 use hyper::{Request, Response, StatusCode, Uri, Version};
+use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::TokioIo;
 use reqwest::Url;
 use rustls::ClientConfig;
@@ -94,8 +95,8 @@ pub struct Media {
 
 impl Media {
     /// `stall` is how long a connection may stay silent before it counts as dead.
-    pub(super) fn new(tls: Arc<ClientConfig>, agent: HeaderValue, stall: Duration) -> Self {
-        Self { connect: Connect::new(tls), idle: Arc::default(), agent, stall }
+    pub(super) fn new(tls: Arc<ClientConfig>, proxies: Matcher, agent: HeaderValue, stall: Duration) -> Self {
+        Self { connect: Connect::new(tls, proxies), idle: Arc::default(), agent, stall }
     }
 
     /// Asks, and follows a few redirects, never from https to http.

@@ -68,10 +68,14 @@ async fn read_head(stream: &mut TcpStream) -> Option<String> {
 }
 
 fn client(stall: Duration) -> Media {
+    client_with(Matcher::builder().build(), stall)
+}
+
+fn client_with(proxies: Matcher, stall: Duration) -> Media {
     crate::http::install_tls();
     let roots = rustls::RootCertStore::empty();
     let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    Media::new(Arc::new(tls), HeaderValue::from_static("test"), stall)
+    Media::new(Arc::new(tls), proxies, HeaderValue::from_static("test"), stall)
 }
 
 async fn text(answer: &mut Answer) -> Result<String, Error> {
@@ -268,4 +272,39 @@ async fn connections_do_not_wait_for_ever() {
     tokio::time::sleep(Duration::from_mins(3)).await;
     assert!(idle.take(&origin).is_none());
     drop(far);
+}
+
+#[tokio::test]
+async fn a_proxy_passes_plain_requests_on_and_is_led_through_for_others() {
+    let relayed = "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nrelayed";
+    let refused = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n";
+    let led = "HTTP/1.1 200 Connection established\r\n\r\n";
+    let proxy = Server::start(vec![vec![relayed], vec![refused], vec![led]]).await;
+    let named = proxy.address.replace("://", "://user:word@");
+    let client = client_with(Matcher::builder().all(named).build(), LONG);
+    let get = |url: &str| Get { url: Url::parse(url).unwrap(), headers: HeaderMap::new() };
+    let mut answer = client.get(&get("http://drive.example/files/a?alt=media")).await.unwrap();
+    assert_eq!(text(&mut answer).await.unwrap(), "relayed");
+    let refusal = client.get(&get("https://drive.example/files/a")).await.unwrap_err();
+    let told = crate::telemetry::log::with_causes(&refusal);
+    assert!(told.contains("drive.example") && told.contains("proxy authorization required"), "{told}");
+    assert!(!told.contains("word"), "{told}");
+    // Behind the tunnel is nobody who speaks TLS.
+    assert!(matches!(client.get(&get("https://drive.example/")).await, Err(Error::Connect { .. })));
+    let heads = proxy.heads();
+    assert!(heads[0].starts_with("GET http://drive.example/files/a?alt=media HTTP/1.1\r\n"), "{}", heads[0]);
+    assert!(heads[0].contains("host: drive.example\r\n"), "{}", heads[0]);
+    for head in &heads[1..] {
+        assert!(head.starts_with("CONNECT drive.example:443 HTTP/1.1\r\n"), "{head}");
+    }
+    let shown = "uthorization: basic dXNlcjp3b3Jk\r\n";
+    assert!(heads.iter().all(|head| head.to_lowercase().contains(&shown.to_lowercase())), "{heads:?}");
+}
+
+#[tokio::test]
+async fn a_proxy_of_another_kind_is_said_to_be_one() {
+    let client = client_with(Matcher::builder().all("socks5://127.0.0.1:1").build(), LONG);
+    let get = Get { url: Url::parse("http://drive.example/").unwrap(), headers: HeaderMap::new() };
+    let told = crate::telemetry::log::with_causes(&client.get(&get).await.unwrap_err());
+    assert!(told.contains("proxy") && told.contains("http or https"), "{told}");
 }
