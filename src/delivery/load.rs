@@ -2,7 +2,8 @@
 //!
 //! `concurrency` counts those whose bytes come. Whoever has all of them is written and published beside the next ones,
 //! of which there is a bound as well: each may hold memory. Tiny files spend their time on round trips, so several of
-//! them share a place. And a short one never waits until a long one has ended: there is a place beside them for it.
+//! them share a place. Deliveries begin in their order: whoever is first is waited for. Only a short one may pass long
+//! ones that wait for a long one to end: it has a place beside them.
 
 use crate::spool::BUFFER;
 
@@ -38,8 +39,8 @@ struct Sizes {
 impl Sizes {
     fn add(&mut self, size: u64) {
         match size {
-            ..=TINY => self.tiny += 1,
-            ..=SHORT => self.short += 1,
+            0..=TINY => self.tiny += 1,
+            _ if size <= SHORT => self.short += 1,
             _ => self.long += 1,
         }
     }
@@ -59,25 +60,40 @@ impl Load {
         }
     }
 
-    /// Whether one of this size may begin.
+    /// Whether one of this size may begin when it is its turn.
     pub(super) fn takes(&self, size: u64) -> bool {
         let (places, fetched) = (self.concurrency, self.fetched);
         let taken = (fetched.short + fetched.long) * SHARE + fetched.tiny;
-        let is_beside = size <= SHORT && fetched.short + fetched.tiny == 0;
         if size <= TINY {
-            let most = (places * SHARE).min(MOST_TINY);
-            let is_free = taken < places * SHARE && fetched.tiny < most;
-            (is_free || is_beside) && self.all.tiny < 2 * most
+            taken < places * SHARE && fetched.tiny < self.most_tiny() && self.all.tiny < 2 * self.most_tiny()
         } else {
-            let is_free = taken + SHARE <= places * SHARE;
-            let most = places + (places * BEHIND).min(MOST_BEHIND);
-            (is_free || is_beside) && self.all.short + self.all.long < most
+            taken + SHARE <= places * SHARE && self.all.short + self.all.long < self.most()
         }
     }
 
-    /// Up to which size one may begin; `None`: none may.
-    pub(super) fn largest(&self) -> Option<u64> {
-        [u64::MAX, SHORT, TINY].into_iter().find(|size| self.takes(*size))
+    /// Whether one of this size may begin before those that wait.
+    pub(super) fn takes_beside(&self, size: u64) -> bool {
+        size <= SHORT && self.longest_beside().is_some()
+    }
+
+    /// Up to which size one may begin before those that wait; `None`: none may.
+    pub(super) fn longest_beside(&self) -> Option<u64> {
+        let is_free = self.fetched.short + self.fetched.tiny == 0;
+        (is_free && self.all.short + self.all.long <= self.most()).then_some(SHORT)
+    }
+
+    /// Whether none of any size may begin when it is its turn.
+    pub(super) fn is_full(&self) -> bool {
+        !self.takes(TINY) && !self.takes(u64::MAX)
+    }
+
+    fn most_tiny(&self) -> usize {
+        (self.concurrency * SHARE).min(MOST_TINY)
+    }
+
+    /// Of all others, those that are published included.
+    fn most(&self) -> usize {
+        self.concurrency + (self.concurrency * BEHIND).min(MOST_BEHIND)
     }
 }
 
@@ -115,20 +131,23 @@ mod tests {
         }
         assert_eq!(room(&load(4, &[LONG, LONG]), TINY), 8);
         assert_eq!(room(&load(4, &[TINY, LONG]), LONG), 2, "a place that is shared is taken");
-        assert_eq!(load(4, &[LONG; 3]).largest(), Some(u64::MAX));
+        assert!(!load(4, &[LONG; 3]).is_full() && load(4, &[LONG; 4]).is_full());
+        assert!(load(5, &[TINY; 16]).takes(LONG) && !load(5, &[TINY; 16]).takes(TINY), "more bring nothing");
     }
 
     #[test]
-    fn a_short_one_begins_beside_long_ones() {
+    fn a_short_one_may_pass_long_ones() {
         for concurrency in [1, 4] {
             let full = load(concurrency, &vec![LONG; concurrency]);
-            assert_eq!((room(&full, LONG), room(&full, SHORT), room(&full, TINY)), (0, 1, 1));
-            assert_eq!(full.largest(), Some(SHORT));
-            let mut beside = full;
-            beside.add(SHORT, true);
-            assert_eq!(beside.largest(), None);
+            assert!(!full.takes(SHORT) && !full.takes(TINY), "when it is its turn, it waits");
+            assert!(full.takes_beside(SHORT) && full.takes_beside(TINY) && !full.takes_beside(SHORT + 1));
+            for beside in [SHORT, TINY] {
+                let mut taken = full;
+                taken.add(beside, true);
+                assert!(!taken.takes_beside(TINY), "one at a time");
+            }
         }
-        assert_eq!(load(2, &[SHORT, LONG]).largest(), None, "they end soon enough");
+        assert!(!load(2, &[SHORT, LONG]).takes_beside(TINY), "the short one ends soon enough");
     }
 
     #[test]
@@ -138,12 +157,14 @@ mod tests {
             assert!(many.takes(LONG), "{count}");
             many.add(LONG, false);
         }
-        assert!(!many.takes(LONG) && !many.takes(SHORT));
-        assert_eq!(many.largest(), Some(TINY));
+        assert!(!many.takes(LONG) && !many.is_full());
+        assert!(many.takes_beside(SHORT), "even then");
+        many.add(SHORT, false);
+        assert!(!many.takes_beside(SHORT));
         for _ in 0..32 {
             assert!(many.takes(TINY));
             many.add(TINY, false);
         }
-        assert_eq!(many.largest(), None);
+        assert!(many.is_full());
     }
 }

@@ -241,7 +241,7 @@ impl Engine {
         self.let_go().await?;
         self.tidy_up().await?;
         self.look_at_stuck().await?;
-        while let Some(largest) = self.load().largest()
+        while let Some(largest) = self.wanted()
             && self.turned_away < TURNED_AWAY_AT_MOST
         {
             let now = Timestamp::now();
@@ -255,7 +255,7 @@ impl Engine {
         if self.turned_away >= TURNED_AWAY_AT_MOST {
             return Ok(Some(Duration::ZERO));
         }
-        if self.load().largest() != Some(u64::MAX) {
+        if !self.claimed.is_empty() || self.load().is_full() {
             // Whatever ends, and whatever comes, leads here again.
             return Ok(Some(step::DISK_WAIT));
         }
@@ -285,10 +285,20 @@ impl Engine {
         Ok(())
     }
 
-    /// The first of those that were claimed for which there is room.
+    /// Up to which size deliveries are to be claimed, if any are. Those that were claimed are waited for first.
+    fn wanted(&self) -> Option<u64> {
+        let load = self.load();
+        if self.claimed.is_empty() && !load.is_full() { Some(u64::MAX) } else { load.longest_beside() }
+    }
+
+    /// Which of those that were claimed begins now: the first one, or a short one that passes it.
     fn next_claimed(&self) -> Option<usize> {
         let load = self.load();
-        self.claimed.iter().position(|delivery| load.takes(delivery.size.unwrap_or(u64::MAX)))
+        let size = |delivery: &Delivery| delivery.size.unwrap_or(u64::MAX);
+        if load.takes(size(self.claimed.front()?)) {
+            return Some(0);
+        }
+        self.claimed.iter().position(|delivery| load.takes_beside(size(delivery)))
     }
 
     /// Starts a delivery that was claimed, if its destination takes it.

@@ -138,7 +138,8 @@ impl Transfer<'_> {
             }
         };
         loop {
-            let came = match next(&mut media, skip, lane, &running.quit).await? {
+            let most = if skip > 0 { skip } else { self.downloader.limit.share() };
+            let came = match next(&mut media, most, lane, &running.quit).await? {
                 Ok(0) => return Ok(Turn::Ended),
                 Ok(came) => came as u64,
                 Err(error) => return Ok(Turn::Broke(error)),
@@ -147,11 +148,12 @@ impl Transfer<'_> {
                 skip -= came;
                 continue;
             }
-            or_quit(&running.quit, self.downloader.limit.take(came)).await?;
             let taken = self.advance(id, running, came);
             if !lane.filled(taken as usize).await {
                 return Err(Error::WriterGone.into());
             }
+            // Only now: what has come stays, whatever happens meanwhile.
+            or_quit(&running.quit, self.downloader.limit.take(came)).await?;
             if taken < came {
                 if lane.position() >= size {
                     let why = format!("more than the {size} bytes that Drive said came");
@@ -160,23 +162,23 @@ impl Transfer<'_> {
                 // From here on it is another lane's.
                 return Ok(Turn::Ended);
             }
-            if until.is_some() && self.plan().left(id).is_empty() {
+            if media.is_whole() || (until.is_some() && self.plan().left(id).is_empty()) {
                 return Ok(Turn::Ended);
             }
         }
     }
 }
 
-/// Puts the next bytes into the lane's buffer, without counting them in; no more than are to be skipped, if any are.
+/// Puts the next bytes into the lane's buffer, without counting them in.
 async fn next(
     media: &mut Media,
-    skip: u64,
+    most: u64,
     lane: &mut Lane,
     quit: &CancellationToken,
 ) -> Result<Result<usize, drive::Error>, Quit> {
     loop {
         let Some(room) = or_quit(quit, lane.room()).await? else { return Err(Error::WriterGone.into()) };
-        let most = if skip > 0 { room.len().min(skip as usize) } else { room.len() };
+        let most = room.len().min(usize::try_from(most).unwrap_or(usize::MAX));
         match or_quit(quit, tokio::time::timeout(IDLE, media.read(&mut room[..most]))).await? {
             Ok(read) => return Ok(read),
             Err(_) if lane.flush().await => {}

@@ -11,6 +11,10 @@ use tokio::time::Instant;
 /// this would be a burst.
 const SLACK: Duration = Duration::from_millis(200);
 
+/// What is received at once is a share of what the rate allows in a second.
+const SHARES: u64 = 20;
+const LEAST_SHARE: u64 = 16 << 10;
+
 /// A rate shared by all its clones.
 #[derive(Clone, Debug, Default)]
 pub struct Limit {
@@ -36,6 +40,14 @@ impl Limit {
     /// Changes the rate for everybody, from the next bytes on.
     pub fn set(&self, rate: u64) {
         self.shared.rate.store(rate, Ordering::Relaxed);
+    }
+
+    /// How much to receive at once, so that nobody waits for long afterwards.
+    pub fn share(&self) -> u64 {
+        match self.shared.rate.load(Ordering::Relaxed) {
+            0 => u64::MAX,
+            rate => (rate / SHARES).max(LEAST_SHARE),
+        }
     }
 
     /// Waits until so many bytes more fit into the rate.
@@ -113,5 +125,7 @@ mod tests {
         let began = Instant::now();
         Limit::default().take(u64::MAX).await;
         assert_eq!(began.elapsed(), Duration::ZERO);
+        assert_eq!(Limit::default().share(), u64::MAX);
+        assert_eq!([1_000, 5_000_000].map(|rate| Limit::new(rate).share()), [16_384, 250_000]);
     }
 }

@@ -74,6 +74,10 @@ impl Streams {
             return self.now;
         }
         let rate = received.saturating_sub(from) as f64 / elapsed.as_secs_f64();
+        if rate <= 0.0 {
+            // Nothing can be compared with nothing.
+            return self.now;
+        }
         if rate >= NEARLY && elapsed < LONG_WINDOW {
             return self.now;
         }

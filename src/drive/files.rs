@@ -46,6 +46,11 @@ impl Media {
     pub async fn read(&mut self, into: &mut [u8]) -> Result<usize, Error> {
         self.body.read(into).await.map_err(|error| Error::connection(DOWNLOAD, &with_causes(&error)))
     }
+
+    /// Whether all bytes have been read, as far as the answer said how many there are.
+    pub fn is_whole(&self) -> bool {
+        self.body.left() == Some(0)
+    }
 }
 
 impl Drive {

@@ -265,7 +265,7 @@ async fn a_queue_is_worked_off_one_by_one_without_a_pause() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_file_does_not_wait_for_long_ones() {
-    let mut world = World::running("[download]\nconcurrency = 1\nstreams = 1").await;
+    let world = World::running("[download]\nconcurrency = 1\nstreams = 1").await;
     world.drive.set_rate(Some(4_000_000));
     for number in [1, 2] {
         world.upload(&format!("long-{number}.mp4"), 68_000_000);
@@ -281,6 +281,30 @@ async fn a_short_file_does_not_wait_for_long_ones() {
     world.drive.set_rate(None);
     world.wait_for("all are delivered", Duration::from_mins(1), async || world.delivered().len() == 4).await;
     assert_eq!(world.drive.count("files.media"), 4, "each is fetched once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_larger_file_does_not_wait_until_there_are_no_tiny_ones() {
+    let world = World::running("").await;
+    world.drive.set_notifications(false);
+    let names: Vec<String> = (0..100).map(|number| format!("{number:02}.mp4")).collect();
+    for name in &names[..20] {
+        world.upload(name, 2_000);
+    }
+    let larger = world.upload("larger.mp4", 2_000_000);
+    for name in &names[20..] {
+        world.upload(name, 2_000);
+    }
+    world.drive.set_notifications(true);
+    world.drive.push_now();
+    let count = names.len() + 1;
+    world
+        .wait_for("all are delivered", Duration::from_mins(1), async || world.delivered().len() == count)
+        .await;
+    let requests = world.drive.requests();
+    let mut media = requests.iter().filter(|request| request.operation == "files.media");
+    let turn = media.position(|request| request.path.contains(&larger)).unwrap();
+    assert!(turn < 60, "it was the {turn}th");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Uri;
+use hyper::header::{HeaderMap, HeaderValue, USER_AGENT};
 use hyper::service::Service;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -22,8 +23,12 @@ use crate::http::CONNECT_TIMEOUT;
 
 /// TLS asks for 4 KiB at a time; so many are read from the socket at once. Larger reads pass the buffer by.
 const READ_AHEAD: usize = 64 * 1024;
-/// How long a connection may be without traffic before the other side is asked whether it is there.
-const KEEPALIVE: Duration = Duration::from_secs(30);
+/// How long a connection may be without traffic before the other side is asked whether it is there, and how long after
+/// an answer that does not come it is asked again.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+const KEEPALIVES: u32 = 3;
+/// How long what was sent may be without a sign that it came.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -40,16 +45,21 @@ pub(super) struct Connect {
     tcp: HttpConnector,
     tls: Arc<ClientConfig>,
     proxies: Matcher,
+    /// Said to proxies that are led through.
+    agent: HeaderValue,
 }
 
 impl Connect {
-    pub(super) fn new(tls: Arc<ClientConfig>, proxies: Matcher) -> Self {
+    pub(super) fn new(tls: Arc<ClientConfig>, proxies: Matcher, agent: HeaderValue) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEPALIVE));
+        tcp.set_keepalive_interval(Some(KEEPALIVE));
+        tcp.set_keepalive_retries(Some(KEEPALIVES));
+        tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        Self { tcp, tls, proxies }
+        Self { tcp, tls, proxies, agent }
     }
 
     /// The proxy that passes a request on as it is. One that is asked over https is led through, and sees nothing.
@@ -63,10 +73,7 @@ impl Connect {
             Ok(connected) => connected,
             Err(_) => Err(format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()).into()),
         };
-        connected.map_err(|source| Error::Connect {
-            host: target.authority().map(ToString::to_string).unwrap_or_default(),
-            source,
-        })
+        connected.map_err(|source| Error::Connect { host: super::host(target), source })
     }
 
     async fn connect(&self, target: &Uri) -> Result<Line, Failure> {
@@ -92,7 +99,8 @@ impl Connect {
         }
         let connector = HttpsConnector::from((self.tcp.clone(), Arc::clone(&self.tls)));
         let stream = if is_https(target) {
-            let mut tunnel = Tunnel::new(address, connector);
+            let said = HeaderMap::from_iter([(USER_AGENT, self.agent.clone())]);
+            let mut tunnel = Tunnel::new(address, connector).with_headers(said);
             if let Some(shown) = proxy.basic_auth() {
                 tunnel = tunnel.with_auth(shown.clone());
             }

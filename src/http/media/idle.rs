@@ -13,7 +13,7 @@ use super::connect::Line;
 
 /// A connection that waited this long is closed. Google's end closes after four minutes.
 const KEEP: Duration = Duration::from_mins(1);
-/// More of them are more than all transfers together use at once.
+/// More of them than usual transfers use at once.
 const MOST: usize = 64;
 
 /// Scheme, host and port.

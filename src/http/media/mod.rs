@@ -96,7 +96,7 @@ pub struct Media {
 impl Media {
     /// `stall` is how long a connection may stay silent before it counts as dead.
     pub(super) fn new(tls: Arc<ClientConfig>, proxies: Matcher, agent: HeaderValue, stall: Duration) -> Self {
-        Self { connect: Connect::new(tls, proxies), idle: Arc::default(), agent, stall }
+        Self { connect: Connect::new(tls, proxies, agent.clone()), idle: Arc::default(), agent, stall }
     }
 
     /// Asks, and follows a few redirects, never from https to http.
@@ -119,8 +119,9 @@ impl Media {
         let origin = Origin::of(url);
         while let Some(line) = self.idle.take(&origin) {
             match self.exchange(line, &origin, &target, headers).await {
-                // The other side closed it just now, as it may, and has not seen the request.
-                Err(Error::Broken(_)) => {}
+                // The other side closed it just now, as it may. One that has not seen the request has company.
+                Err(Error::Broken(error)) if error.is_canceled() => {}
+                Err(Error::Broken(_)) => break,
                 outcome => return outcome,
             }
         }
@@ -140,7 +141,9 @@ impl Media {
         let asked = tokio::time::timeout(self.stall, head(line, request)).await;
         let (connection, response) = asked.map_err(|_| Error::Silent(self.stall))??;
         let (head, incoming) = response.into_parts();
-        let stays = head.version == Version::HTTP_11 && !says_close(&head.headers);
+        let stays = head.version == Version::HTTP_11
+            && head.status != StatusCode::SWITCHING_PROTOCOLS
+            && !says_close(&head.headers);
         let home = stays.then(|| Home { idle: Arc::clone(&self.idle), origin: origin.clone() });
         let body = Body::new(connection, incoming, home, self.stall);
         Ok(Answer { status: head.status, headers: head.headers, body })
@@ -148,7 +151,7 @@ impl Media {
 
     fn request(&self, target: &Uri, headers: &HeaderMap) -> Option<Request<Empty<Bytes>>> {
         let mut headers = headers.clone();
-        headers.insert(HOST, HeaderValue::from_str(target.authority()?.as_str()).ok()?);
+        headers.insert(HOST, HeaderValue::try_from(host(target)).ok()?);
         headers.insert(USER_AGENT, self.agent.clone());
         let relay = self.connect.relay(target);
         if let Some(shown) = relay.as_ref().and_then(|relay| relay.basic_auth()) {
@@ -178,7 +181,8 @@ async fn head(line: Line, request: Request<Empty<Bytes>>) -> Result<(Connection,
             (Poll::Pending, Poll::Pending) => Poll::Pending,
         }
     });
-    let response = response.await?;
+    // Both sides are here, and whoever is not asked for lack of time has not ended.
+    let response = tokio::task::unconstrained(response).await?;
     Ok((connection, response))
 }
 
@@ -187,7 +191,9 @@ fn redirection(url: &Url, status: StatusCode, headers: &HeaderMap) -> Result<Opt
     let is_redirect = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
     let Some(location) = headers.get(LOCATION).filter(|_| is_redirect) else { return Ok(None) };
     let location = location.to_str().map_err(|_| Error::Redirect("to an address that cannot be read"))?;
-    let next = url.join(location).map_err(|_| Error::Redirect("to an address that cannot be read"))?;
+    let mut next = url.join(location).map_err(|_| Error::Redirect("to an address that cannot be read"))?;
+    // Nobody logs in with what another one says. It cannot fail where there is a host, and else there is nothing.
+    let _ = next.set_username("").and_then(|()| next.set_password(None));
     match (url.scheme(), next.scheme()) {
         ("https", "http") => Err(Error::Redirect("away from https")),
         (_, "http" | "https") => Ok(Some(next)),
@@ -203,6 +209,12 @@ fn without_secrets(headers: &HeaderMap) -> HeaderMap {
 fn says_close(headers: &HeaderMap) -> bool {
     let mut said = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     said.any(|said| said.split(',').any(|word| word.trim().eq_ignore_ascii_case("close")))
+}
+
+/// Host and port, as far as the address names them.
+fn host(target: &Uri) -> String {
+    let host = target.host().unwrap_or_default();
+    target.port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// An address without its query, which can carry secrets.

@@ -248,6 +248,10 @@ fn redirects_never_leave_https() {
         redirection(&http, found, &to("https://b.example/")).unwrap(),
         Some(from("https://b.example/"))
     );
+    assert_eq!(
+        redirection(&http, found, &to("https://me:word@b.example/")).unwrap(),
+        Some(from("https://b.example/"))
+    );
     assert!(redirection(&https, found, &to("http://a.example/")).is_err());
     assert!(redirection(&http, found, &to("file:///etc/passwd")).is_err());
     assert_eq!(redirection(&https, StatusCode::OK, &to("/z")).unwrap(), None, "it sends nowhere");
@@ -296,6 +300,7 @@ async fn a_proxy_passes_plain_requests_on_and_is_led_through_for_others() {
     assert!(heads[0].contains("host: drive.example\r\n"), "{}", heads[0]);
     for head in &heads[1..] {
         assert!(head.starts_with("CONNECT drive.example:443 HTTP/1.1\r\n"), "{head}");
+        assert!(head.contains("user-agent: test\r\n"), "{head}");
     }
     let shown = "uthorization: basic dXNlcjp3b3Jk\r\n";
     assert!(heads.iter().all(|head| head.to_lowercase().contains(&shown.to_lowercase())), "{heads:?}");
