@@ -51,6 +51,8 @@ pub(super) struct Running {
     began: u64,
     moved: AtomicU64,
     bytes: AtomicU64,
+    /// Milliseconds until the first ones came.
+    waited: AtomicU64,
     /// Whether it was the only one when it began.
     pub(super) alone: bool,
 }
@@ -114,7 +116,8 @@ impl Transfer<'_> {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let outcome = loop {
-            while lanes.len() < streams.wanted() {
+            while self.busy(&lanes, streams.wanted()) < streams.wanted() && lanes.len() < 2 * streams.wanted()
+            {
                 let alone = lanes.is_empty() && streams.wanted() == 1;
                 let Some((id, piece)) = self.plan().claim(alone) else { break };
                 let running = Arc::new(self.running(alone));
@@ -149,10 +152,11 @@ impl Transfer<'_> {
 
     /// Decides how many connections there are to be, and ends those that are too many or too slow.
     fn look(&self, streams: &mut Streams, lanes: &BTreeMap<LaneId, Arc<Running>>) {
-        let all_flow = lanes.len() == streams.wanted() && lanes.values().all(|running| running.flows());
+        let all_flow = lanes.values().filter(|running| running.flows()).count() >= streams.wanted();
         let plan = self.plan();
         let wanted = streams.look(self.began.elapsed(), plan.received(), all_flow);
-        if wanted < lanes.len()
+        let busy = busy_in(&plan, lanes, wanted, self.now());
+        if wanted < busy
             && let Some(last) = plan.last().and_then(|last| lanes.get(&last))
         {
             last.quit.cancel();
@@ -167,9 +171,13 @@ impl Transfer<'_> {
                 running.quit.cancel();
             }
         }
-        if lanes.len() < streams.wanted() {
+        if busy < streams.wanted() {
             self.replace_laggard(lanes);
         }
+    }
+
+    fn busy(&self, lanes: &BTreeMap<LaneId, Arc<Running>>, wanted: usize) -> usize {
+        busy_in(&self.plan(), lanes, wanted, self.now())
     }
 
     /// There is nothing left for others to do: a connection that is far slower than another one was gets a new one in
@@ -195,7 +203,14 @@ impl Transfer<'_> {
 
     fn running(&self, alone: bool) -> Running {
         let quit = self.stop.child_token();
-        Running { quit, began: self.now(), moved: AtomicU64::new(0), bytes: AtomicU64::new(0), alone }
+        Running {
+            quit,
+            began: self.now(),
+            moved: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            waited: AtomicU64::new(0),
+            alone,
+        }
     }
 
     pub(super) fn plan(&self) -> MutexGuard<'_, Plan> {
@@ -209,7 +224,9 @@ impl Transfer<'_> {
         let taken = plan.advance(id, bytes);
         self.received.store(plan.received(), Ordering::Relaxed);
         let now = self.now().max(1);
-        running.moved.store(now, Ordering::Relaxed);
+        if running.moved.swap(now, Ordering::Relaxed) == 0 {
+            running.waited.store(now.saturating_sub(running.began), Ordering::Relaxed);
+        }
         running.bytes.fetch_add(taken, Ordering::Relaxed);
         self.latest.store(now, Ordering::Relaxed);
         taken
@@ -220,13 +237,63 @@ impl Transfer<'_> {
     }
 }
 
+/// How many connections have work for longer than the answer to another request takes to come. The others are as good
+/// as done: what comes next is asked for meanwhile, unless it is to come on one connection.
+fn busy_in(plan: &Plan, lanes: &BTreeMap<LaneId, Arc<Running>>, wanted: usize, now: u64) -> usize {
+    let is_busy = |id: LaneId, running: &Running| {
+        let left = plan.left(id);
+        running.alone || wanted == 1 || left.end - left.start > running.soon(now)
+    };
+    lanes.iter().filter(|(id, running)| is_busy(**id, running)).count()
+}
+
 impl Running {
     /// Whether bytes have come.
     pub(super) fn flows(&self) -> bool {
         self.moved.load(Ordering::Relaxed) > 0
     }
 
+    /// The bytes that come while another request is answered, at the rate so far.
+    fn soon(&self, now: u64) -> u64 {
+        let (waited, bytes) = (self.waited.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
+        let flowed = now.saturating_sub(self.began + waited).max(1);
+        if waited == 0 { 0 } else { bytes * (waited + LOOK.as_millis() as u64) / flowed }
+    }
+
     fn last_sign(&self) -> u64 {
         self.moved.load(Ordering::Relaxed).max(self.began)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::Ranges;
+
+    #[test]
+    fn the_next_piece_is_asked_for_while_the_last_bytes_of_one_come() {
+        const MIB: u64 = 1 << 20;
+        let mut plan = Plan::new(1024 * MIB, Ranges::default());
+        let (id, piece) = plan.claim(false).unwrap();
+        let mut lanes = BTreeMap::new();
+        // 60 MiB in 1.2 s, after a wait of 30 ms: 50 KiB and a bit each millisecond.
+        let running = |waited, alone| Running {
+            quit: CancellationToken::new(),
+            began: 0,
+            moved: AtomicU64::new(1230),
+            bytes: AtomicU64::new(60 * MIB),
+            waited: AtomicU64::new(waited),
+            alone,
+        };
+        plan.advance(id, piece.end - 3 * MIB);
+        lanes.insert(id, Arc::new(running(30, false)));
+        assert_eq!(busy_in(&plan, &lanes, 4, 1230), 1, "3 MiB are more than come in 40 ms");
+        plan.advance(id, MIB + MIB / 2);
+        assert_eq!(busy_in(&plan, &lanes, 4, 1230), 0);
+        assert_eq!(busy_in(&plan, &lanes, 1, 1230), 1, "on one connection it comes afterwards");
+        lanes.insert(id, Arc::new(running(30, true)));
+        assert_eq!(busy_in(&plan, &lanes, 4, 1230), 1, "it has all there is");
+        lanes.insert(id, Arc::new(running(0, false)));
+        assert_eq!(busy_in(&plan, &lanes, 4, 1230), 1, "an answer comes at once");
     }
 }
