@@ -40,6 +40,8 @@ pub(super) struct Transfer<'a> {
     best: AtomicU64,
     /// How many were replaced because they were slow.
     replaced: AtomicU32,
+    /// Whether the next piece is asked for while the last bytes of one come; not where connections are few.
+    asks_ahead: AtomicBool,
 }
 
 /// A connection that is at work.
@@ -92,6 +94,7 @@ pub(super) async fn transfer(
         latest: AtomicU64::new(0),
         best: AtomicU64::new(0),
         replaced: AtomicU32::new(0),
+        asks_ahead: AtomicBool::new(true),
     };
     let filled = transfer.fill(most).await;
     arrived();
@@ -116,8 +119,7 @@ impl Transfer<'_> {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let outcome = loop {
-            while self.busy(&lanes, streams.wanted()) < streams.wanted() && lanes.len() < 2 * streams.wanted()
-            {
+            while self.busy(&self.plan(), &lanes, streams.wanted()) < streams.wanted() {
                 let alone = lanes.is_empty() && streams.wanted() == 1;
                 let Some((id, piece)) = self.plan().claim(alone) else { break };
                 let running = Arc::new(self.running(alone));
@@ -135,6 +137,7 @@ impl Transfer<'_> {
                         End::Refused(error) if !lanes.is_empty() => {
                             debug!(file.id = %self.source.file_id, %error, left = lanes.len(), "a connection fewer");
                             streams.refused(self.began.elapsed(), lanes.len());
+                            self.asks_ahead.store(false, Ordering::Relaxed);
                         }
                         End::Refused(error) | End::Failed(error) => break Err(error),
                     }
@@ -155,7 +158,7 @@ impl Transfer<'_> {
         let all_flow = lanes.values().filter(|running| running.flows()).count() >= streams.wanted();
         let plan = self.plan();
         let wanted = streams.look(self.began.elapsed(), plan.received(), all_flow);
-        let busy = busy_in(&plan, lanes, wanted, self.now());
+        let busy = self.busy(&plan, lanes, wanted);
         if wanted < busy
             && let Some(last) = plan.last().and_then(|last| lanes.get(&last))
         {
@@ -176,8 +179,10 @@ impl Transfer<'_> {
         }
     }
 
-    fn busy(&self, lanes: &BTreeMap<LaneId, Arc<Running>>, wanted: usize) -> usize {
-        busy_in(&self.plan(), lanes, wanted, self.now())
+    /// How many connections count, if so many are wanted.
+    fn busy(&self, plan: &Plan, lanes: &BTreeMap<LaneId, Arc<Running>>, wanted: usize) -> usize {
+        let asks_ahead = wanted > 1 && lanes.len() < 2 * wanted && self.asks_ahead.load(Ordering::Relaxed);
+        if asks_ahead { busy_in(plan, lanes, self.now()) } else { lanes.len() }
     }
 
     /// There is nothing left for others to do: a connection that is far slower than another one was gets a new one in
@@ -238,11 +243,11 @@ impl Transfer<'_> {
 }
 
 /// How many connections have work for longer than the answer to another request takes to come. The others are as good
-/// as done: what comes next is asked for meanwhile, unless it is to come on one connection.
-fn busy_in(plan: &Plan, lanes: &BTreeMap<LaneId, Arc<Running>>, wanted: usize, now: u64) -> usize {
+/// as done: what comes next is asked for meanwhile.
+fn busy_in(plan: &Plan, lanes: &BTreeMap<LaneId, Arc<Running>>, now: u64) -> usize {
     let is_busy = |id: LaneId, running: &Running| {
         let left = plan.left(id);
-        running.alone || wanted == 1 || left.end - left.start > running.soon(now)
+        running.alone || left.end - left.start > running.soon(now)
     };
     lanes.iter().filter(|(id, running)| is_busy(**id, running)).count()
 }
@@ -287,13 +292,12 @@ mod tests {
         };
         plan.advance(id, piece.end - 3 * MIB);
         lanes.insert(id, Arc::new(running(30, false)));
-        assert_eq!(busy_in(&plan, &lanes, 4, 1230), 1, "3 MiB are more than come in 40 ms");
+        assert_eq!(busy_in(&plan, &lanes, 1230), 1, "3 MiB are more than come in 40 ms");
         plan.advance(id, MIB + MIB / 2);
-        assert_eq!(busy_in(&plan, &lanes, 4, 1230), 0);
-        assert_eq!(busy_in(&plan, &lanes, 1, 1230), 1, "on one connection it comes afterwards");
+        assert_eq!(busy_in(&plan, &lanes, 1230), 0);
         lanes.insert(id, Arc::new(running(30, true)));
-        assert_eq!(busy_in(&plan, &lanes, 4, 1230), 1, "it has all there is");
+        assert_eq!(busy_in(&plan, &lanes, 1230), 1, "it has all there is");
         lanes.insert(id, Arc::new(running(0, false)));
-        assert_eq!(busy_in(&plan, &lanes, 4, 1230), 1, "an answer comes at once");
+        assert_eq!(busy_in(&plan, &lanes, 1230), 1, "an answer comes at once");
     }
 }
