@@ -67,8 +67,7 @@ impl Output {
         &self.file
     }
 
-    fn write(&mut self, block: &Block) -> io::Result<()> {
-        let (mut bytes, mut at) = (block.bytes(), block.at());
+    fn write(&mut self, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
         if let Some(direct) = &self.direct
             && at.is_multiple_of(GRANULE as u64)
         {
@@ -203,7 +202,7 @@ fn write_ahead(part: &mut Part, block: Block, front: &Front, saved: &mut Instant
 
 fn write(part: &mut Part, block: &Block) -> io::Result<()> {
     let before = part.there().total();
-    part.output_mut().write(block)?;
+    part.output_mut().write(block.bytes(), block.at())?;
     part.insert(block.at()..block.end());
     if before == 0 {
         reached(Point::FirstByte);
@@ -227,4 +226,41 @@ fn is_distant(file: &File) -> bool {
 
 fn is_unsupported(error: &io::Error) -> bool {
     [Errno::INVAL, Errno::OPNOTSUPP].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(path: &Path, size: u64) -> Output {
+        let file = File::options().create(true).truncate(false).read(true).write(true).open(path).unwrap();
+        Output::new(file, path, size)
+    }
+
+    #[test]
+    fn large_files_go_past_the_page_cache_where_there_is_a_way() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("part");
+        let large = output(&path, LARGE);
+        let is_possible = open_direct(&path).is_some() && !is_distant(&large.file);
+        assert_eq!(large.direct.is_some(), is_possible);
+        assert_eq!(large.granule(), if is_possible { GRANULE } else { 1 });
+        let small = output(&path, LARGE - 1);
+        assert!(small.direct.is_none() && small.granule() == 1);
+    }
+
+    #[test]
+    fn a_disk_that_refuses_direct_writes_gets_others() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("part");
+        let mut output = output(&path, LARGE);
+        // It refuses what is no number with EINVAL, as file systems refuse direct writes.
+        output.direct = Some(File::options().write(true).open("/proc/self/oom_score_adj").unwrap());
+        let bytes = vec![b'x'; 2 * GRANULE + 5];
+        output.write(&bytes, 0).unwrap();
+        assert!(output.direct.is_none(), "it is not tried again");
+        assert_eq!(output.granule(), 1);
+        output.write(b"end", bytes.len() as u64).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), [bytes.as_slice(), b"end"].concat());
+    }
 }
