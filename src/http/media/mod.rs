@@ -29,12 +29,11 @@ use hyper_util::rt::TokioIo;
 use reqwest::Url;
 use rustls::ClientConfig;
 
+use super::REDIRECT_LIMIT;
 pub use body::Body;
 use body::{Connection, Home};
 use connect::{Connect, Line};
 use idle::{Idle, Origin};
-
-const REDIRECT_LIMIT: usize = 5;
 
 /// Why no answer came, or not all of it.
 #[derive(Debug, thiserror::Error)]
