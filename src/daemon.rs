@@ -105,7 +105,7 @@ fn destinations(settings: &Settings) -> Vec<PathBuf> {
 /// A connection to Drive with the configured credentials.
 pub fn connect(settings: &Settings) -> anyhow::Result<(Drive, Arc<Http>)> {
     let http = Arc::new(Http::new(settings.download.stall).context("the HTTP clients cannot be made")?);
-    let auth = Auth::load(&settings.google, &http.api)?;
+    let auth = Auth::load(&settings.google, &http)?;
     Ok((Drive::new(&settings.drive, http.clone(), Arc::new(auth)), http))
 }
 

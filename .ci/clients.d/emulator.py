@@ -12,7 +12,7 @@ from report import eventually
 class Emulator:
     def __init__(self, binary, home):
         self.credentials = home / "credentials"
-        self.ca = home / "cert.pem"
+        self.ca = home / "authority.pem"
         said = home / "said"
         with open(said, "w") as out:
             self.process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Starts the emulator, lets both clients at it, and counts: run.py EMULATOR RCLONE DIRECTORY."""
+"""Starts the emulator, lets all clients at it, and counts: run.py EMULATOR RCLONE DAEMON DIRECTORY."""
 
 import os
 import signal
@@ -9,20 +9,27 @@ from emulator import Emulator
 from report import Report
 
 
-def google(emulator, report, home, rclone):
+def google(emulator, report, home, binaries):
     import google_client
 
     google_client.run(emulator, report)
 
 
-def rclone(emulator, report, home, rclone):
+def rclone(emulator, report, home, binaries):
     import rclone_client
 
-    rclone_client.run(emulator, report, home, rclone)
+    rclone_client.run(emulator, report, home, binaries["rclone"])
+
+
+def daemon(emulator, report, home, binaries):
+    import proxied_daemon
+
+    proxied_daemon.run(emulator, report, home, binaries["daemon"])
 
 
 def main():
-    binary, rclone_binary, home = (Path(argument).resolve() for argument in sys.argv[1:4])
+    binary, rclone_binary, daemon_binary, home = (Path(argument).resolve() for argument in sys.argv[1:5])
+    binaries = {"rclone": rclone_binary, "daemon": daemon_binary}
     # Nothing here leaves the machine, so no proxy of the surroundings may have a say.
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name.startswith(("RCLONE_", "GOOGLE_")):
@@ -30,9 +37,10 @@ def main():
     # Whoever ends this ends the emulator too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     report = Report()
-    for title, part in (("Google's Python client", google), ("rclone", rclone)):
+    parts = (("Google's Python client", google), ("rclone", rclone), ("the daemon behind a proxy", daemon))
+    for title, part in parts:
         with report.part(title), Emulator(binary, home) as emulator:
-            part(emulator, report, home, rclone_binary)
+            part(emulator, report, home, binaries)
             report.equal("the emulator ends cleanly", emulator.stop(), 0)
     sys.exit(report.close())
 

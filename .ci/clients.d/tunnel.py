@@ -7,7 +7,8 @@ import threading
 class Tunnel:
     def __init__(self, port):
         self.port = port
-        self.wanted = []
+        # What was asked for, and what was shown with it.
+        self.wanted, self.shown = [], set()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = "http://127.0.0.1:%d" % self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -28,7 +29,11 @@ class Tunnel:
                 client.close()
                 return
             head += more
-        method, target, _ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
+        first, *headers = head.decode("latin-1").split("\r\n")
+        method, target, _ = first.split(" ", 2)
+        for name, _, value in (header.partition(": ") for header in headers):
+            if name.lower() == "proxy-authorization":
+                self.shown.add(value)
         self.wanted.append(f"{method} {target}")
         if method != "CONNECT" or not target.endswith(".googleapis.com:443"):
             client.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::http::checked;
+use crate::http::{Http, checked};
 use service_account::ServiceAccount;
 use user::User;
 pub use user::{Client, Grant};
@@ -128,7 +128,7 @@ enum Kind {
 
 impl Auth {
     /// Reads the credentials file; asks nobody yet.
-    pub fn load(config: &Config, http: &reqwest::Client) -> Result<Self, Error> {
+    pub fn load(config: &Config, http: &Http) -> Result<Self, Error> {
         let path = locate(config)?;
         let wrong = |why: String| Error::Credentials { path: path.clone(), why };
         let text =
@@ -137,15 +137,16 @@ impl Auth {
             serde_json::from_str(&text).map_err(|error| wrong(format!("is no JSON: {error}")))?;
         let kind = match kind_of(&json).map_err(wrong)? {
             FileKind::ServiceAccount => Kind::ServiceAccount(Box::new(
-                ServiceAccount::read(&text, config.impersonate.clone()).map_err(wrong)?,
+                ServiceAccount::read(&text, config.impersonate.clone(), http.tokens.clone())
+                    .map_err(wrong)?,
             )),
             FileKind::InstalledClient => {
                 let client = Client::from_installed(&text).map_err(wrong)?;
-                Kind::User(Box::new(User::logged_in(client, config.token.clone(), http.clone())))
+                Kind::User(Box::new(User::logged_in(client, config.token.clone(), http.api.clone())))
             }
             FileKind::AuthorizedUser => {
                 let (client, grant) = user::authorized(&json).map_err(wrong)?;
-                Kind::User(Box::new(User::with_grant(client, grant, path.clone(), http.clone())))
+                Kind::User(Box::new(User::with_grant(client, grant, path.clone(), http.api.clone())))
             }
         };
         if config.impersonate.is_some() && matches!(kind, Kind::User(_)) {

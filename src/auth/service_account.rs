@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use yup_oauth2::error::AuthErrorCode;
-use yup_oauth2::{ServiceAccountAuthenticator, ServiceAccountKey};
+use yup_oauth2::{CustomHyperClientBuilder, ServiceAccountAuthenticator, ServiceAccountKey};
 
 use super::{AccessToken, Error, SCOPE, TOO_MANY_WAIT, check_endpoint};
+use crate::http::Plain;
 use crate::telemetry::log::with_causes;
 
 /// yup-oauth2 has no limit of its own.
@@ -15,14 +16,15 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct ServiceAccount {
     key: ServiceAccountKey,
     impersonate: Option<String>,
+    http: Plain,
 }
 
 impl ServiceAccount {
-    pub(super) fn read(text: &str, impersonate: Option<String>) -> Result<Self, String> {
+    pub(super) fn read(text: &str, impersonate: Option<String>, http: Plain) -> Result<Self, String> {
         let key = yup_oauth2::parse_service_account_key(text)
             .map_err(|error| format!("is no whole service-account key: {error}"))?;
         check_endpoint(&key.token_uri)?;
-        Ok(Self { key, impersonate })
+        Ok(Self { key, impersonate, http })
     }
 
     pub(super) fn describe(&self) -> String {
@@ -35,7 +37,8 @@ impl ServiceAccount {
     /// Asks for a new token. The authenticator is made for this one question: yup-oauth2 would remember an answer
     /// without a token in it as a token that never ends.
     pub(super) async fn fetch(&self) -> Result<AccessToken, Error> {
-        let builder = ServiceAccountAuthenticator::builder(self.key.clone());
+        let http = CustomHyperClientBuilder::from(self.http.clone());
+        let builder = ServiceAccountAuthenticator::with_client(self.key.clone(), http);
         let builder = match &self.impersonate {
             Some(user) => builder.subject(user.clone()),
             None => builder,

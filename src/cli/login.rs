@@ -24,7 +24,7 @@ pub(super) async fn login(settings: &Settings) -> anyhow::Result<Exit> {
     open_browser(&login.address());
     let grant = login.finish(&http.api, pasted_line()).await?;
     keep(&grant, &settings.google.token)?;
-    let auth = Auth::load(&settings.google, &http.api)?;
+    let auth = Auth::load(&settings.google, &http)?;
     match Drive::new(&settings.drive, http, Arc::new(auth)).account().await {
         Ok(account) => println!("Logged in as {account}; kept in {}.", settings.google.token.display()),
         Err(error) => println!("Logged in and kept in {}, but {error}", settings.google.token.display()),

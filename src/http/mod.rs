@@ -1,21 +1,30 @@
-//! The two HTTP clients, and the gate that makes all calls wait when Drive asks for fewer or does not answer at all.
+//! The HTTP clients, and the gate that makes all calls wait when Drive asks for fewer or does not answer at all.
 //!
 //! API calls share one HTTP/2 connection and take gzip. Media comes over HTTP/1.1, a connection a transfer: one HTTP/2
-//! connection caps every transfer at its flow-control window per round trip, and gzip would break ranges.
+//! connection caps every transfer at its flow-control window per round trip, and gzip would break ranges. All of them
+//! trust what the system trusts, and take the proxy that the environment names.
 
+#[cfg(test)]
+mod canned;
+pub mod connect;
 pub mod gate;
 pub mod media;
+mod proxies;
+mod tower;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::telemetry::log::with_causes;
+use connect::Connect;
 use gate::Gate;
-use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::client::legacy;
+use hyper_util::rt::TokioExecutor;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use media::Media;
+use proxies::Proxies;
 use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect;
 use rustls::ClientConfig;
@@ -31,13 +40,18 @@ const LONGEST_WAIT: Duration = Duration::from_hours(1);
 /// The word "gzip" in the agent is what makes Google compress, besides `Accept-Encoding`.
 const USER_AGENT: &str = concat!("gdrive-webhook/", env!("CARGO_PKG_VERSION"), " (gzip)");
 
-/// Both clients and their gate.
+/// hyper's own client, as yup-oauth2 wants it.
+pub type Plain = legacy::Client<Connect, String>;
+
+/// The clients and their gate.
 #[derive(Debug)]
 pub struct Http {
     /// For JSON.
     pub api: reqwest::Client,
     /// For bytes.
     pub media: Media,
+    /// For the access tokens of service accounts.
+    pub tokens: Plain,
     /// Passed before every call to Drive.
     pub gate: Gate,
 }
@@ -56,7 +70,11 @@ pub enum Error {
 impl Http {
     /// `stall` is how long a transfer may stay silent before its connection counts as dead.
     pub fn new(stall: Duration) -> Result<Self, Error> {
-        // What the system trusts is read once, for both.
+        Self::with(Proxies::of_the_environment(), stall)
+    }
+
+    fn with(proxies: Proxies, stall: Duration) -> Result<Self, Error> {
+        // What the system trusts is read once, for all.
         let config = ClientConfig::builder().with_platform_verifier()?.with_no_client_auth();
         let speaking = |protocols: &[&str]| {
             let mut config = config.clone();
@@ -68,11 +86,21 @@ impl Http {
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(redirects())
             .tcp_nodelay(true)
+            .no_proxy()
+            .proxy(proxies.for_reqwest())
             .tls_backend_preconfigured(speaking(&["h2", "http/1.1"]))
             .timeout(CALL_TIMEOUT);
         let agent = HeaderValue::from_static(USER_AGENT);
-        let media = Media::new(Arc::new(speaking(&["http/1.1"])), Matcher::from_system(), agent, stall);
-        Ok(Self { api: api.build()?, media, gate: Gate::default() })
+        let connect = Connect::new(Arc::new(speaking(&["http/1.1"])), proxies, agent.clone());
+        // A token is fetched once an hour: no connection is worth keeping.
+        let tokens =
+            legacy::Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connect.clone());
+        Ok(Self {
+            api: api.build()?,
+            media: Media::new(connect, agent, stall),
+            tokens,
+            gate: Gate::default(),
+        })
     }
 }
 
@@ -145,6 +173,7 @@ pub fn explain(error: reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::canned::Server;
     use super::*;
 
     fn headers(value: &str) -> HeaderMap {
@@ -170,6 +199,55 @@ mod tests {
         ] {
             assert!(checked(text).is_err(), "{text}");
         }
+    }
+
+    const REFUSED: &str = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n";
+
+    fn through(proxy: &str) -> Http {
+        install_tls();
+        Http::with(Proxies::all(proxy), Duration::from_secs(10)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn calls_and_tokens_take_the_proxy_and_show_what_it_wants() {
+        let relayed = "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nrelayed";
+        let server = Server::start(vec![vec![REFUSED], vec![REFUSED], vec![relayed]]).await;
+        let http = through(&server.address.replace("://", "://user:a%40b@"));
+        let refusal = http.api.get("https://drive.example/drive/v3/about").send().await.unwrap_err();
+        let told = explain(refusal);
+        assert!(told.contains("proxy authorization required") && !told.contains("a@b"), "{told}");
+        let refusal = http.tokens.get("https://token.example/token".parse().unwrap()).await.unwrap_err();
+        let told = with_causes(&refusal);
+        assert!(told.contains("token.example") && told.contains("proxy authorization required"), "{told}");
+        let answer = http.tokens.get("http://token.example/token".parse().unwrap()).await.unwrap();
+        assert!(answer.status().is_success());
+        let heads = server.heads();
+        let firsts: Vec<_> = heads.iter().filter_map(|head| head.lines().next()).collect();
+        let expected = [
+            "CONNECT drive.example:443 HTTP/1.1",
+            "CONNECT token.example:443 HTTP/1.1",
+            "GET http://token.example/token HTTP/1.1",
+        ];
+        assert_eq!(firsts, expected);
+        for head in &heads[..2] {
+            assert!(head.to_lowercase().contains("proxy-authorization: basic dxnlcjphqgi=\r\n"), "{head}");
+        }
+    }
+
+    #[tokio::test]
+    async fn this_machine_is_asked_directly() {
+        let hello = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
+        let server = Server::start(vec![vec![hello]; 2]).await;
+        let http = through("http://127.0.0.1:1");
+        assert!(http.api.get(&server.address).send().await.unwrap().status().is_success());
+        assert!(http.tokens.get(server.address.parse().unwrap()).await.unwrap().status().is_success());
+    }
+
+    #[tokio::test]
+    async fn a_proxy_of_another_kind_is_refused() {
+        let http = through("socks5://127.0.0.1:1");
+        let told = explain(http.api.get("https://drive.example/").send().await.unwrap_err());
+        assert!(told.contains("tunnel") && told.contains("unsupported scheme socks5"), "{told}");
     }
 
     #[test]

@@ -16,8 +16,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
 use super::Error;
-use super::connect::Line;
 use super::idle::{Idle, Origin};
+use crate::http::connect::Line;
 
 pub(super) type Connection = http1::Connection<TokioIo<Line>, Empty<Bytes>>;
 
@@ -52,6 +52,8 @@ struct Counted {
     /// What came together with the head.
     ahead: Bytes,
     left: u64,
+    /// How the connection ended, as long as nobody was told.
+    ended: Option<io::Error>,
     home: Option<Home>,
 }
 
@@ -120,13 +122,21 @@ impl Counted {
         ahead.extend_from_slice(&parts.read_buf);
         // More than was promised: nobody knows what it is, and the connection is of no more use.
         let home = home.filter(|_| ahead.len() as u64 <= length);
-        let mut counted =
-            Self { line: Some(parts.io.into_inner()), ahead: ahead.freeze(), left: length, home };
+        let mut counted = Self {
+            line: Some(parts.io.into_inner()),
+            ahead: ahead.freeze(),
+            left: length,
+            ended: None,
+            home,
+        };
         counted.go_home_if_done();
         counted
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>, into: &mut [u8]) -> Poll<Result<usize, Error>> {
+        if let Some(error) = self.ended.take() {
+            return Poll::Ready(Err(Error::Cut(error)));
+        }
         let room = into.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let mut filled = self.ahead.len().min(room);
         self.ahead.copy_to_slice(&mut into[..filled]);
@@ -145,7 +155,8 @@ impl Counted {
             if filled == 0 {
                 return Poll::Ready(Err(Error::Cut(error)));
             }
-            // What came before it comes first; a connection that has ended says so again.
+            // What came before it comes first. A connection that ended with a fault may not say so again.
+            self.ended = Some(error);
             break;
         }
         self.left -= filled as u64;

@@ -9,7 +9,7 @@ use reqwest::Url;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, sleep};
 
-use super::connect::Line;
+use crate::http::connect::Line;
 
 /// A connection that waited this long is closed. Google's end closes after four minutes.
 const KEEP: Duration = Duration::from_mins(1);

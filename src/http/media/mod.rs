@@ -6,7 +6,6 @@
 //! from directly.
 
 mod body;
-mod connect;
 mod idle;
 #[cfg(test)]
 mod tests;
@@ -24,15 +23,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderValue, LOCATION, PROXY_AUTHORIZATION, USER_AGENT};
 use hyper::{Request, Response, StatusCode, Uri, Version};
-use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::TokioIo;
 use reqwest::Url;
-use rustls::ClientConfig;
 
 use super::REDIRECT_LIMIT;
+use super::connect::{self, Connect, Line, host};
 pub use body::Body;
 use body::{Connection, Home};
-use connect::{Connect, Line};
 use idle::{Idle, Origin};
 
 /// Why no answer came, or not all of it.
@@ -42,13 +39,8 @@ pub enum Error {
     #[error("{0} is no address")]
     Address(String),
     /// No connection.
-    #[error("{host} cannot be reached")]
-    Connect {
-        /// Where it was to lead.
-        host: String,
-        /// What came in between.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    #[error(transparent)]
+    Connect(#[from] connect::Error),
     /// The connection is there, and nothing comes.
     #[error("nothing came for {} s", .0.as_secs())]
     Silent(Duration),
@@ -94,8 +86,8 @@ pub struct Media {
 
 impl Media {
     /// `stall` is how long a connection may stay silent before it counts as dead.
-    pub(super) fn new(tls: Arc<ClientConfig>, proxies: Matcher, agent: HeaderValue, stall: Duration) -> Self {
-        Self { connect: Connect::new(tls, proxies, agent.clone()), idle: Arc::default(), agent, stall }
+    pub(super) fn new(connect: Connect, agent: HeaderValue, stall: Duration) -> Self {
+        Self { connect, idle: Arc::default(), agent, stall }
     }
 
     /// Asks, and follows a few redirects, never from https to http.
@@ -208,12 +200,6 @@ fn without_secrets(headers: &HeaderMap) -> HeaderMap {
 fn says_close(headers: &HeaderMap) -> bool {
     let mut said = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     said.any(|said| said.split(',').any(|word| word.trim().eq_ignore_ascii_case("close")))
-}
-
-/// Host and port, as far as the address names them.
-fn host(target: &Uri) -> String {
-    let host = target.host().unwrap_or_default();
-    target.port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// An address without its query, which can carry secrets.

@@ -1,81 +1,30 @@
-//! The client against servers that answer with canned bytes, in the pieces and with the ends that real ones have.
+//! The client against servers that answer with canned bytes.
 
-use std::sync::Mutex;
+use std::task::Context;
 use std::time::Instant;
 
 use reqwest::header::{HeaderName, RANGE};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::*;
+use crate::http::canned::Server;
+use crate::http::proxies::Proxies;
 
-/// What a server says to one request after another on one connection; `None` at the end: it keeps the connection open.
-type Script = Vec<&'static str>;
-
-/// Serves connections one after the other, each by its script, and gives back the heads of all requests.
-struct Server {
-    address: String,
-    heads: Arc<Mutex<Vec<String>>>,
-    _task: JoinHandle<()>,
-}
-
-impl Server {
-    async fn start(scripts: Vec<Script>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let heads = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&heads);
-        let task = tokio::spawn(async move {
-            for script in scripts {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let seen = Arc::clone(&seen);
-                tokio::spawn(async move {
-                    for answer in script {
-                        let Some(head) = read_head(&mut stream).await else { return };
-                        seen.lock().unwrap().push(head);
-                        for piece in answer.split_inclusive('|') {
-                            stream.write_all(piece.trim_end_matches('|').as_bytes()).await.unwrap();
-                            tokio::time::sleep(Duration::from_millis(5)).await;
-                        }
-                        if answer.ends_with('~') {
-                            // Nothing more comes, and the connection stays.
-                            std::future::pending::<()>().await;
-                        }
-                    }
-                });
-            }
-        });
-        Self { address, heads, _task: task }
-    }
-
-    fn heads(&self) -> Vec<String> {
-        self.heads.lock().unwrap().clone()
-    }
-
-    fn get(&self, path: &str) -> Get {
-        let headers = HeaderMap::from_iter([(RANGE, HeaderValue::from_static("bytes=0-9"))]);
-        Get { url: Url::parse(&format!("{}{path}", self.address)).unwrap(), headers }
-    }
-}
-
-async fn read_head(stream: &mut TcpStream) -> Option<String> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.ok()?);
-    }
-    Some(String::from_utf8(head).unwrap())
+fn get(server: &Server, path: &str) -> Get {
+    let headers = HeaderMap::from_iter([(RANGE, HeaderValue::from_static("bytes=0-9"))]);
+    Get { url: Url::parse(&format!("{}{path}", server.address)).unwrap(), headers }
 }
 
 fn client(stall: Duration) -> Media {
-    client_with(Matcher::builder().build(), stall)
+    client_with(Proxies::none(), stall)
 }
 
-fn client_with(proxies: Matcher, stall: Duration) -> Media {
+fn client_with(proxies: Proxies, stall: Duration) -> Media {
     crate::http::install_tls();
     let roots = rustls::RootCertStore::empty();
-    let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    Media::new(Arc::new(tls), proxies, HeaderValue::from_static("test"), stall)
+    let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let agent = HeaderValue::from_static("test");
+    Media::new(Connect::new(Arc::new(tls), proxies, agent.clone()), agent, stall)
 }
 
 async fn text(answer: &mut Answer) -> Result<String, Error> {
@@ -103,7 +52,7 @@ async fn a_connection_serves_one_request_after_the_other() {
     let client = client(LONG);
     let mut seen = Vec::new();
     for path in ["/a?alt=media", "/b", "/c", "/d", "/e", "/f"] {
-        let mut answer = client.get(&server.get(path)).await.unwrap();
+        let mut answer = client.get(&get(&server, path)).await.unwrap();
         let left = answer.body.left();
         seen.push((answer.status.as_u16(), left, text(&mut answer).await.unwrap()));
     }
@@ -134,19 +83,19 @@ async fn a_body_of_unknown_length_is_read_to_its_end() {
     let broken = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc";
     let server = Server::start(vec![vec![chunked], vec![until_close], vec![broken]]).await;
     let client = client(LONG);
-    let mut answer = client.get(&server.get("/")).await.unwrap();
+    let mut answer = client.get(&get(&server, "/")).await.unwrap();
     assert_eq!(answer.body.left(), None);
     assert_eq!(text(&mut answer).await.unwrap(), "abcdefghij");
-    let mut answer = client.get(&server.get("/")).await.unwrap();
+    let mut answer = client.get(&get(&server, "/")).await.unwrap();
     assert_eq!(text(&mut answer).await.unwrap(), "to the end");
-    let mut answer = client.get(&server.get("/")).await.unwrap();
+    let mut answer = client.get(&get(&server, "/")).await.unwrap();
     assert!(matches!(text(&mut answer).await, Err(Error::Broken(_))));
 }
 
 #[tokio::test]
 async fn a_body_that_is_shorter_than_promised_is_an_error_after_its_bytes() {
     let server = Server::start(vec![vec!["HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc|def"]]).await;
-    let mut answer = client(LONG).get(&server.get("/")).await.unwrap();
+    let mut answer = client(LONG).get(&get(&server, "/")).await.unwrap();
     let mut room = [0; 64];
     let mut came = Vec::new();
     let error = loop {
@@ -168,7 +117,7 @@ async fn a_connection_that_said_more_than_promised_is_not_used_again() {
         Server::start(vec![vec![more], vec!["HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood~"]]).await;
     let client = client(LONG);
     for expected in ["abc", "good"] {
-        let mut answer = client.get(&server.get("/")).await.unwrap();
+        let mut answer = client.get(&get(&server, "/")).await.unwrap();
         assert_eq!(text(&mut answer).await.unwrap(), expected);
     }
 }
@@ -180,7 +129,7 @@ async fn a_connection_that_was_closed_meanwhile_is_replaced() {
     let client = client(LONG);
     for pause in [0, 50, 50] {
         tokio::time::sleep(Duration::from_millis(pause)).await;
-        let mut answer = client.get(&server.get("/")).await.unwrap();
+        let mut answer = client.get(&get(&server, "/")).await.unwrap();
         assert_eq!(text(&mut answer).await.unwrap(), "good");
     }
 }
@@ -192,8 +141,8 @@ async fn silence_ends_what_waits() {
         Server::start(vec![vec!["~"], vec!["HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc~"]]).await;
     let client = client(stall);
     // The mark itself is no answer either, so that the first one breaks off or stays silent.
-    assert!(client.get(&server.get("/")).await.is_err());
-    let mut answer = client.get(&server.get("/")).await.unwrap();
+    assert!(client.get(&get(&server, "/")).await.is_err());
+    let mut answer = client.get(&get(&server, "/")).await.unwrap();
     let mut room = [0; 64];
     assert_eq!(answer.body.read(&mut room).await.unwrap(), 4);
     let began = Instant::now();
@@ -205,6 +154,60 @@ async fn silence_ends_what_waits() {
     assert!(began.elapsed() < stall * 3, "{:?}", began.elapsed());
 }
 
+/// A connection that answers, fails, and then has nothing more to say.
+#[derive(Debug, Default)]
+struct Faulty {
+    is_asked: bool,
+    said: usize,
+}
+
+impl AsyncRead for Faulty {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.is_asked {
+            return Poll::Pending;
+        }
+        self.said += 1;
+        match self.said {
+            1 => into.put_slice(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"),
+            2 => into.put_slice(b"abc"),
+            3 => return Poll::Ready(Err(io::Error::other("a bad record"))),
+            _ => return Poll::Pending,
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Faulty {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        self.is_asked = true;
+        Poll::Ready(Ok(from.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_fault_is_told_after_the_bytes_before_it_even_if_the_connection_says_it_once() {
+    let client = client(Duration::from_millis(100));
+    let get = Get { url: Url::parse("http://drive.example/").unwrap(), headers: HeaderMap::new() };
+    Arc::clone(&client.idle).put(Origin::of(&get.url), Box::<Faulty>::default());
+    let mut answer = client.get(&get).await.unwrap();
+    let mut room = [0; 64];
+    assert_eq!(answer.body.read(&mut room).await.unwrap(), 3);
+    let told = crate::telemetry::log::with_causes(&answer.body.read(&mut room).await.unwrap_err());
+    assert!(told.contains("a bad record"), "{told}");
+}
+
 #[tokio::test]
 async fn redirects_are_followed_and_secrets_stay_at_home() {
     let other = Server::start(vec![vec!["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"]]).await;
@@ -212,7 +215,7 @@ async fn redirects_are_followed_and_secrets_stay_at_home() {
         format!("HTTP/1.1 302 Found\r\nLocation: {}/there\r\nContent-Length: 0\r\n\r\n", other.address);
     let near = "HTTP/1.1 307 Temporary Redirect\r\nLocation: /next\r\nContent-Length: 0\r\n\r\n";
     let server = Server::start(vec![vec![near, Box::leak(away.into_boxed_str())]]).await;
-    let mut get = server.get("/first");
+    let mut get = get(&server, "/first");
     for name in ["authorization", "x-key"] {
         let mut secret = HeaderValue::from_static("secret");
         secret.set_sensitive(true);
@@ -232,7 +235,7 @@ async fn redirects_are_followed_and_secrets_stay_at_home() {
 async fn a_circle_of_redirects_ends() {
     let round = "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n";
     let server = Server::start(vec![vec![round; 20]]).await;
-    let error = client(LONG).get(&server.get("/")).await.unwrap_err();
+    let error = client(LONG).get(&get(&server, "/")).await.unwrap_err();
     assert!(matches!(error, Error::Redirect(_)), "{error}");
     assert_eq!(server.heads().len(), REDIRECT_LIMIT + 1);
 }
@@ -285,7 +288,7 @@ async fn a_proxy_passes_plain_requests_on_and_is_led_through_for_others() {
     let led = "HTTP/1.1 200 Connection established\r\n\r\n";
     let proxy = Server::start(vec![vec![relayed], vec![refused], vec![led]]).await;
     let named = proxy.address.replace("://", "://user:word@");
-    let client = client_with(Matcher::builder().all(named).build(), LONG);
+    let client = client_with(Proxies::all(&named), LONG);
     let get = |url: &str| Get { url: Url::parse(url).unwrap(), headers: HeaderMap::new() };
     let mut answer = client.get(&get("http://drive.example/files/a?alt=media")).await.unwrap();
     assert_eq!(text(&mut answer).await.unwrap(), "relayed");
@@ -294,7 +297,7 @@ async fn a_proxy_passes_plain_requests_on_and_is_led_through_for_others() {
     assert!(told.contains("drive.example") && told.contains("proxy authorization required"), "{told}");
     assert!(!told.contains("word"), "{told}");
     // Behind the tunnel is nobody who speaks TLS.
-    assert!(matches!(client.get(&get("https://drive.example/")).await, Err(Error::Connect { .. })));
+    assert!(matches!(client.get(&get("https://drive.example/")).await, Err(Error::Connect(_))));
     let heads = proxy.heads();
     assert!(heads[0].starts_with("GET http://drive.example/files/a?alt=media HTTP/1.1\r\n"), "{}", heads[0]);
     assert!(heads[0].contains("host: drive.example\r\n"), "{}", heads[0]);
@@ -308,7 +311,7 @@ async fn a_proxy_passes_plain_requests_on_and_is_led_through_for_others() {
 
 #[tokio::test]
 async fn a_proxy_of_another_kind_is_said_to_be_one() {
-    let client = client_with(Matcher::builder().all("socks5://127.0.0.1:1").build(), LONG);
+    let client = client_with(Proxies::all("socks5://127.0.0.1:1"), LONG);
     let get = Get { url: Url::parse("http://drive.example/").unwrap(), headers: HeaderMap::new() };
     let told = crate::telemetry::log::with_causes(&client.get(&get).await.unwrap_err());
     assert!(told.contains("proxy") && told.contains("http or https"), "{told}");

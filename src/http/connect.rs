@@ -10,7 +10,7 @@ use hyper::service::Service;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use rustls::ClientConfig;
@@ -18,8 +18,8 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio_rustls::TlsConnector;
 
-use super::Error;
-use crate::http::CONNECT_TIMEOUT;
+use super::CONNECT_TIMEOUT;
+use super::proxies::Proxies;
 
 /// TLS asks for 4 KiB at a time; so many are read from the socket at once. Larger reads pass the buffer by.
 const READ_AHEAD: usize = 64 * 1024;
@@ -32,6 +32,16 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// No connection.
+#[derive(Debug, thiserror::Error)]
+#[error("{host} cannot be reached")]
+pub struct Error {
+    /// Where it was to lead.
+    host: String,
+    /// What came in between.
+    source: Failure,
+}
+
 /// What carries requests and answers.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin + fmt::Debug {}
 
@@ -40,17 +50,18 @@ impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin + fmt::Debug> Stream for T 
 /// A connection.
 pub(super) type Line = Box<dyn Stream>;
 
-#[derive(Debug)]
-pub(super) struct Connect {
+/// Makes connections that speak HTTP/1.1.
+#[derive(Clone, Debug)]
+pub struct Connect {
     tcp: HttpConnector,
     tls: Arc<ClientConfig>,
-    proxies: Matcher,
+    proxies: Proxies,
     /// Said to proxies that are led through.
     agent: HeaderValue,
 }
 
 impl Connect {
-    pub(super) fn new(tls: Arc<ClientConfig>, proxies: Matcher, agent: HeaderValue) -> Self {
+    pub(super) fn new(tls: Arc<ClientConfig>, proxies: Proxies, agent: HeaderValue) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -64,7 +75,7 @@ impl Connect {
 
     /// The proxy that passes a request on as it is. One that is asked over https is led through, and sees nothing.
     pub(super) fn relay(&self, target: &Uri) -> Option<Intercept> {
-        self.proxies.intercept(target).filter(|_| !is_https(target))
+        self.proxies.on_the_way_to(target).filter(|_| !is_https(target))
     }
 
     /// A connection to the host of an address, encrypted if that is its way.
@@ -73,11 +84,11 @@ impl Connect {
             Ok(connected) => connected,
             Err(_) => Err(format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()).into()),
         };
-        connected.map_err(|source| Error::Connect { host: super::host(target), source })
+        connected.map_err(|source| Error { host: host(target), source })
     }
 
     async fn connect(&self, target: &Uri) -> Result<Line, Failure> {
-        let line: Line = match self.proxies.intercept(target) {
+        let line: Line = match self.proxies.on_the_way_to(target) {
             None => {
                 let tcp = TowerToHyperService::new(self.tcp.clone()).call(target.clone()).await?;
                 Box::new(BufReader::with_capacity(READ_AHEAD, tcp.into_inner()))
@@ -110,6 +121,12 @@ impl Connect {
         };
         Ok(Box::new(BufReader::with_capacity(READ_AHEAD, TokioIo::new(stream))))
     }
+}
+
+/// Host and port, as far as the address names them.
+pub(super) fn host(target: &Uri) -> String {
+    let host = target.host().unwrap_or_default();
+    target.port_u16().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 fn is_https(target: &Uri) -> bool {
