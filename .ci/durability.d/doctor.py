@@ -49,6 +49,11 @@ def _lines_of_others(trace, ledger, deliveries):
     between = lambda first, last: [s for s in journal if first < s.begin and s.end < last]
     parts = [s for s in trace.all(SYNCS) if s.path.endswith(".part")]
     parents = {call.path.rpartition("/")[0] for call in trace.all(MAKES)}
+    long = next(d for d in deliveries if d.saves)
+    saved = trace.of(long.saving, DATA)[0]
+    # The last fsync of the part is none of these: it has a rule of its own.
+    durable = [s for s in trace.of(long.part, SYNCS) if s.end < trace.of(long.saving, DATA)[-1].begin]
+    named = [s for s in trace.of(long.part.rpartition("/")[0], SYNCS) if s.begin > long.saves[0].end]
     last_write = [w for w in one.writes if w.name in DATA][-1]
     token_moves = [
         later for (_, a), (later, b) in zip(ledger.written, ledger.written[1:]) if a.tokens and a.tokens != b.tokens
@@ -60,6 +65,10 @@ def _lines_of_others(trace, ledger, deliveries):
     yield "parts without fsync", without(trace, parts), "whole"
     yield "a byte written after the fsync", moved(trace, last_write, int(one.sync.end) + 1), "whole"
     yield "a time set after the fsync", _touched(trace, one), "whole"
+    yield "ranges of bytes without fsync", without(trace, durable), "ranges"
+    yield "ranges said before the fsync", moved(trace, saved, durable[0].begin), "ranges"
+    yield "ranges without fsync", without(trace, trace.of(long.saving, SYNCS)), "ranges"
+    yield "the name of the ranges without fsync", without(trace, named), "gap"
     yield "the hidden folder without fsync", without(trace, trace.of(one.part.rpartition("/")[0], SYNCS)), "named"
     yield "the rename before the part's fsync", moved(trace, one.rename, one.sync.begin), "rename"
     yield "a rename that overwrites", flagless, "rename"

@@ -1,5 +1,6 @@
 """What has to come before what."""
 
+import json
 import math
 import os
 import re
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 from ledger import State, at, first
-from trace import DATA, MAKES, MOVES, OPENS, REMOVES, WRITES
+from trace import DATA, MAKES, MOVES, OPENS, REMOVES, SYNCS, WRITES
 
 HIDDEN = ".gdrive-webhook"
 MEDIA = re.compile(r"/files/([^/?]+)$")
@@ -15,6 +16,8 @@ MEDIA = re.compile(r"/files/([^/?]+)$")
 # Each rule by a word, which is what a doctored trace is expected to break.
 RULES = {
     "whole": "every byte is written before the part's last fsync, and none after it",
+    "ranges": "which bytes with gaps between them are there is said durably, and only of bytes that are durable",
+    "gap": "that it is said at all is durable before the first byte beyond a gap is written",
     "named": "the part's name is durable before the ledger says 'publishing'",
     "publishing": "'publishing' is written after the part's fsync, and durable before the rename",
     "rename": "one rename, after the part's fsync, that overwrites nothing",
@@ -54,6 +57,8 @@ class Delivery:
         self.folder = os.path.dirname(self.place)
         self.opened = next(iter(trace.of(self.part, OPENS)), None)
         self.writes = trace.of(self.part, WRITES)
+        self.saving = f"{self.part.removesuffix('.part')}.ranges-new"
+        self.saves = [call for call in trace.all(MOVES) if call.path == self.saving]
         self.renames = [call for call in trace.all(MOVES) if call.path == self.part]
         self.rename = self.renames[0] if self.renames else None
         syncs = [s for s in trace.of(self.part, {"fsync", "fdatasync"}) if s.end < math.inf]
@@ -109,6 +114,8 @@ class Delivery:
         for rule in RULES:
             if rule == "earlier" and not self.row["place_replaces"]:
                 continue
+            if rule in ("ranges", "gap") and not (self.saves or self._beyond()):
+                continue
             try:
                 problems = list(getattr(self, f"_{rule}")())
             except (AttributeError, TypeError) as error:
@@ -125,6 +132,33 @@ class Delivery:
                 yield f"{call.name} of the part at {self.trace.time(call.begin)}"
         for call in self.trace.of(self.place, WRITES):
             yield f"{call.name} under the final name at {self.trace.time(call.begin)}"
+
+    def _ranges(self):
+        for save in self.saves:
+            write = [w for w in self.trace.of(self.saving, DATA) if w.end < save.begin][-1]
+            if not self.trace.sync(self.saving, write.end, save.begin):
+                yield f"what {self.trace.time(save.begin)} says may be gone"
+            syncs = (s.begin for s in self.trace.of(self.part, SYNCS) if s.end < write.begin)
+            durable = max(syncs, default=-1)
+            there = _union(_span(w) for w in self.writes if w.name in DATA and w.end < durable)
+            for start, end in json.loads(write.text(1))["ranges"]:
+                if not any(first <= start and end <= last for first, last in there):
+                    yield f"{start} to {end} were not durable at {self.trace.time(write.begin)}"
+
+    def _gap(self):
+        if not self.saves or not self.trace.sync(os.path.dirname(self.part), self.saves[0].end, self._beyond().begin):
+            yield "it was not"
+
+    def _beyond(self):
+        """The first write with a gap before it."""
+        there = []
+        for call in self.writes:
+            if call.name in DATA and call.result > 0:
+                start, end = _span(call)
+                if start > (there[0][1] if there and not there[0][0] else 0):
+                    return call
+                there = _union([*there, (start, end)])
+        return None
 
     def _named(self):
         if not self.spooled or self.spooled.end >= self.publishing_written:
@@ -186,6 +220,23 @@ class Delivery:
         before, after = states[index - 1][1], states[index][1]
         if before.tokens == after.tokens and self.parent not in before.unlisted:
             yield "it came alone"
+
+
+def _span(call):
+    """The bytes of a file that a write at an offset brought."""
+    start = int(call.arguments[3])
+    return start, start + call.result
+
+
+def _union(spans):
+    """The same bytes in ascending order, those that touch as one."""
+    union = []
+    for start, end in sorted(spans):
+        if union and start <= union[-1][1]:
+            union[-1] = (union[-1][0], max(end, union[-1][1]))
+        else:
+            union.append((start, end))
+    return union
 
 
 def general(trace, ledger):

@@ -41,13 +41,18 @@ def deliver(daemon_binary, emulator_binary, home, count):
             daemon.until_done(4)
             revised = emulator.revise(small["id"], 2000)
             daemon.until_done(5)
+            # Each connection is held to this, so that several of them come.
+            emulator.control("settings", {"rate": 8 * MEGABYTE})
+            long = emulator.upload("long.mp4", 80 * MEGABYTE, emulator.inbox)
+            daemon.until_done(6)
             count("the daemon ends in order", daemon.terminate() == 0, "it did not")
         except BaseException:
             print(daemon.log.read_text())
             raise
-    parents = {file["id"]: emulator.inbox for file in (small, large)}
+    parents = {file["id"]: emulator.inbox for file in (small, large, long)}
     parents |= {file["id"]: folder for file in (first, second)}
-    contents = {"small.mp4": revised, "large.mp4": large, "Holiday/first.mp4": first, "Holiday/second.mp4": second}
+    contents = {"small.mp4": revised, "large.mp4": large, "long.mp4": long}
+    contents |= {"Holiday/first.mp4": first, "Holiday/second.mp4": second}
     return daemon, parents, {path: file["sha256Checksum"] for path, file in contents.items()}
 
 
@@ -90,8 +95,8 @@ def prove(daemon, parents, scratch, count):
     checks, deliveries = judge(trace, ledger, parents)
     show(trace, deliveries)
     ways = sorted((d.row["place"], d.row["place_replaces"]) for d in deliveries)
-    wanted = [("Holiday/first.mp4", 0), ("Holiday/second.mp4", 0), ("large.mp4", 0), ("small.mp4", 0), ("small.mp4", 1)]
-    count("five deliveries, one of them an exchange", ways == wanted, ways)
+    wanted = [(path, 0) for path in ("Holiday/first.mp4", "Holiday/second.mp4", "large.mp4", "long.mp4", "small.mp4")]
+    count("six deliveries, one of them an exchange", ways == [*wanted, ("small.mp4", 1)], ways)
     unused = sum_up(checks)
     count("every rule was put to use", not unused, unused)
     for check in checks:
