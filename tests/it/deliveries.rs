@@ -304,7 +304,8 @@ async fn a_larger_file_does_not_wait_until_there_are_no_tiny_ones() {
     let requests = world.drive.requests();
     let mut media = requests.iter().filter(|request| request.operation == "files.media");
     let turn = media.position(|request| request.path.contains(&larger)).unwrap();
-    assert!(turn < 60, "it was the {turn}th");
+    // About the 21st. One that waits as long as there are tiny ones to begin comes after 60 of them.
+    assert!(turn < 44, "it was the {turn}th");
 }
 
 #[tokio::test(flavor = "multi_thread")]

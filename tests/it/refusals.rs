@@ -79,17 +79,21 @@ async fn with_retry_after_30_on_everything_three_calls_are_made_at_most() {
     world.drive.clear_requests();
     world.drive.fail(whatever(Action::status_retry_after(429, "rateLimitExceeded", "30")));
     let began = Instant::now();
+    let mut uploads = 0;
     while began.elapsed() < Duration::from_secs(28) {
         // Notifications go on coming.
-        world.upload(&format!("{}.mp4", began.elapsed().as_millis()), 1_000);
+        world.upload(&format!("{uploads}.mp4"), 1_000);
+        uploads += 1;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    let calls = world.drive.requests().len();
+    // By the emulator's clock: on a busy machine the last second here may be a long one.
+    let times: Vec<i64> = world.drive.requests().iter().map(|request| request.time).collect();
+    let calls = times.iter().filter(|&&time| time - times[0] < 28_000).count();
     assert!((1..=3).contains(&calls), "{calls} calls");
     let reason = world.status().await["process"]["calls_paused"]["reason"].to_string();
     assert!(reason.contains("fewer calls"), "{reason}");
     world.drive.clear_faults();
-    world.wait("all are delivered", async || world.delivered().len() >= 20).await;
+    world.wait("all are delivered", async || world.delivered().len() == uploads).await;
     world.until_ready().await;
 }
 
