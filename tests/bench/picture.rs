@@ -2,10 +2,10 @@
 
 use crate::report::{Line, Section, Unit, median};
 
-const WIDTH: usize = 860;
+const WIDTH: usize = 880;
 const MARGIN: usize = 16;
 /// Where bars begin, and how long the longest is.
-const BARS: usize = 300;
+const BARS: usize = 316;
 const LONGEST: f64 = 250.0;
 const ROW: usize = 20;
 
