@@ -131,13 +131,18 @@ async fn folders_are_followed_as_they_come_move_and_go() {
     world.drive.rename(&trip, "Journey");
     world.drive.upload(Upload::new(&trip, "c.mp4", content_of("c", 1_000)));
     world.wait_for_file("Journey/c.mp4").await;
+    // A renamed folder is listed again. That is over when what comes after it has come: a listing would show what lies in
+    // the folder by then, although it has gone.
+    world.upload("between.mp4", 1_000);
+    world.wait_for_file("between.mp4").await;
 
     world.drive.move_to(&trip, &world.drive.root_id());
     world.drive.upload(Upload::new(&trip, "d.mp4", content_of("d", 1_000)));
     world.upload("last.mp4", 1_000);
     world.wait_for_file("last.mp4").await;
     world.wait_until_idle().await;
-    assert_eq!(world.delivered(), ["Journey/c.mp4", "Trip/Elsewhere/b.mp4", "Trip/a.mp4", "last.mp4"]);
+    let expected = ["Journey/c.mp4", "Trip/Elsewhere/b.mp4", "Trip/a.mp4", "between.mp4", "last.mp4"];
+    assert_eq!(world.delivered(), expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
