@@ -100,7 +100,8 @@ async fn a_stop_keeps_every_range() {
     world.drive.set_rate(None);
     world.start().await;
     assert_delivered(&world, "big.mp4", &id).await;
-    assert!(fetched(&world) < SIZE / 2 + UNREAD, "{} bytes", fetched(&world));
+    // Without a rate the emulator fills the buffers of several connections at once, one of which is enough then.
+    assert!(fetched(&world) < SIZE / 2 + 2 * UNREAD, "{} bytes", fetched(&world));
 }
 
 /// The second connection does this; what it has left would take minutes.
