@@ -2,7 +2,7 @@
 //!
 //! It begins with one, and takes several times as many as long as that brings more: a connection may be held to a rate,
 //! a line may be long. Where one is as fast as two, or as fast as the checksum and the disk, more only cost requests and
-//! a checksum that has to be read back from the disk.
+//! a checksum that has to be read back from the disk, which is worst where the disk is what is slow.
 
 use std::time::Duration;
 
@@ -17,11 +17,24 @@ const FAST: f64 = 250e6;
 /// What is not far below that is measured for longer.
 const NEARLY: f64 = 150e6;
 const LONG_WINDOW: Duration = Duration::from_millis(240);
+/// The share of their time that connections may wait for the disk where more of them could help.
+const SLACK: f64 = 0.2;
 /// Each step takes so many times the connections: a file may be there before many small steps are made.
 const STEP: usize = 4;
 /// After a step that brought nothing, another one is tried this much later, and then twice as late each time.
 const PATIENCE: Duration = Duration::from_secs(3);
 const LONGEST_PATIENCE: Duration = Duration::from_mins(10);
+
+/// What is seen of a transfer at some time.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight {
+    /// Since it began.
+    pub at: Duration,
+    /// Bytes that have come.
+    pub received: u64,
+    /// How long connections have waited for the disk, all together.
+    pub held_up: Duration,
+}
 
 /// The number of connections of one transfer, over time.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +43,8 @@ pub struct Streams {
     now: usize,
     /// Connections and bytes per second before the last step.
     before: Option<(usize, f64)>,
-    /// Where the running measurement began: time and bytes. `None`: not all connections have brought bytes yet.
-    since: Option<(Duration, u64)>,
+    /// Where the running measurement began. `None`: not all connections have brought bytes yet.
+    since: Option<Sight>,
     /// No step before this.
     not_before: Duration,
     patience: Duration,
@@ -58,22 +71,23 @@ impl Streams {
         self.now
     }
 
-    /// A look at the transfer: `received` bytes in all at this time, and whether all connections bring bytes.
-    pub fn look(&mut self, at: Duration, received: u64, all_flow: bool) -> usize {
+    /// A look at the transfer, and whether all connections bring bytes.
+    pub fn look(&mut self, sight: Sight, all_flow: bool) -> usize {
+        let Sight { at, received, held_up } = sight;
         if !all_flow {
             self.since = None;
             return self.now;
         }
-        let (began, from) = *self.since.get_or_insert((at, received));
-        let elapsed = at.saturating_sub(began);
+        let since = *self.since.get_or_insert(sight);
+        let elapsed = at.saturating_sub(since.at);
         if elapsed < WINDOW || at < self.not_before {
             if elapsed >= 4 * WINDOW {
                 // The rate of now counts, not that of an hour ago.
-                self.since = Some((at, received));
+                self.since = Some(sight);
             }
             return self.now;
         }
-        let rate = received.saturating_sub(from) as f64 / elapsed.as_secs_f64();
+        let rate = received.saturating_sub(since.received) as f64 / elapsed.as_secs_f64();
         if rate <= 0.0 {
             // Nothing can be compared with nothing.
             return self.now;
@@ -82,19 +96,26 @@ impl Streams {
             return self.now;
         }
         self.since = None;
+        let slack = held_up.saturating_sub(since.held_up).as_secs_f64() / elapsed.as_secs_f64();
+        // As many as would be at work if none ever waited.
+        let enough = (self.now as f64 - slack).ceil().max(1.0) as usize;
         match self.before.take() {
+            _ if enough < self.now => {
+                self.now = enough;
+                self.pause(at);
+            }
             Some((fewer, slower)) if rate < slower * gain(fewer, self.now) => {
                 // Some may help where so many do not.
                 let helps = self.now > 2 * fewer && rate >= slower * gain(fewer, 2 * fewer);
                 self.now = if helps { 2 * fewer } else { fewer };
-                self.not_before = at + self.patience;
-                self.patience = (self.patience * 2).min(LONGEST_PATIENCE);
+                self.pause(at);
             }
             // One may have been measured at a bad moment.
             _ if self.now > 1 && rate >= FAST && !self.was_doubted => {
                 self.was_doubted = true;
                 self.now = 1;
             }
+            _ if slack > SLACK * self.now as f64 => {}
             _ if self.now < self.most && !(self.now == 1 && rate >= FAST) => {
                 self.before = Some((self.now, rate));
                 self.now = (self.now * STEP).min(self.most);
@@ -109,6 +130,11 @@ impl Streams {
         self.now = left.max(1);
         self.before = None;
         self.since = None;
+        self.pause(at);
+    }
+
+    /// The number stays for a while, and longer each time.
+    fn pause(&mut self, at: Duration) {
         self.not_before = at + self.patience;
         self.patience = (self.patience * 2).min(LONGEST_PATIENCE);
     }
@@ -126,11 +152,24 @@ mod tests {
     /// Runs for so many seconds on a line where `n` connections bring `rate(n)`, and says how many there were, twenty
     /// times a second.
     fn run(streams: &mut Streams, seconds: u64, rate: impl Fn(usize) -> f64) -> Vec<usize> {
+        run_to(|_| f64::INFINITY, streams, seconds, rate)
+    }
+
+    /// The same to a disk that takes `disk(t)` bytes a second after `t` seconds.
+    fn run_to(
+        disk: impl Fn(f64) -> f64,
+        streams: &mut Streams,
+        seconds: u64,
+        rate: impl Fn(usize) -> f64,
+    ) -> Vec<usize> {
         let step = Duration::from_millis(50);
-        let (mut received, mut seen) = (0.0, Vec::new());
+        let (mut received, mut held_up, mut seen) = (0.0, Duration::ZERO, Vec::new());
         for tick in 0..seconds * 20 {
-            received += rate(streams.wanted()) * step.as_secs_f64();
-            streams.look(step * tick as u32, received as u64, true);
+            let at = step * tick as u32;
+            let (could, can) = (rate(streams.wanted()), disk(at.as_secs_f64()));
+            received += could.min(can) * step.as_secs_f64();
+            held_up += step.mul_f64(streams.wanted() as f64 * (1.0 - can / could).max(0.0));
+            streams.look(Sight { at, received: received as u64, held_up }, true);
             seen.push(streams.wanted());
         }
         seen
@@ -179,10 +218,32 @@ mod tests {
     }
 
     #[test]
+    fn where_the_disk_is_slow_there_is_one() {
+        let seen = run_to(|_| 40e6, &mut Streams::new(8), 60, |n| 60e6 * n as f64);
+        assert!(seen.iter().all(|&n| n == 1), "{seen:?}");
+        // From moment to moment it is slower than the line, and faster.
+        let uneven = |at: f64| if at * 3.0 % 1.0 < 0.5 { 30e6 } else { 150e6 };
+        let seen = run_to(uneven, &mut Streams::new(8), 60, |n| 100e6 * n as f64);
+        let average = seen.iter().sum::<usize>() as f64 / seen.len() as f64;
+        assert!(average < 1.2, "{average}: {seen:?}");
+    }
+
+    #[test]
+    fn connections_that_wait_for_the_disk_are_given_up() {
+        let tired = |at: f64| if at < 5.0 { 1e9 } else { 90e6 };
+        let seen = run_to(tired, &mut Streams::new(4), 60, |n| 50e6 * n as f64);
+        assert!(seen[20..100].iter().all(|&n| n == 4), "{seen:?}");
+        let late = &seen[200..];
+        let average = late.iter().sum::<usize>() as f64 / late.len() as f64;
+        assert!((1.95..2.05).contains(&average), "two are as fast as the disk: {average}: {late:?}");
+    }
+
+    #[test]
     fn nothing_is_measured_before_all_bring_bytes() {
         let mut streams = Streams::new(4);
         for tick in 0..100 {
-            assert_eq!(streams.look(Duration::from_millis(50) * tick, 0, false), 1);
+            let at = Duration::from_millis(50) * tick;
+            assert_eq!(streams.look(Sight { at, received: 0, held_up: Duration::ZERO }, false), 1);
         }
     }
 
@@ -192,6 +253,7 @@ mod tests {
         run(&mut streams, 2, |n| 50e6 * n as f64);
         streams.refused(Duration::from_secs(2), 3);
         assert_eq!(streams.wanted(), 3);
-        assert_eq!(streams.look(Duration::from_secs(3), 1, true), 3);
+        let sight = Sight { at: Duration::from_secs(3), received: 1, held_up: Duration::ZERO };
+        assert_eq!(streams.look(sight, true), 3);
     }
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::plan::{LaneId, Plan};
-use super::streams::Streams;
+use super::streams::{Sight, Streams};
 use super::{Control, Downloader, Error, Source};
 use crate::spool::{Part, Sink, Verdict, VerifiedPart};
 
@@ -157,7 +157,14 @@ impl Transfer<'_> {
     fn look(&self, streams: &mut Streams, lanes: &BTreeMap<LaneId, Arc<Running>>) {
         let all_flow = lanes.values().filter(|running| running.flows()).count() >= streams.wanted();
         let plan = self.plan();
-        let wanted = streams.look(self.began.elapsed(), plan.received(), all_flow);
+        let sight =
+            Sight { at: self.began.elapsed(), received: plan.received(), held_up: self.sink.waited() };
+        let before = streams.wanted();
+        let wanted = streams.look(sight, all_flow);
+        if wanted != before {
+            let (received, held_up_ms) = (sight.received, sight.held_up.as_millis() as u64);
+            debug!(file.id = %self.source.file_id, before, wanted, received, held_up_ms, "another number of connections");
+        }
         let busy = self.busy(&plan, lanes, wanted);
         if wanted < busy
             && let Some(last) = plan.last().and_then(|last| lanes.get(&last))

@@ -9,6 +9,7 @@ pub mod part;
 mod progress;
 pub mod ranges;
 mod sink;
+mod waits;
 mod writer;
 
 use std::fs;

@@ -12,6 +12,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::buffer::{BUFFER, Buffer, Buffers, Pool};
 use super::part::{Part, Verdict, join};
 use super::ranges::Ranges;
+use super::waits::Waits;
 use super::writer;
 
 /// Buffers of a transfer besides those that its lanes fill: two being hashed, one being written.
@@ -48,6 +49,7 @@ impl Block {
 pub struct Sink {
     blocks: mpsc::Sender<Block>,
     pool: Pool,
+    waits: Arc<Waits>,
     granule: usize,
     there: Ranges,
     size: u64,
@@ -67,7 +69,8 @@ impl Sink {
         let whole = Arc::new(AtomicBool::new(false));
         let is_whole = Arc::clone(&whole);
         let writer = spawn_blocking(move || writer::write_all(part, receiver, &is_whole));
-        Self { blocks, pool: buffers.pool(count), granule, there, size, whole, writer }
+        let (pool, waits) = (buffers.pool(count), Arc::new(Waits::new()));
+        Self { blocks, pool, waits, granule, there, size, whole, writer }
     }
 
     /// What was there at the beginning.
@@ -80,11 +83,17 @@ impl Sink {
         self.size
     }
 
+    /// How long its lanes have waited for the disk, or for the checksum, all together.
+    pub fn waited(&self) -> Duration {
+        self.waits.total()
+    }
+
     /// A lane for the bytes from a position on. Every lane has to be closed.
     pub fn lane(&self, at: u64) -> Lane {
         Lane {
             blocks: self.blocks.clone(),
             pool: self.pool.clone(),
+            waits: Arc::clone(&self.waits),
             granule: self.granule,
             size: self.size,
             at,
@@ -113,6 +122,7 @@ impl Sink {
 pub struct Lane {
     blocks: mpsc::Sender<Block>,
     pool: Pool,
+    waits: Arc<Waits>,
     granule: usize,
     size: u64,
     /// Where the first byte of the buffer goes.
@@ -133,6 +143,7 @@ impl Lane {
     /// sink's end says why.
     pub async fn room(&mut self) -> Option<&mut [u8]> {
         if self.buffer.is_none() {
+            let _wait = self.waits.begin();
             self.buffer = Some(self.pool.take().await.ok()?);
         }
         let filled = self.filled;
@@ -174,7 +185,11 @@ impl Lane {
         kept.extend_from_slice(&buffer.bytes()[length..self.filled]);
         let block = Block { buffer, length, at: self.at };
         (self.at, self.filled) = (block.end(), 0);
-        if self.blocks.send(block).await.is_err() {
+        let sent = {
+            let _wait = self.waits.begin();
+            self.blocks.send(block).await
+        };
+        if sent.is_err() {
             return false;
         }
         if rest > 0 {
@@ -190,5 +205,45 @@ impl Lane {
     pub async fn close(mut self) -> u64 {
         self.flush().await;
         self.at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(20);
+
+    #[tokio::test]
+    async fn what_lanes_wait_for_is_counted() {
+        // A disk that takes nothing by itself.
+        let (blocks, mut disk) = mpsc::channel(1);
+        let sink = Sink {
+            blocks,
+            pool: Buffers::default().pool(2),
+            waits: Arc::new(Waits::new()),
+            granule: 1,
+            there: Ranges::default(),
+            size: 1 << 30,
+            whole: Arc::default(),
+            writer: spawn_blocking(|| Ok(None)),
+        };
+        let mut lane = sink.lane(0);
+        let bytes = vec![1; BUFFER];
+        assert!(lane.write(&bytes).await);
+        tokio::time::sleep(SOON).await;
+        assert!(sink.waited() < SOON, "for the network, not for the disk: {:?}", sink.waited());
+        let take_late = async {
+            tokio::time::sleep(SOON).await;
+            (sink.waited(), disk.recv().await)
+        };
+        let (written, (waited, first)) = tokio::join!(lane.write(&bytes), take_late);
+        assert!(written && waited >= SOON / 2, "{waited:?} until the disk took the first");
+        assert!(timeout(SOON, lane.room()).await.is_err(), "it still has its buffer");
+        assert!(sink.waited() >= waited + SOON / 2, "{:?}", sink.waited());
+        drop(first);
+        assert!(lane.room().await.is_some());
     }
 }
