@@ -159,7 +159,12 @@ impl Attempt {
             }
             Step::Release => {
                 let reason = delivery.reason.as_deref();
-                self.store.put_back(&delivery.id, delivery.run_at, delivery.attempt, reason, now).await?
+                let waits =
+                    self.store.put_back(&delivery.id, delivery.run_at, delivery.attempt, reason, now).await?;
+                if !waits {
+                    info!("a delivery ends early: it was overtaken");
+                }
+                waits
             }
             Step::Again { after, counts, reason } => {
                 if delivery.reason.as_ref() != Some(&reason) {

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info};
+use tracing::{debug, error};
 
 use crate::destination::{self, Local, Marker};
 use crate::download::{self, Downloader};
@@ -359,7 +359,7 @@ impl Engine {
         self.claimed.retain(|delivery| open.contains(&delivery.id));
         self.transfers.next.store(self.claimed.len(), Ordering::Relaxed);
         for id in ids.iter().filter(|id| !open.contains(id)) {
-            info!(delivery.id = %id, "a transfer ends early: its delivery was overtaken");
+            // Or done, and not reaped yet: then it is none the worse.
             if let Some(running) = self.attempts.get(id) {
                 running.stop.cancel();
             }

@@ -20,8 +20,10 @@ const IDLE: Duration = Duration::from_millis(200);
 
 /// How one request of a lane ended.
 enum Turn {
-    /// Bytes came, and the answer ended in order.
-    Ended,
+    /// All that was asked for has come, or the rest is another lane's by now.
+    Whole,
+    /// The answer ended in order, and too early.
+    Short,
     /// It broke off.
     Broke(drive::Error),
     /// The answer begins at the file's first byte, far before this lane's.
@@ -68,8 +70,9 @@ impl Transfer<'_> {
                 failures = 0;
             }
             let error = match turn {
-                Turn::Ended if self.plan().left(id).is_empty() => return Ok(()),
-                Turn::Ended => None,
+                // The piece may have grown since it was asked for: what another one gave up was put to it.
+                Turn::Whole => continue,
+                Turn::Short => None,
                 Turn::NoRange => return Err(Quit::Because(End::Refused(Error::NoRange))),
                 Turn::Broke(error) if error.fault() == Fault::Abusive && self.may_acknowledge() => continue,
                 Turn::Broke(error) if error.fault() == Fault::Range => {
@@ -140,7 +143,8 @@ impl Transfer<'_> {
         loop {
             let most = if skip > 0 { skip } else { self.downloader.limit.share() };
             let came = match next(&mut media, most, lane, &running.quit).await? {
-                Ok(0) => return Ok(Turn::Ended),
+                Ok(0) if lane.position() >= end => return Ok(Turn::Whole),
+                Ok(0) => return Ok(Turn::Short),
                 Ok(came) => came as u64,
                 Err(error) => return Ok(Turn::Broke(error)),
             };
@@ -160,10 +164,13 @@ impl Transfer<'_> {
                     return Err(Error::Changed(why).into());
                 }
                 // From here on it is another lane's.
-                return Ok(Turn::Ended);
+                return Ok(Turn::Whole);
             }
-            if media.is_whole() || (until.is_some() && self.plan().left(id).is_empty()) {
-                return Ok(Turn::Ended);
+            if until.is_some() && self.plan().left(id).is_empty() {
+                return Ok(Turn::Whole);
+            }
+            if media.is_whole() {
+                return Ok(if lane.position() >= end { Turn::Whole } else { Turn::Short });
             }
         }
     }

@@ -14,11 +14,13 @@ const GAIN: f64 = 0.4;
 /// Bytes per second that are enough for one connection: what checksums and disks are made for. A whole file that comes
 /// this fast is slowed down by reading it back.
 const FAST: f64 = 250e6;
-/// What is not far below that is measured for longer.
+/// What is not far below that is measured for longer; and what an fsync may have held up.
 const NEARLY: f64 = 150e6;
 const LONG_WINDOW: Duration = Duration::from_millis(240);
 /// The share of their time that connections may wait for the disk where more of them could help.
 const SLACK: f64 = 0.2;
+/// So long connections have to wait for the disk before some are given up: an fsync now and then is no slow disk.
+const PERSISTENT: Duration = Duration::from_secs(2);
 /// Each step takes so many times the connections: a file may be there before many small steps are made.
 const STEP: usize = 4;
 /// After a step that brought nothing, another one is tried this much later, and then twice as late each time.
@@ -36,6 +38,14 @@ pub struct Sight {
     pub held_up: Duration,
 }
 
+impl Sight {
+    /// How many connections waited for the disk since then, on average.
+    fn waiting(&self, since: &Self) -> f64 {
+        let elapsed = self.at.saturating_sub(since.at).as_secs_f64();
+        if elapsed > 0.0 { self.held_up.saturating_sub(since.held_up).as_secs_f64() / elapsed } else { 0.0 }
+    }
+}
+
 /// The number of connections of one transfer, over time.
 #[derive(Clone, Copy, Debug)]
 pub struct Streams {
@@ -45,6 +55,8 @@ pub struct Streams {
     before: Option<(usize, f64)>,
     /// Where the running measurement began. `None`: not all connections have brought bytes yet.
     since: Option<Sight>,
+    /// Since when there are so many as now, or since the last look at how long they wait for the disk.
+    settled: Option<Sight>,
     /// No step before this.
     not_before: Duration,
     patience: Duration,
@@ -60,6 +72,7 @@ impl Streams {
             now: 1,
             before: None,
             since: None,
+            settled: None,
             not_before: Duration::ZERO,
             patience: PATIENCE,
             was_doubted: false,
@@ -73,10 +86,38 @@ impl Streams {
 
     /// A look at the transfer, and whether all connections bring bytes.
     pub fn look(&mut self, sight: Sight, all_flow: bool) -> usize {
-        let Sight { at, received, held_up } = sight;
+        let before = self.now;
+        self.give_up(sight);
+        self.step(sight, all_flow);
+        if self.now != before {
+            self.settled = None;
+        }
+        self.now
+    }
+
+    /// Fewer, if the disk is what they wait for.
+    fn give_up(&mut self, sight: Sight) {
+        let since = *self.settled.get_or_insert(sight);
+        if sight.at.saturating_sub(since.at) < PERSISTENT {
+            return;
+        }
+        self.settled = Some(sight);
+        // As many as would be at work if none ever waited.
+        let enough = (self.now as f64 - sight.waiting(&since)).ceil().max(1.0) as usize;
+        if enough < self.now {
+            self.now = enough;
+            self.before = None;
+            self.since = None;
+            self.pause(sight.at);
+        }
+    }
+
+    /// More or fewer, by the rate.
+    fn step(&mut self, sight: Sight, all_flow: bool) {
+        let Sight { at, received, .. } = sight;
         if !all_flow {
             self.since = None;
-            return self.now;
+            return;
         }
         let since = *self.since.get_or_insert(sight);
         let elapsed = at.saturating_sub(since.at);
@@ -85,25 +126,19 @@ impl Streams {
                 // The rate of now counts, not that of an hour ago.
                 self.since = Some(sight);
             }
-            return self.now;
+            return;
         }
         let rate = received.saturating_sub(since.received) as f64 / elapsed.as_secs_f64();
         if rate <= 0.0 {
             // Nothing can be compared with nothing.
-            return self.now;
+            return;
         }
-        if rate >= NEARLY && elapsed < LONG_WINDOW {
-            return self.now;
+        let is_held_up = sight.waiting(&since) > SLACK * self.now as f64;
+        if (rate >= NEARLY || is_held_up) && elapsed < LONG_WINDOW {
+            return;
         }
         self.since = None;
-        let slack = held_up.saturating_sub(since.held_up).as_secs_f64() / elapsed.as_secs_f64();
-        // As many as would be at work if none ever waited.
-        let enough = (self.now as f64 - slack).ceil().max(1.0) as usize;
         match self.before.take() {
-            _ if enough < self.now => {
-                self.now = enough;
-                self.pause(at);
-            }
             Some((fewer, slower)) if rate < slower * gain(fewer, self.now) => {
                 // Some may help where so many do not.
                 let helps = self.now > 2 * fewer && rate >= slower * gain(fewer, 2 * fewer);
@@ -115,14 +150,13 @@ impl Streams {
                 self.was_doubted = true;
                 self.now = 1;
             }
-            _ if slack > SLACK * self.now as f64 => {}
+            _ if is_held_up => {}
             _ if self.now < self.most && !(self.now == 1 && rate >= FAST) => {
                 self.before = Some((self.now, rate));
                 self.now = (self.now * STEP).min(self.most);
             }
             _ => {}
         }
-        self.now
     }
 
     /// A connection was refused: these many are what there can be.

@@ -20,6 +20,9 @@ const LOOK: Duration = Duration::from_millis(10);
 /// A connection without a byte for this long is replaced by a new one, if another has brought bytes so much later.
 const SLOW: Duration = Duration::from_secs(5);
 const BESIDE: Duration = Duration::from_secs(1);
+/// After so many looks at more connections than wanted one is ended. One that has the next piece while another one is
+/// about to end is not one too many.
+const CROWDED: u32 = 20;
 /// So many times slower than another one is slow.
 const LAG: u64 = 8;
 
@@ -38,6 +41,8 @@ pub(super) struct Transfer<'a> {
     latest: AtomicU64,
     /// The fastest connection that has ended, in bytes per millisecond.
     best: AtomicU64,
+    /// How many looks in a row there were more than wanted.
+    crowded: AtomicU32,
     /// How many were replaced because they were slow.
     replaced: AtomicU32,
     /// Whether the next piece is asked for while the last bytes of one come; not where connections are few.
@@ -93,6 +98,7 @@ pub(super) async fn transfer(
         began: Instant::now(),
         latest: AtomicU64::new(0),
         best: AtomicU64::new(0),
+        crowded: AtomicU32::new(0),
         replaced: AtomicU32::new(0),
         asks_ahead: AtomicBool::new(true),
     };
@@ -166,7 +172,7 @@ impl Transfer<'_> {
             debug!(file.id = %self.source.file_id, before, wanted, received, held_up_ms, "another number of connections");
         }
         let busy = self.busy(&plan, lanes, wanted);
-        if wanted < busy
+        if self.is_crowded(busy, wanted, wanted < before)
             && let Some(last) = plan.last().and_then(|last| lanes.get(&last))
         {
             last.quit.cancel();
@@ -184,6 +190,17 @@ impl Transfer<'_> {
         if busy < streams.wanted() {
             self.replace_laggard(lanes);
         }
+    }
+
+    /// Whether one is to be ended: at once if fewer are wanted now, else only if there have been too many for a while.
+    fn is_crowded(&self, busy: usize, wanted: usize, are_fewer: bool) -> bool {
+        let looks = match self.crowded.load(Ordering::Relaxed) {
+            _ if busy <= wanted => 0,
+            _ if are_fewer => CROWDED,
+            looks => looks.saturating_add(1),
+        };
+        self.crowded.store(looks, Ordering::Relaxed);
+        looks >= CROWDED
     }
 
     /// How many connections count, if so many are wanted.

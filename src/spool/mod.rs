@@ -8,6 +8,7 @@ mod front;
 pub mod part;
 mod progress;
 pub mod ranges;
+mod saver;
 mod sink;
 mod waits;
 mod writer;

@@ -18,6 +18,7 @@ use super::checksum::Hasher;
 use super::front::Reader;
 use super::progress::{Known, Progress};
 use super::ranges::Ranges;
+use super::saver::Saving;
 use super::sink::Sink;
 use super::writer::Output;
 use crate::model::DeliveryId;
@@ -135,6 +136,11 @@ impl Part {
 
     pub(super) fn has_progress(&self) -> bool {
         self.progress.exists()
+    }
+
+    /// For a thread that does the same beside the one that writes.
+    pub(super) fn saving(&self) -> io::Result<Saving> {
+        Ok(Saving { part: self.output.file().try_clone()?, progress: self.progress.clone() })
     }
 
     /// Makes durable what is there, and then writes down that it is.

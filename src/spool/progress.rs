@@ -24,7 +24,7 @@ struct Saved {
 }
 
 /// The file beside one part.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Progress {
     path: PathBuf,
     size: u64,

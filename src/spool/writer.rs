@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::thread::Scope;
 
 use rustix::fs::{FallocateFlags, OFlags, fallocate, fstatfs};
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
@@ -18,15 +18,13 @@ use super::buffer::{BUFFER, GRANULE};
 use super::checksum::Hasher;
 use super::front::{End, Front, Reader};
 use super::part::{Part, Verdict, verify};
+use super::saver::Saver;
 use super::sink::Block;
 use crate::checkpoint::{Point, reached};
 
 /// Files from this size on go past the page cache. The end of a smaller one would be a large part of it, and whatever is
 /// no whole granule is fetched again after a crash.
 const LARGE: u64 = 256 << 10;
-/// How often the ranges that are there are written down, while there is a gap between them. A crash costs so much at
-/// most.
-const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// The kernel drops what is written from its cache (Linux 6.14 and later, on file systems that know it).
 const DONT_CACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
 /// File systems behind a network or a process, where direct writes are missing, or slower, or promise less.
@@ -164,15 +162,19 @@ fn write_large(
     let front = Front::new(part.there().front());
     std::thread::scope(|scope| {
         let follower = scope.spawn(|| front.follow(&reader, hasher));
-        let mut saved = Instant::now();
+        let mut saver = None;
         let mut next = Some(first);
         let written = loop {
             let Some(block) = next else { break Ok(()) };
-            if let Err(error) = write_ahead(part, block, &front, &mut saved) {
+            if let Err(error) =
+                write_ahead(part, block, &front).and_then(|()| save_progress(part, &mut saver, scope))
+            {
                 break Err(error);
             }
             next = blocks.blocking_recv();
         };
+        // Its own failure explains what followed from it.
+        let written = saver.map_or(Ok(()), Saver::end).and(written);
         let is_wanted = written.is_ok() && whole.load(Ordering::Acquire);
         front.close(if is_wanted { End::Finish } else { End::GiveUp });
         let hasher = follower.join().map_err(|_| io::Error::other("the checksum's thread failed"))?;
@@ -181,23 +183,33 @@ fn write_large(
 }
 
 /// Writes a block that may have a gap before it.
-fn write_ahead(part: &mut Part, block: Block, front: &Front, saved: &mut Instant) -> io::Result<()> {
+fn write_ahead(part: &mut Part, block: Block, front: &Front) -> io::Result<()> {
     let block = Arc::new(block);
     let leaves_gap = block.at() > part.there().front();
     if leaves_gap && !part.has_progress() {
         // From now on the length says nothing, and that has to be known first.
         part.save_progress()?;
-        *saved = Instant::now();
     }
     front.offer(&block);
     write(part, &block)?;
     front.advance(part.there().front());
-    drop(block);
-    if part.has_progress() && saved.elapsed() >= SAVE_EVERY {
-        part.save_progress()?;
-        *saved = Instant::now();
-    }
     Ok(())
+}
+
+/// Once in a while, as long as there are or were gaps.
+fn save_progress<'scope>(
+    part: &Part,
+    saver: &mut Option<Saver<'scope>>,
+    scope: &'scope Scope<'scope, '_>,
+) -> io::Result<()> {
+    if !part.has_progress() {
+        return Ok(());
+    }
+    let saver = match saver {
+        Some(saver) => saver,
+        None => saver.insert(Saver::start(scope, part.saving()?)),
+    };
+    saver.offer(part.there())
 }
 
 fn write(part: &mut Part, block: &Block) -> io::Result<()> {

@@ -1,0 +1,113 @@
+//! Writes down which ranges of a part are durable, in a thread of its own: the fsync before it takes as long as the
+//! disk likes, and whatever comes meanwhile is not to wait for it.
+
+use std::fs::File;
+use std::io;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::thread::{Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+use super::progress::Progress;
+use super::ranges::Ranges;
+
+/// How often there is something to write down. A crash costs so much at most, and what comes during one fsync.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+/// The way to that thread.
+#[derive(Debug)]
+pub(super) struct Saver<'scope> {
+    /// Taken only by a thread that has nothing to do: what waited would be old.
+    ranges: SyncSender<Ranges>,
+    thread: ScopedJoinHandle<'scope, io::Result<()>>,
+    last: Instant,
+}
+
+/// What it takes to write down how far a part is.
+#[derive(Debug)]
+pub(super) struct Saving {
+    pub(super) part: File,
+    pub(super) progress: Progress,
+}
+
+impl Saving {
+    /// Makes durable what is there, and then writes down that it is. More may be written meanwhile, and is not meant.
+    fn save(&mut self, there: &Ranges) -> io::Result<()> {
+        self.part.sync_data()?;
+        self.progress.save(there)
+    }
+}
+
+impl<'scope> Saver<'scope> {
+    pub(super) fn start(scope: &'scope Scope<'scope, '_>, mut saving: Saving) -> Self {
+        let (ranges, asked) = sync_channel::<Ranges>(0);
+        let thread = scope.spawn(move || asked.iter().try_for_each(|there| saving.save(&there)));
+        Self { ranges, thread, last: Instant::now() }
+    }
+
+    /// These are on the disk, durable or not.
+    pub(super) fn offer(&mut self, there: &Ranges) -> io::Result<()> {
+        if self.last.elapsed() < SAVE_EVERY {
+            return Ok(());
+        }
+        match self.ranges.try_send(there.clone()) {
+            Ok(()) => self.last = Instant::now(),
+            Err(TrySendError::Full(_)) => {}
+            // Why, its end says.
+            Err(TrySendError::Disconnected(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
+        }
+        Ok(())
+    }
+
+    /// Waits for what it is doing.
+    pub(super) fn end(self) -> io::Result<()> {
+        drop(self.ranges);
+        self.thread.join().map_err(|_| io::Error::other("the thread that saves progress failed"))?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::progress::Known;
+    use super::*;
+
+    fn progress(directory: &std::path::Path) -> Progress {
+        Progress::of(&directory.join("d1.part"), 100, "md5:1".into())
+    }
+
+    /// Offers it until it is taken.
+    fn insist(saver: &mut Saver<'_>, ranges: &Ranges) -> io::Result<()> {
+        saver.last -= SAVE_EVERY;
+        while saver.last.elapsed() >= SAVE_EVERY {
+            saver.offer(ranges)?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_offered_is_written_down_once_in_a_while() {
+        let home = tempfile::tempdir().unwrap();
+        let part = File::create(home.path().join("d1.part")).unwrap();
+        let [first, second] = [[20, 30], [40, 50]].map(|range| Ranges::from(vec![[0, 10], range]));
+        std::thread::scope(|scope| {
+            let mut saver = Saver::start(scope, Saving { part, progress: progress(home.path()) });
+            insist(&mut saver, &first).unwrap();
+            saver.offer(&second).unwrap();
+            saver.end().unwrap();
+        });
+        let known = progress(home.path()).load().unwrap();
+        assert_eq!(known, Known::Ranges(first), "the second came too early");
+    }
+
+    #[test]
+    fn its_failure_is_told() {
+        let home = tempfile::tempdir().unwrap();
+        let part = File::create(home.path().join("d1.part")).unwrap();
+        let progress = progress(&home.path().join("not there"));
+        std::thread::scope(|scope| {
+            let mut saver = Saver::start(scope, Saving { part, progress });
+            insist(&mut saver, &Ranges::default()).unwrap();
+            assert!(insist(&mut saver, &Ranges::default()).is_err());
+            assert_eq!(saver.end().unwrap_err().kind(), io::ErrorKind::NotFound);
+        });
+    }
+}
