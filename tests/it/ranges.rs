@@ -140,6 +140,19 @@ async fn where_there_is_one_connection_only_it_brings_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_goes_on_with_what_another_one_gave_up_does_not_wait() {
+    let world = slow_world(20_000_000).await;
+    // The fourth connection: the third one gets its piece, which lies behind the end of what it asked for.
+    let matching = Matching::operation("files.media").skip(3);
+    world.drive.fail(Fault { matching, times: 1, action: Action::status(500, "backendError") });
+    let id = world.upload("big.mp4", 200 << 20);
+    assert_delivered(&world, "big.mp4", &id).await;
+    let log = world.log();
+    assert!(log.contains("a connection fewer"), "{log}");
+    assert!(!log.contains("a transfer broke off"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_new_content_between_the_ranges_throws_the_old_one_away() {
     let world = slow_world(10_000_000).await;
     let new = Content::pattern(77, 60_000_000);
