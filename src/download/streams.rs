@@ -164,6 +164,7 @@ impl Streams {
         self.now = left.max(1);
         self.before = None;
         self.since = None;
+        self.settled = None;
         self.pause(at);
     }
 
