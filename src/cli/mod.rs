@@ -125,7 +125,8 @@ pub fn main() -> ExitCode {
             return Exit::Failed.into();
         }
     };
-    let exit = runtime.block_on(dispatch(arguments));
+    // As a task: what wakes it need not wake this thread as well. A panic has been told by itself.
+    let exit = runtime.block_on(runtime.spawn(dispatch(arguments))).unwrap_or(Exit::Failed);
     // Threads that wait for a line on standard input never end by themselves.
     runtime.shutdown_background();
     exit.into()

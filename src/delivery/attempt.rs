@@ -13,10 +13,10 @@ use super::publisher::Publisher;
 use super::step::{DISK_WAIT, Step, after_destination, after_download};
 use super::{Error, Turn};
 use crate::checkpoint::{Point, reached};
-use crate::destination::{self, Local, Wish};
+use crate::destination::{self, Local};
 use crate::download::{self, Control, Downloader, Source};
 use crate::http::jitter;
-use crate::model::delivery::{OnUpdate, PublishedFile};
+use crate::model::delivery::PublishedFile;
 use crate::model::{Delivery, Stage};
 use crate::spool::{Expected, VerifiedPart};
 use crate::store::{self, Store};
@@ -25,8 +25,6 @@ use crate::telemetry::transfers::Transfers;
 
 /// A name that is taken between looking and publishing is chosen anew; nobody takes this many in a row.
 const PLACE_TRIES: usize = 100;
-/// A file id's first characters are enough to tell files of one name in one folder apart.
-const MARK_LENGTH: usize = 8;
 
 pub(super) struct Attempt {
     pub(super) store: Store,
@@ -96,13 +94,7 @@ impl Attempt {
     async fn publish(&self, delivery: &Delivery, part: VerifiedPart) -> Result<PublishedFile, Error> {
         let part = Arc::new(part);
         for _ in 0..PLACE_TRIES {
-            let wish = Wish {
-                part: part.clone(),
-                wanted: delivery.wanted.clone(),
-                mark: delivery.file_id.as_str().chars().take(MARK_LENGTH).collect(),
-                earlier: self.replaceable(delivery).await?,
-            };
-            match self.publisher.publish(&self.store, &self.place, &delivery.id, wish).await {
+            match self.publisher.publish(&self.store, &self.place, delivery, &part).await {
                 Err(Error::Destination(
                     destination::Error::Taken { .. } | destination::Error::Changed { .. },
                 )) => {}
@@ -110,16 +102,6 @@ impl Attempt {
             }
         }
         Err(destination::Error::Taken { path: delivery.wanted.clone() }.into())
-    }
-
-    /// The earlier content of the file at the destination, if this one is to take its place.
-    async fn replaceable(&self, delivery: &Delivery) -> Result<Option<PublishedFile>, Error> {
-        if delivery.on_update != OnUpdate::Replace {
-            return Ok(None);
-        }
-        let earlier = self.store.delivered(&delivery.file_id).await?;
-        let same_place = earlier.filter(|earlier| earlier.destination == delivery.destination);
-        Ok(same_place.and_then(|earlier| earlier.published))
     }
 
     /// Writes down what follows. What is given back is wrong with the whole destination.

@@ -75,7 +75,7 @@ const TURNED_AWAY_AT_MOST: u32 = 50;
 const LAST_ATTEMPT: Duration = Duration::from_millis(200);
 /// A fault of the program would most likely repeat itself, one of the ledger needs time.
 const FAULT_WAIT: Duration = Duration::from_mins(1);
-/// As long as there are deliveries to begin with, the ledger is not asked more often than this.
+/// As long as there are deliveries to begin with, neither the ledger nor a destination is asked more often than this.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// The ledger failed; nothing moves until it works again.
 const STORE_WAIT: Duration = Duration::from_secs(10);
@@ -138,6 +138,8 @@ pub struct Engine {
     claimed: VecDeque<Delivery>,
     /// What the destinations that were opened are known by.
     markers: HashMap<PathBuf, Marker>,
+    /// Destinations that were looked at lately.
+    opened: HashMap<PathBuf, Opened>,
     /// Destinations that were asked for and have not answered yet.
     unanswered: HashMap<PathBuf, JoinHandle<()>>,
     /// Deliveries for which there was no room in this step.
@@ -181,6 +183,7 @@ impl Engine {
             attempts: HashMap::new(),
             claimed: VecDeque::new(),
             markers: HashMap::new(),
+            opened: HashMap::new(),
             unanswered: HashMap::new(),
             turned_away: 0,
             holds,
@@ -229,9 +232,8 @@ impl Engine {
         if !self.taken_up {
             self.take_up().await?;
         }
-        let mut opened = HashMap::new();
         self.turned_away = 0;
-        self.begin_claimed(&mut opened).await?;
+        self.begin_claimed().await?;
         if !self.claimed.is_empty() && self.looked.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
             return Ok(Some(LOOK_AGAIN));
         }
@@ -250,7 +252,7 @@ impl Engine {
                 break;
             }
             self.claimed.extend(claimed);
-            self.begin_claimed(&mut opened).await?;
+            self.begin_claimed().await?;
         }
         if self.turned_away >= TURNED_AWAY_AT_MOST {
             return Ok(Some(Duration::ZERO));
@@ -275,10 +277,10 @@ impl Engine {
 
     /// Starts what was claimed, as far as there is room. If the ledger fails in between, the rest is started as soon as
     /// it works again.
-    async fn begin_claimed(&mut self, opened: &mut HashMap<PathBuf, Opened>) -> Result<(), store::Error> {
+    async fn begin_claimed(&mut self) -> Result<(), store::Error> {
         while let Some(index) = self.next_claimed() {
             let delivery = self.claimed[index].clone();
-            self.begin(delivery, opened).await?;
+            self.begin(delivery).await?;
             self.claimed.remove(index);
         }
         self.transfers.next.store(self.claimed.len(), Ordering::Relaxed);
@@ -302,11 +304,7 @@ impl Engine {
     }
 
     /// Starts a delivery that was claimed, if its destination takes it.
-    async fn begin(
-        &mut self,
-        delivery: Delivery,
-        opened: &mut HashMap<PathBuf, Opened>,
-    ) -> Result<(), store::Error> {
+    async fn begin(&mut self, delivery: Delivery) -> Result<(), store::Error> {
         if self.attempts.contains_key(&delivery.id) {
             // It was let go and came back before its last attempt has ended; two would write one part.
             let now = Timestamp::now();
@@ -319,7 +317,7 @@ impl Engine {
             self.store
                 .put_back(&delivery.id, delivery.run_at, delivery.attempt, reason, Timestamp::now())
                 .await?;
-        } else if let Some(opened) = self.place_for(&delivery, opened).await? {
+        } else if let Some(opened) = self.place_for(&delivery).await? {
             self.start(delivery, opened);
         }
         Ok(())
@@ -331,6 +329,7 @@ impl Engine {
         self.has_parts = true;
         let turn = Arc::new(Turn { events: self.events.0.clone(), wake: self.wake.clone() });
         let running = Running::new(&opened, &delivery, stop.clone(), &turn);
+        self.promise(running.size);
         self.attempts.insert(delivery.id.clone(), running);
         let attempt = Attempt {
             store: self.store.clone(),

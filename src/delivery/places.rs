@@ -1,6 +1,5 @@
 //! The destinations as the engine sees them: opened and known by their markers, or held with a reason.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +13,7 @@ use tracing::{info, warn};
 
 use super::load::Load;
 use super::step::{DISK_PATIENCE, DISK_WAIT, Room, Step, after_destination, room};
-use super::{Engine, Running, Turn};
+use super::{Engine, LOOK_AGAIN, Running, Turn};
 use crate::destination::{self, Local, Marker};
 use crate::model::delivery::PublishedFile;
 use crate::model::{Delivery, DeliveryId};
@@ -181,43 +180,32 @@ impl Engine {
         (self.config.concurrency.max(1) * AHEAD).min(MOST_AHEAD)
     }
 
-    /// Opens the destination of a delivery, unless this step has, and looks whether there is room for it. `None`: the
-    /// delivery is back in the queue, and the reason stands where it belongs.
-    pub(super) async fn place_for(
-        &mut self,
-        delivery: &Delivery,
-        opened: &mut HashMap<PathBuf, Opened>,
-    ) -> Result<Option<Opened>, store::Error> {
-        let root = &delivery.destination;
-        let space = match opened.get(root) {
-            Some(opened) => opened.clone(),
-            None => match self.look_at(root).await? {
-                Ok(look) => opened.entry(root.clone()).or_insert(look).clone(),
-                Err(error) => {
-                    let step = Step::Hold(why_held(&error));
-                    return self.turn_away(delivery, step).await.map(|()| None);
-                }
-            },
-        };
-        let size = delivery.size.unwrap_or(0);
-        let all: u64 = self.attempts.values().map(|running| running.size).sum();
-        if matches!(room(space.free, self.config.reserve, all, size), Room::Enough) {
-            // Even if none of them had taken anything yet.
-            return Ok(Some(space));
+    /// The destination of a delivery, if there is room for it. `None`: the delivery is back in the queue, and the reason
+    /// stands where it belongs.
+    pub(super) async fn place_for(&mut self, delivery: &Delivery) -> Result<Option<Opened>, store::Error> {
+        let (root, size) = (&delivery.destination, delivery.size.unwrap_or(0));
+        let known = self.opened.get(root).filter(|opened| opened.at.elapsed() < LOOK_AGAIN);
+        if let Some(opened) = known.filter(|opened| opened.has_room(self.config.reserve, size)) {
+            return Ok(Some(opened.clone()));
         }
-        let (place, id, running) = (space.place.clone(), delivery.id.clone(), self.running());
-        let device = space.device;
+        let opened = match self.look_at(root).await? {
+            Ok(opened) => opened,
+            Err(error) => return self.turn_away(delivery, Step::Hold(why_held(&error))).await.map(|()| None),
+        };
+        self.opened.insert(root.clone(), opened.clone());
+        if opened.has_room(self.config.reserve, size) {
+            return Ok(Some(opened));
+        }
+        let (place, id, running) = (opened.place.clone(), delivery.id.clone(), self.running());
+        let device = opened.device;
         let looked = self.on_disk(root, move || Ok((place.taken(&id), promised(&running, device)))).await;
         let (taken, promised) = match looked {
             Ok(looked) => looked,
             Err(error) => return self.turn_away(delivery, Step::Hold(why_held(&error))).await.map(|()| None),
         };
-        match room(space.free, self.config.reserve, promised, size.saturating_sub(taken)) {
-            Room::Enough => Ok(Some(space)),
-            Room::None(why) => {
-                opened.remove(root);
-                self.turn_away(delivery, Step::Hold(why)).await.map(|()| None)
-            }
+        match room(opened.free, self.config.reserve, promised, size.saturating_sub(taken)) {
+            Room::Enough => Ok(Some(opened)),
+            Room::None(why) => self.turn_away(delivery, Step::Hold(why)).await.map(|()| None),
             Room::TooLittle(reason) => {
                 self.turned_away += 1;
                 let step = Step::Again { after: DISK_WAIT, counts: false, reason };
@@ -226,14 +214,23 @@ impl Engine {
         }
     }
 
+    /// A delivery begins, and may take so much of any of the disks.
+    pub(super) fn promise(&mut self, size: u64) {
+        for opened in self.opened.values_mut() {
+            opened.promised = opened.promised.saturating_add(size);
+        }
+    }
+
     async fn look_at(&mut self, root: &Path) -> Result<Result<Opened, destination::Error>, store::Error> {
+        let at = Instant::now();
         let place = match self.open(root).await? {
             Ok(place) => place,
             Err(error) => return Ok(Err(error)),
         };
         let looked = place.clone();
         let space = self.on_disk(root, move || looked.space()).await;
-        Ok(space.map(|space| Opened { place, device: space.device, free: space.free }))
+        let promised = self.attempts.values().map(|running| running.size).sum();
+        Ok(space.map(|space| Opened { place, device: space.device, free: space.free, promised, at }))
     }
 
     fn running(&self) -> Vec<(DeliveryId, Local, u64, u64)> {
@@ -273,6 +270,7 @@ impl Engine {
     pub(super) fn hold(&mut self, root: &Path, why: &str) {
         let now = Timestamp::now();
         self.markers.remove(root);
+        self.opened.remove(root);
         let next = now.checked_add(DISK_WAIT).unwrap_or(now);
         if self.holds.hold(&root.to_string_lossy(), why, now, next) {
             warn!(path = %root.display(), reason = why, wait_ms = DISK_WAIT.as_millis() as u64, "a destination cannot be used; its deliveries wait");
@@ -286,12 +284,23 @@ impl Engine {
     }
 }
 
-/// A destination with room for a delivery.
+/// A destination, as it was when it was last looked at.
 #[derive(Clone, Debug)]
 pub(super) struct Opened {
     pub(super) place: Local,
     pub(super) device: u64,
     free: u64,
+    /// What was on its way then, and what has begun since: so much may have been taken meanwhile, at most.
+    promised: u64,
+    at: Instant,
+}
+
+impl Opened {
+    /// Whether there is room even if nothing of what is on its way was there when it was looked at, and all goes to this
+    /// disk.
+    fn has_room(&self, reserve: u64, size: u64) -> bool {
+        matches!(room(self.free, reserve, self.promised, size), Room::Enough)
+    }
 }
 
 /// What the running transfers will still take of a disk, besides what they have taken.

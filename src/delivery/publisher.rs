@@ -1,8 +1,9 @@
 //! Verified parts into their places, many at once: whoever comes while others are being published waits, and goes with
-//! the next ones. The steps are the same for one and for twenty, and so is what they cost: two fsyncs of folders, two
+//! the next ones. The steps are the same for one and for twenty, and so is what they cost: two fsyncs of folders, three
 //! statements in the ledger.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::oneshot;
@@ -12,12 +13,15 @@ use super::Error;
 use super::attempt::blocking;
 use crate::checkpoint::{Point, reached};
 use crate::destination::{self, Local, Planned, Wish};
-use crate::model::DeliveryId;
-use crate::model::delivery::PublishedFile;
-use crate::store::Store;
+use crate::model::delivery::{OnUpdate, PublishedFile};
+use crate::model::{Delivery, DeliveryId, FileId};
+use crate::spool::VerifiedPart;
+use crate::store::{self, Store};
 
 /// Nobody waits for more than so many others.
 const AT_ONCE: usize = 64;
+/// A file id's first characters are enough to tell files of one name in one folder apart.
+const MARK_LENGTH: usize = 8;
 
 /// The way to one destination.
 #[derive(Debug, Default)]
@@ -30,6 +34,8 @@ pub(super) struct Publisher {
 struct Waiting {
     place: Local,
     wish: Wish,
+    /// The file whose earlier content it replaces, if there is one.
+    replaces: Option<FileId>,
     ticket: Ticket,
 }
 
@@ -54,11 +60,19 @@ impl Publisher {
         &self,
         store: &Store,
         place: &Local,
-        id: &DeliveryId,
-        wish: Wish,
+        delivery: &Delivery,
+        part: &Arc<VerifiedPart>,
     ) -> Result<PublishedFile, Error> {
         let (answer, mut answered) = oneshot::channel();
-        self.lock().push(Waiting { place: place.clone(), wish, ticket: Ticket { id: id.clone(), answer } });
+        let wish = Wish {
+            part: Arc::clone(part),
+            wanted: delivery.wanted.clone(),
+            mark: delivery.file_id.as_str().chars().take(MARK_LENGTH).collect(),
+            earlier: None,
+        };
+        let replaces = (delivery.on_update == OnUpdate::Replace).then(|| delivery.file_id.clone());
+        let ticket = Ticket { id: delivery.id.clone(), answer };
+        self.lock().push(Waiting { place: place.clone(), wish, replaces, ticket });
         let _turn = tokio::select! {
             biased;
             outcome = &mut answered => return outcome.unwrap_or(Err(Error::Unfinished)),
@@ -96,8 +110,20 @@ impl Publisher {
 }
 
 async fn publish_all(store: &Store, place: Local, batch: Vec<Waiting>) {
-    let (wishes, tickets): (Vec<Wish>, Vec<Ticket>) =
-        batch.into_iter().map(|waiting| (waiting.wish, waiting.ticket)).unzip();
+    let earlier = match earlier(store, &place, &batch).await {
+        Ok(earlier) => earlier,
+        Err(error) => {
+            for waiting in batch {
+                waiting.ticket.end(Err(error.again().into()));
+            }
+            return;
+        }
+    };
+    let with_earlier = batch.into_iter().map(|Waiting { wish, replaces, ticket, .. }| {
+        let earlier = replaces.and_then(|file_id| earlier.get(&file_id).cloned());
+        (Wish { earlier, ..wish }, ticket)
+    });
+    let (wishes, tickets): (Vec<Wish>, Vec<Ticket>) = with_earlier.unzip();
     let planned = plan(place.clone(), wishes, tickets).await;
     let planned = write_down(store, planned).await;
     if planned.is_empty() {
@@ -105,6 +131,18 @@ async fn publish_all(store: &Store, place: Local, batch: Vec<Waiting>) {
     }
     let published = move_all(place, planned).await;
     finish(store, published).await;
+}
+
+/// The earlier contents at this destination whose places are to be taken.
+async fn earlier(
+    store: &Store,
+    place: &Local,
+    batch: &[Waiting],
+) -> Result<HashMap<FileId, PublishedFile>, store::Error> {
+    let replaced: Vec<FileId> = batch.iter().filter_map(|waiting| waiting.replaces.clone()).collect();
+    let newest = store.delivered(&replaced).await?.into_iter();
+    let here = newest.filter(|(_, earlier)| earlier.destination == place.root());
+    Ok(here.filter_map(|(file_id, earlier)| Some((file_id, earlier.published?))).collect())
 }
 
 /// A place for each. Those without one are told.
@@ -239,14 +277,14 @@ mod tests {
         let strange = Local::anew(&videos).unwrap();
         let publisher = Arc::new(Publisher::default());
         let mut tasks = JoinSet::new();
-        for number in 0..stages.len() {
-            let id = DeliveryId::new(format!("d{number}"));
-            let part = part(&place, &id).await;
-            let wanted = RelativePath::from_stored("film.mp4");
-            let wish = Wish { part, wanted, mark: id.to_string(), earlier: None };
+        for (number, delivery) in
+            store.in_stages(&stages[..2], i64::MAX).await.unwrap().into_iter().enumerate()
+        {
+            let delivery = Delivery { wanted: RelativePath::from_stored("film.mp4"), ..delivery };
+            let part = part(&place, &delivery.id).await;
             let place = if number % 10 == 7 { strange.clone() } else { place.clone() };
             let (publisher, store) = (publisher.clone(), store.clone());
-            tasks.spawn(async move { (number, publisher.publish(&store, &place, &id, wish).await) });
+            tasks.spawn(async move { (number, publisher.publish(&store, &place, &delivery, &part).await) });
         }
         let mut delivered = 0;
         for (number, outcome) in tasks.join_all().await {

@@ -123,7 +123,8 @@ impl Engine {
             self.store.put_back(&delivery.id, now, delivery.attempt, delivery.reason.as_deref(), now).await?;
             return Ok(true);
         };
-        let earlier = self.store.delivered(&delivery.file_id).await?.and_then(|earlier| earlier.published);
+        let newest = self.store.delivered(std::slice::from_ref(&delivery.file_id)).await?;
+        let earlier = newest.into_values().next().and_then(|earlier| earlier.published);
         let (id, target) = (delivery.id.clone(), file.clone());
         let root = delivery.destination.clone();
         let settled = self.on_disk(&root, move || place.settle(&id, &target, earlier.as_ref())).await;

@@ -145,7 +145,7 @@ async fn show_one(drive: &Emulator, inbox: &str, store: &Store, name: &str) -> a
 async fn wait_for(store: &Store, id: &FileId, name: &str) -> anyhow::Result<Delivery> {
     let began = Instant::now();
     loop {
-        if let Some(delivery) = store.delivered(id).await? {
+        if let Some(delivery) = store.delivered(std::slice::from_ref(id)).await?.remove(id) {
             return Ok(delivery);
         }
         anyhow::ensure!(began.elapsed() < PATIENCE, "{name} has not arrived within {} s", PATIENCE.as_secs());

@@ -86,6 +86,11 @@ impl Local {
         }
     }
 
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// What it is known by.
     pub fn marker(&self) -> &Marker {
         &self.marker

@@ -108,8 +108,8 @@ impl Part {
         self.expected.size
     }
 
-    /// Starts the thread that writes and hashes what comes from up to `lanes` connections. What is there already is
-    /// read back when the first byte comes, and not before: an attempt that brings none costs the disk nothing.
+    /// For what comes from up to `lanes` connections. The thread that writes and hashes it begins with the first bytes,
+    /// and what is there already is read back then: an attempt that brings none costs the disk nothing.
     pub fn into_sink(self, lanes: usize, buffers: &Buffers) -> Sink {
         Sink::new(self, lanes, buffers)
     }

@@ -2,8 +2,8 @@
 //! buffers to the thread that writes.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -55,7 +55,61 @@ pub struct Sink {
     size: u64,
     /// Whether the part is to be verified at the end.
     whole: Arc<AtomicBool>,
-    writer: JoinHandle<io::Result<Option<Verdict>>>,
+    writer: Arc<Writer>,
+}
+
+/// The thread that writes. It begins with the first block: until then a transfer holds none.
+#[derive(Debug)]
+struct Writer(Mutex<State>);
+
+#[derive(Debug)]
+enum State {
+    Idle(Box<Work>),
+    Running(JoinHandle<io::Result<Option<Verdict>>>),
+    /// Somebody waits for its end.
+    Ending,
+}
+
+/// What the thread works on.
+#[derive(Debug)]
+struct Work {
+    part: Part,
+    blocks: mpsc::Receiver<Block>,
+    whole: Arc<AtomicBool>,
+}
+
+impl State {
+    fn running(self) -> Self {
+        match self {
+            Self::Idle(work) => {
+                let Work { part, blocks, whole } = *work;
+                Self::Running(spawn_blocking(move || writer::write_all(part, blocks, &whole)))
+            }
+            other => other,
+        }
+    }
+}
+
+impl Writer {
+    /// Begins, if it has not.
+    fn start(&self) {
+        // No step in between can fail: the state is whole when the lock is given back.
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = std::mem::replace(&mut *state, State::Ending).running();
+    }
+
+    /// Waits for its end, which has to have been brought about.
+    async fn end(&self) -> io::Result<Option<Verdict>> {
+        self.start();
+        let state = {
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *state, State::Ending)
+        };
+        match state {
+            State::Running(thread) => join(thread).await,
+            State::Idle(_) | State::Ending => Err(io::Error::other("the writing thread has ended before")),
+        }
+    }
 }
 
 impl Sink {
@@ -67,8 +121,8 @@ impl Sink {
         let (blocks, receiver) = mpsc::channel(1);
         let there = part.there().clone();
         let whole = Arc::new(AtomicBool::new(false));
-        let is_whole = Arc::clone(&whole);
-        let writer = spawn_blocking(move || writer::write_all(part, receiver, &is_whole));
+        let work = Work { part, blocks: receiver, whole: Arc::clone(&whole) };
+        let writer = Arc::new(Writer(Mutex::new(State::Idle(Box::new(work)))));
         let (pool, waits) = (buffers.pool(count), Arc::new(Waits::new()));
         Self { blocks, pool, waits, granule, there, size, whole, writer }
     }
@@ -94,6 +148,7 @@ impl Sink {
             blocks: self.blocks.clone(),
             pool: self.pool.clone(),
             waits: Arc::clone(&self.waits),
+            writer: Arc::clone(&self.writer),
             granule: self.granule,
             size: self.size,
             at,
@@ -106,14 +161,14 @@ impl Sink {
     /// Waits until everything is written, without a verdict: the part stays for the next run.
     pub async fn pause(self) -> io::Result<()> {
         drop(self.blocks);
-        join(self.writer).await.map(|_| ())
+        self.writer.end().await.map(|_| ())
     }
 
     /// Waits until everything is written, and looks whether it is what was expected.
     pub async fn finish(self) -> io::Result<Verdict> {
         self.whole.store(true, Ordering::Release);
         drop(self.blocks);
-        join(self.writer).await?.ok_or_else(|| io::Error::other("the writing thread gave no verdict"))
+        self.writer.end().await?.ok_or_else(|| io::Error::other("the writing thread gave no verdict"))
     }
 }
 
@@ -123,6 +178,7 @@ pub struct Lane {
     blocks: mpsc::Sender<Block>,
     pool: Pool,
     waits: Arc<Waits>,
+    writer: Arc<Writer>,
     granule: usize,
     size: u64,
     /// Where the first byte of the buffer goes.
@@ -185,6 +241,7 @@ impl Lane {
         kept.extend_from_slice(&buffer.bytes()[length..self.filled]);
         let block = Block { buffer, length, at: self.at };
         (self.at, self.filled) = (block.end(), 0);
+        self.writer.start();
         let sent = {
             let _wait = self.waits.begin();
             self.blocks.send(block).await
@@ -228,7 +285,7 @@ mod tests {
             there: Ranges::default(),
             size: 1 << 30,
             whole: Arc::default(),
-            writer: spawn_blocking(|| Ok(None)),
+            writer: Arc::new(Writer(Mutex::new(State::Running(spawn_blocking(|| Ok(None)))))),
         };
         let mut lane = sink.lane(0);
         let bytes = vec![1; BUFFER];

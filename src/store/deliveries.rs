@@ -176,15 +176,25 @@ impl Store {
         Ok(moved.rows_affected() == 1)
     }
 
-    /// The newest content of a file that was delivered.
-    pub async fn delivered(&self, file_id: &FileId) -> Result<Option<Delivery>, Error> {
-        let row = sqlx::query(
-            "select * from delivery where file_id = $1 and stage = 'done' order by seq desc limit 1",
-        )
-        .bind(file_id.as_str())
-        .fetch_optional(&self.pool)
-        .await?;
-        row.as_ref().map(delivery).transpose()
+    /// The newest content of each of these files that was delivered.
+    pub async fn delivered(&self, file_ids: &[FileId]) -> Result<HashMap<FileId, Delivery>, Error> {
+        let mut newest = HashMap::new();
+        for ids in filled(file_ids) {
+            let sql = format!(
+                "select * from delivery where seq in (select max(seq) from delivery \
+                 where stage = 'done' and file_id in ({}) group by file_id)",
+                placeholders(0, ids.len())
+            );
+            let mut query = sqlx::query(AssertSqlSafe(sql));
+            for id in ids {
+                query = query.bind(id.as_str().to_owned());
+            }
+            for row in query.fetch_all(&self.pool).await? {
+                let delivery = delivery(&row)?;
+                newest.insert(delivery.file_id.clone(), delivery);
+            }
+        }
+        Ok(newest)
     }
 
     /// Those of the deliveries that still have work to do.

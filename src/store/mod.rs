@@ -261,7 +261,7 @@ fn optional_time(row: &AnyRow, column: &str) -> Result<Option<Timestamp>, Error>
 }
 
 /// Rows per statement. A few sizes only, so that each statement is prepared once.
-const SIZES: [usize; 4] = [1, 8, 64, 512];
+const SIZES: [usize; 5] = [1, 4, 16, 64, 512];
 
 /// Values in lists of these sizes; the last one is filled up with a value that it has already.
 fn filled<T>(values: &[T]) -> impl Iterator<Item = Vec<&T>> {

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::{Error, Store, filled, millis, placeholders};
-use crate::model::DeliveryId;
 use crate::model::delivery::PublishedFile;
 use crate::model::file::Checksum;
+use crate::model::{DeliveryId, Stage};
 
 const COLUMNS: usize = 7;
 
@@ -20,7 +20,7 @@ impl Store {
         steps: &[(DeliveryId, PublishedFile)],
         now: Timestamp,
     ) -> Result<HashSet<DeliveryId>, Error> {
-        let mut moved = HashSet::new();
+        let mut count = 0;
         for steps in filled(steps) {
             let rows: Vec<String> = (0..steps.len())
                 .map(|row| format!("({})", placeholders(1 + row * COLUMNS, COLUMNS)))
@@ -29,7 +29,7 @@ impl Store {
                 "with step (step_id, path, inode, bytes, mtime, sum, replaces) as (values {}) \
                  update delivery set stage = 'publishing', place = path, place_inode = inode, place_size = bytes, \
                  place_mtime = mtime, place_sum = sum, place_replaces = replaces, moved_at = $1 \
-                 from step where id = step_id and stage in ('downloading', 'publishing') returning id",
+                 from step where id = step_id and stage in ('downloading', 'publishing')",
                 rows.join(", ")
             );
             let mut query = sqlx::query(AssertSqlSafe(sql)).bind(millis(now));
@@ -43,23 +43,47 @@ impl Store {
                     .bind(place.checksum.as_ref().map(Checksum::tagged))
                     .bind(i64::from(place.replaces));
             }
-            for row in query.fetch_all(&self.pool).await? {
-                moved.insert(DeliveryId::new(row.try_get::<String, _>(0)?));
-            }
+            count += query.execute(&self.pool).await?.rows_affected();
         }
-        Ok(moved)
+        self.moved(steps.iter().map(|(id, _)| id.clone()).collect(), count, Stage::Publishing).await
     }
 
-    /// They are in their places. What is not given back was not being published.
+    /// They are in their places. What is not given back was not being published, nor done before.
     pub async fn done(&self, ids: &[DeliveryId], now: Timestamp) -> Result<HashSet<DeliveryId>, Error> {
-        let mut moved = HashSet::new();
+        let mut count = 0;
         for ids in filled(ids) {
             let sql = format!(
                 "update delivery set stage = 'done', reason = null, moved_at = $1 \
-                 where stage = 'publishing' and id in ({}) returning id",
+                 where stage = 'publishing' and id in ({})",
                 placeholders(1, ids.len())
             );
             let mut query = sqlx::query(AssertSqlSafe(sql)).bind(millis(now));
+            for id in ids {
+                query = query.bind(id.as_str().to_owned());
+            }
+            count += query.execute(&self.pool).await?.rows_affected();
+        }
+        self.moved(ids.iter().cloned().collect(), count, Stage::Done).await
+    }
+
+    /// Which of them a statement has moved that moved so many: all of them, nearly always. Else the ledger is asked
+    /// which ones are at that stage by now; asked each time it would take longer than moving them.
+    async fn moved(
+        &self,
+        ids: HashSet<DeliveryId>,
+        count: u64,
+        to: Stage,
+    ) -> Result<HashSet<DeliveryId>, Error> {
+        if count == ids.len() as u64 {
+            return Ok(ids);
+        }
+        let mut moved = HashSet::new();
+        for ids in filled(&ids.into_iter().collect::<Vec<_>>()) {
+            let sql = format!(
+                "select id from delivery where stage = $1 and id in ({})",
+                placeholders(1, ids.len())
+            );
+            let mut query = sqlx::query(AssertSqlSafe(sql)).bind(to.as_str());
             for id in ids {
                 query = query.bind(id.as_str().to_owned());
             }
@@ -92,7 +116,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{RelativePath, Stage};
+    use crate::model::{FileId, RelativePath, Stage};
     use crate::store::{Access, Config};
 
     fn place(number: i64) -> PublishedFile {
@@ -125,13 +149,35 @@ mod tests {
             assert_eq!(delivery.published, Some(place(number)));
         }
         assert_eq!(store.done(&ids, Timestamp::UNIX_EPOCH).await.unwrap(), even);
-        assert_eq!(store.done(&ids, Timestamp::UNIX_EPOCH).await.unwrap(), HashSet::new());
-        assert_eq!(
-            store.publishing(&steps, Timestamp::UNIX_EPOCH).await.unwrap(),
-            HashSet::new(),
-            "done is done"
-        );
+        assert_eq!(store.done(&ids, Timestamp::now()).await.unwrap(), even, "done is done");
+        assert_eq!(store.publishing(&steps, Timestamp::now()).await.unwrap(), HashSet::new(), "and stays so");
+        let later = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(1);
+        assert_eq!(store.moved_since(later).await.unwrap().len(), 0, "nothing was written again");
         assert_eq!(store.counts().await.unwrap()["done"], 300);
+        let files: Vec<_> = (0..600).map(|number| FileId::new(format!("d{number}"))).collect();
+        let delivered = store.delivered(&files).await.unwrap();
+        assert_eq!(delivered.len(), 300);
+        assert!(delivered.into_iter().all(|(file, delivery)| file.as_str() == delivery.id.as_str()));
         assert_eq!(store.counts().await.unwrap()["superseded"], 300);
+    }
+
+    #[tokio::test]
+    async fn of_several_contents_the_newest_that_was_delivered_counts() {
+        let home = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", home.path().join("state.db").display());
+        let store = Store::open(&Config { url }, Access::Exclusive).await.unwrap();
+        let contents =
+            [("a1", Stage::Done), ("a2", Stage::Done), ("a3", Stage::Pending), ("b1", Stage::Failed)];
+        for (number, (id, stage)) in contents.into_iter().enumerate() {
+            store.put_bare(id, number as i64, stage).await;
+        }
+        sqlx::query("update delivery set file_id = substr(id, 1, 1), revision = id")
+            .execute(&store.pool)
+            .await
+            .unwrap();
+        let files = ["a", "b", "c"].map(FileId::new);
+        let delivered = store.delivered(&files).await.unwrap();
+        assert_eq!(delivered.len(), 1);
+        assert_eq!(delivered[&files[0]].id, DeliveryId::new("a2"));
     }
 }
