@@ -5,12 +5,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 from world import Emulator, Service, eventually, free_port
 
 MEGABYTE = 1_000_000
+MEBIBYTE = 1 << 20
 # A destination that is held is looked at again every half minute.
 PATIENCE = 60
 
@@ -78,6 +80,47 @@ def fill(path):
             print(f"    the disk is filled: {error.strerror}")
 
 
+def free(disk):
+    room = os.statvfs(disk)
+    return room.f_bavail * room.f_frsize
+
+
+class Lowest:
+    """The least room that was free on a disk for as long as somebody looks."""
+
+    def __init__(self, disk):
+        self.disk, self.bytes, self.over = disk, free(disk), threading.Event()
+        self.thread = threading.Thread(target=self.look)
+
+    def look(self):
+        while not self.over.wait(0.001):
+            self.bytes = min(self.bytes, free(self.disk))
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+
+
+def crowd(daemon, emulator, disk):
+    """Many that fit one by one, and not together."""
+    with Lowest(disk) as lowest:
+        files = [emulator.upload(f"crowd-{n}.mp4", MEBIBYTE, emulator.inbox) for n in range(16)]
+        word = "do not fit on the disk above download.reserve"
+        eventually("word that not all of them fit", lambda: daemon.check() or word in daemon.log.read_text())
+        at_work = ("downloading", "publishing")
+        eventually("those that fit", lambda: not any(daemon.status()["deliveries"].get(stage) for stage in at_work))
+    there = [n for n in range(16) if (daemon.videos / f"crowd-{n}.mp4").exists()]
+    daemon.claim(f"some of them are there: {len(there)}", 0 < len(there) < 16)
+    daemon.claim("what is to stay free was free all the time", lowest.bytes >= MEGABYTE, lowest.bytes)
+    mount("-o", "remount,size=64m", disk)
+    for n, file in enumerate(files):
+        daemon.delivers(f"crowd-{n}.mp4", file)
+
+
 def hang(daemon, emulator, frozen):
     """A disk that stops answering while a transfer writes to it, as a server does that is away."""
     emulator.control("settings", {"rate": MEGABYTE})
@@ -135,11 +178,13 @@ def play(daemon, emulator, disk, videos, ledger):
 
     # Less is free than is to stay free.
     with open(filler, "wb") as file:
-        file.write(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - MEGABYTE // 2))
+        file.write(bytes(free(disk) - MEGABYTE // 2))
     small = emulator.upload("small.mp4", 1000, emulator.inbox)
     daemon.waits("download.reserve", 4)
     filler.unlink()
     daemon.delivers("small.mp4", small)
+
+    crowd(daemon, emulator, disk)
 
     mount("-o", "remount,ro", disk)
     late = emulator.upload("late.mp4", 1000, emulator.inbox)
