@@ -1,6 +1,6 @@
 //! Verified parts into their places, many at once: whoever comes while others are being published waits, and goes with
-//! the next ones. The steps are the same for one and for twenty, and so is what they cost: two fsyncs of folders, three
-//! statements in the ledger.
+//! the next ones. The steps are the same for one and for twenty, and so is what they cost: two fsyncs of folders, two
+//! statements in the ledger, and a question to it where new contents take the places of earlier ones.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

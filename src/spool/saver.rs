@@ -4,13 +4,15 @@
 use std::fs::File;
 use std::io;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use super::progress::Progress;
 use super::ranges::Ranges;
 
-/// How often there is something to write down. A crash costs so much at most, and what comes during one fsync.
+/// So long after it was written down what there is, it is again: a disk that is slow has other things to do. A crash
+/// costs so much at most, and what comes during one fsync.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
 /// The way to that thread.
@@ -19,7 +21,18 @@ pub(super) struct Saver<'scope> {
     /// Taken only by a thread that has nothing to do: what waited would be old.
     ranges: SyncSender<Ranges>,
     thread: ScopedJoinHandle<'scope, io::Result<()>>,
-    last: Instant,
+    saved: Arc<Saved>,
+}
+
+/// When it was last written down, or the thread began.
+#[derive(Debug)]
+struct Saved(Mutex<Instant>);
+
+impl Saved {
+    fn at(&self) -> MutexGuard<'_, Instant> {
+        // A time is whole at any time.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What it takes to write down how far a part is.
@@ -40,22 +53,28 @@ impl Saving {
 impl<'scope> Saver<'scope> {
     pub(super) fn start(scope: &'scope Scope<'scope, '_>, mut saving: Saving) -> Self {
         let (ranges, asked) = sync_channel::<Ranges>(0);
-        let thread = scope.spawn(move || asked.iter().try_for_each(|there| saving.save(&there)));
-        Self { ranges, thread, last: Instant::now() }
+        let saved = Arc::new(Saved(Mutex::new(Instant::now())));
+        let says = Arc::clone(&saved);
+        let thread = scope.spawn(move || {
+            asked.iter().try_for_each(|there| {
+                saving.save(&there)?;
+                *says.at() = Instant::now();
+                Ok(())
+            })
+        });
+        Self { ranges, thread, saved }
     }
 
     /// These are on the disk, durable or not.
-    pub(super) fn offer(&mut self, there: &Ranges) -> io::Result<()> {
-        if self.last.elapsed() < SAVE_EVERY {
+    pub(super) fn offer(&self, there: &Ranges) -> io::Result<()> {
+        if self.saved.at().elapsed() < SAVE_EVERY {
             return Ok(());
         }
         match self.ranges.try_send(there.clone()) {
-            Ok(()) => self.last = Instant::now(),
-            Err(TrySendError::Full(_)) => {}
+            Ok(()) | Err(TrySendError::Full(_)) => Ok(()),
             // Why, its end says.
-            Err(TrySendError::Disconnected(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
+            Err(TrySendError::Disconnected(_)) => Err(io::ErrorKind::BrokenPipe.into()),
         }
-        Ok(())
     }
 
     /// Waits for what it is doing.
@@ -74,10 +93,11 @@ mod tests {
         Progress::of(&directory.join("d1.part"), 100, "md5:1".into())
     }
 
-    /// Offers it until it is taken.
-    fn insist(saver: &mut Saver<'_>, ranges: &Ranges) -> io::Result<()> {
-        saver.last -= SAVE_EVERY;
-        while saver.last.elapsed() >= SAVE_EVERY {
+    /// Offers it until it is written down.
+    fn insist(saver: &Saver<'_>, ranges: &Ranges) -> io::Result<()> {
+        let long_ago = saver.saved.at().checked_sub(SAVE_EVERY).unwrap();
+        *saver.saved.at() = long_ago;
+        while *saver.saved.at() == long_ago {
             saver.offer(ranges)?;
         }
         Ok(())
@@ -89,8 +109,8 @@ mod tests {
         let part = File::create(home.path().join("d1.part")).unwrap();
         let [first, second] = [[20, 30], [40, 50]].map(|range| Ranges::from(vec![[0, 10], range]));
         std::thread::scope(|scope| {
-            let mut saver = Saver::start(scope, Saving { part, progress: progress(home.path()) });
-            insist(&mut saver, &first).unwrap();
+            let saver = Saver::start(scope, Saving { part, progress: progress(home.path()) });
+            insist(&saver, &first).unwrap();
             saver.offer(&second).unwrap();
             saver.end().unwrap();
         });
@@ -104,9 +124,8 @@ mod tests {
         let part = File::create(home.path().join("d1.part")).unwrap();
         let progress = progress(&home.path().join("not there"));
         std::thread::scope(|scope| {
-            let mut saver = Saver::start(scope, Saving { part, progress });
-            insist(&mut saver, &Ranges::default()).unwrap();
-            assert!(insist(&mut saver, &Ranges::default()).is_err());
+            let saver = Saver::start(scope, Saving { part, progress });
+            assert!(insist(&saver, &Ranges::default()).is_err());
             assert_eq!(saver.end().unwrap_err().kind(), io::ErrorKind::NotFound);
         });
     }

@@ -180,12 +180,7 @@ impl Store {
     pub async fn delivered(&self, file_ids: &[FileId]) -> Result<HashMap<FileId, Delivery>, Error> {
         let mut newest = HashMap::new();
         for ids in filled(file_ids) {
-            let sql = format!(
-                "select * from delivery where seq in (select max(seq) from delivery \
-                 where stage = 'done' and file_id in ({}) group by file_id)",
-                placeholders(0, ids.len())
-            );
-            let mut query = sqlx::query(AssertSqlSafe(sql));
+            let mut query = sqlx::query(AssertSqlSafe(newest_delivered(ids.len())));
             for id in ids {
                 query = query.bind(id.as_str().to_owned());
             }
@@ -199,7 +194,13 @@ impl Store {
 
     /// Those of the deliveries that still have work to do.
     pub async fn open_among(&self, ids: &[DeliveryId]) -> Result<HashSet<DeliveryId>, Error> {
-        let mut open = HashSet::new();
+        let stages = self.stages(ids).await?;
+        Ok(stages.into_iter().filter(|(_, stage)| stage.is_open()).map(|(id, _)| id).collect())
+    }
+
+    /// At which stage each of the deliveries is.
+    pub(super) async fn stages(&self, ids: &[DeliveryId]) -> Result<HashMap<DeliveryId, Stage>, Error> {
+        let mut stages = HashMap::new();
         for ids in filled(ids) {
             let sql = format!("select id, stage from delivery where id in ({})", placeholders(0, ids.len()));
             let mut query = sqlx::query(AssertSqlSafe(sql));
@@ -207,12 +208,10 @@ impl Store {
                 query = query.bind(id.as_str().to_owned());
             }
             for row in query.fetch_all(&self.pool).await? {
-                if stage(&row)?.is_open() {
-                    open.insert(DeliveryId::new(row.try_get::<String, _>("id")?));
-                }
+                stages.insert(DeliveryId::new(row.try_get::<String, _>("id")?), stage(&row)?);
             }
         }
-        Ok(open)
+        Ok(stages)
     }
 
     /// Files whose size and checksum were not known yet and that are due for another look.
@@ -294,6 +293,16 @@ impl Store {
     }
 }
 
+/// File by file, each by its index: for a list of files SQLite would read through all that was ever delivered.
+fn newest_delivered(count: usize) -> String {
+    let files: Vec<String> = (1..=count).map(|n| format!("(${n})")).collect();
+    format!(
+        "with wanted (file) as (values {}) select delivery.* from wanted join delivery on seq = \
+         (select max(seq) from delivery where file_id = file and stage = 'done')",
+        files.join(", ")
+    )
+}
+
 /// The condition that a delivery goes to none of `count` destinations, whose names come after `before` other values.
 fn goes_elsewhere(before: usize, count: usize) -> String {
     // An empty list is no list in SQL.
@@ -359,4 +368,32 @@ fn published(row: &AnyRow) -> Result<Option<PublishedFile>, Error> {
         checksum: row.try_get::<Option<String>, _>("place_sum")?.as_deref().and_then(Checksum::from_tagged),
         replaces: row.try_get::<i64, _>("place_replaces")? != 0,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Access, Config, SIZES};
+
+    #[tokio::test]
+    async fn what_was_delivered_is_found_by_its_file() {
+        let home = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", home.path().join("state.db").display());
+        let store = Store::open(&Config { url }, Access::Exclusive).await.unwrap();
+        for size in SIZES {
+            let sql = format!("explain query plan {}", newest_delivered(size));
+            let mut query = sqlx::query(AssertSqlSafe(sql));
+            for number in 0..size {
+                query = query.bind(number.to_string());
+            }
+            let rows = query.fetch_all(&store.pool).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.try_get("detail").unwrap()).collect();
+            let uses =
+                |index: &str| plan.iter().any(|step| step.starts_with("SEARCH") && step.contains(index));
+            assert!(uses("delivery_done (file_id=?)") && uses("delivery_seq (seq=?)"), "{size}: {plan:?}");
+            let reads_all =
+                plan.iter().any(|step| step.starts_with("SCAN delivery") || step.contains("B-TREE"));
+            assert!(!reads_all, "{size}: {plan:?}");
+        }
+    }
 }

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::AssertSqlSafe;
 
 use super::{Error, Store, filled, millis, placeholders};
 use crate::model::delivery::PublishedFile;
@@ -66,8 +66,8 @@ impl Store {
         self.moved(ids.iter().cloned().collect(), count, Stage::Done).await
     }
 
-    /// Which of them a statement has moved that moved so many: all of them, nearly always. Else the ledger is asked
-    /// which ones are at that stage by now; asked each time it would take longer than moving them.
+    /// Which of them a statement has moved that moved so many: all of them, nearly always. Only else the ledger is asked
+    /// which ones are at that stage by now: the answer takes longer than the statement.
     async fn moved(
         &self,
         ids: HashSet<DeliveryId>,
@@ -77,21 +77,8 @@ impl Store {
         if count == ids.len() as u64 {
             return Ok(ids);
         }
-        let mut moved = HashSet::new();
-        for ids in filled(&ids.into_iter().collect::<Vec<_>>()) {
-            let sql = format!(
-                "select id from delivery where stage = $1 and id in ({})",
-                placeholders(1, ids.len())
-            );
-            let mut query = sqlx::query(AssertSqlSafe(sql)).bind(to.as_str());
-            for id in ids {
-                query = query.bind(id.as_str().to_owned());
-            }
-            for row in query.fetch_all(&self.pool).await? {
-                moved.insert(DeliveryId::new(row.try_get::<String, _>(0)?));
-            }
-        }
-        Ok(moved)
+        let stages = self.stages(&ids.into_iter().collect::<Vec<_>>()).await?;
+        Ok(stages.into_iter().filter(|(_, stage)| *stage == to).map(|(id, _)| id).collect())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The daemon as a contestant: its release binary, a home of its own, nobody else's environment.
+//! The daemon as a contestant: a home of its own, nobody else's environment.
 
 use std::fs;
 use std::path::{Path, PathBuf};

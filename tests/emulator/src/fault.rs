@@ -52,6 +52,8 @@ pub struct Matching {
     pub path: Option<String>,
     /// The file the request is about.
     pub file: Option<String>,
+    /// Only requests with a range that begins anywhere and goes to the file's end.
+    pub to_end: bool,
     /// How many requests that fit pass unharmed first.
     pub skip: u32,
 }
@@ -74,6 +76,13 @@ impl Matching {
         self
     }
 
+    /// Only requests with a range that goes to the file's end.
+    #[must_use]
+    pub const fn to_end(mut self) -> Self {
+        self.to_end = true;
+        self
+    }
+
     /// Lets the first `requests` that fit pass.
     #[must_use]
     pub const fn skip(mut self, requests: u32) -> Self {
@@ -87,6 +96,7 @@ impl Matching {
             && equal(&self.method, request.method)
             && self.file.as_deref().is_none_or(|file| request.file == Some(file))
             && self.path.as_deref().is_none_or(|pattern| begins_like(request.path, pattern))
+            && (!self.to_end || request.range.is_some_and(|range| range.trim_end().ends_with('-')))
     }
 }
 
@@ -184,6 +194,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) method: &'a str,
     pub(crate) path: &'a str,
     pub(crate) file: Option<&'a str>,
+    pub(crate) range: Option<&'a str>,
 }
 
 #[derive(Debug, Default)]
@@ -260,9 +271,22 @@ mod tests {
         let mut faults = Faults::default();
         let matching = Matching::operation("about.get").skip(1);
         faults.add(Fault { matching, times: 2, action: Action::html(502) });
-        let asked = |operation| Asked { operation, method: "GET", path: "/", file: None };
+        let asked = |operation| Asked { operation, method: "GET", path: "/", file: None, range: None };
         let struck: Vec<bool> = (0..4).map(|_| faults.strike(&asked("about.get")).is_some()).collect();
         assert_eq!(struck, [false, true, true, false]);
         assert!(faults.strike(&asked("files.get")).is_none());
+    }
+
+    #[test]
+    fn a_fault_for_the_end_of_files_lets_other_ranges_pass() {
+        let mut faults = Faults::default();
+        let matching = Matching::operation("files.media").to_end();
+        faults.add(Fault { matching, times: u32::MAX, action: Action::html(502) });
+        for (range, is_struck) in
+            [(None, false), (Some("bytes=5-9"), false), (Some("bytes=-9"), false), (Some("bytes=5-"), true)]
+        {
+            let asked = Asked { operation: "files.media", method: "GET", path: "/", file: None, range };
+            assert_eq!(faults.strike(&asked).is_some(), is_struck, "{range:?}");
+        }
     }
 }

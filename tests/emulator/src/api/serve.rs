@@ -88,13 +88,14 @@ pub(crate) async fn answer(
     }
     let route = route::find(head.method.as_str(), &path, &params);
     let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let range = text("range");
     let live = inner.records.begin(RequestRecord {
         time: inner.clock.now(),
         method: head.method.to_string(),
         path: path.clone(),
         query,
         operation: route.operation.name().to_owned(),
-        range: text("range"),
+        range: range.clone(),
         user_agent: text("user-agent"),
         status: 0,
         bytes_sent: 0,
@@ -104,6 +105,7 @@ pub(crate) async fn answer(
         method: head.method.as_str(),
         path: &path,
         file: route.id.as_deref(),
+        range: range.as_deref(),
     };
     let (action, latency) = {
         let mut state = inner.state();
