@@ -248,7 +248,7 @@ mod tests {
         let url = format!("sqlite:{}", home.join("state.db").display());
         let store = Store::open(&Config { url }, Access::Exclusive).await.unwrap();
         for (number, stage) in stages.iter().enumerate() {
-            store.put_bare(&format!("d{number}"), number as i64, *stage).await;
+            store.put_bare(&format!("d{number}"), "/videos", number as i64, *stage).await;
         }
         store
     }
@@ -305,5 +305,46 @@ mod tests {
         assert_eq!(delivered, 59);
         assert_eq!(store.counts().await.unwrap()["done"], 59);
         assert_eq!(std::fs::read_dir(&videos).unwrap().count(), 60, "and the hidden folder");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_many_new_contents_each_takes_the_place_of_its_own_earlier_one() {
+        const FILES: usize = 10;
+        let home = tempfile::tempdir().unwrap();
+        let store = ledger(home.path(), &[]).await;
+        let videos = home.path().join("videos");
+        let place = Local::open(&videos, None).unwrap();
+        let mut places = Vec::new();
+        for round in 0..2 {
+            for number in 0..FILES {
+                // The earlier content of the last one was put somewhere else.
+                let moved = round == 0 && number == FILES - 1;
+                let destination = if moved { "/elsewhere" } else { videos.to_str().unwrap() };
+                let seq = (round * FILES + number) as i64;
+                store.put_bare(&format!("d{number}@{round}"), destination, seq, Stage::Downloading).await;
+            }
+            let publisher = Arc::new(Publisher::default());
+            let mut tasks = JoinSet::new();
+            for delivery in store.in_stages(&[Stage::Downloading], i64::MAX).await.unwrap() {
+                let wanted = RelativePath::from_stored(&format!("{}.mp4", delivery.file_id));
+                let delivery = Delivery { wanted, ..delivery };
+                let part = part(&place, &delivery.id).await;
+                let (publisher, store, place) = (publisher.clone(), store.clone(), place.clone());
+                tasks.spawn(async move {
+                    let file = publisher.publish(&store, &place, &delivery, &part).await.unwrap();
+                    (delivery.file_id, file.path.to_string())
+                });
+            }
+            places.push(tasks.join_all().await.into_iter().collect::<HashMap<_, _>>());
+        }
+        let [before, after] = places.try_into().unwrap();
+        for (file, path) in after {
+            let is_elsewhere = file.as_str() == "d9";
+            assert_eq!(path == before[&file], !is_elsewhere, "{file} is at {path}");
+            let content = std::fs::read_to_string(videos.join(path)).unwrap();
+            assert_eq!(content, format!("{file}@1"));
+        }
+        assert_eq!(std::fs::read_to_string(videos.join("d9.mp4")).unwrap(), "d9@0", "what lay there stays");
+        assert_eq!(std::fs::read_dir(&videos).unwrap().count(), FILES + 2, "and the hidden folder");
     }
 }

@@ -84,15 +84,17 @@ impl Store {
 
 #[cfg(test)]
 impl Store {
-    /// A delivery of which only the stage matters.
-    pub(crate) async fn put_bare(&self, id: &str, seq: i64, stage: crate::model::Stage) {
+    /// A delivery of which only the stage and the destination matter. Its id begins with that of its file.
+    pub(crate) async fn put_bare(&self, id: &str, destination: &str, seq: i64, stage: crate::model::Stage) {
         sqlx::query(
             "insert into delivery (id, seq, file_id, revision, log, watched_id, name, mime_type, destination, wanted, \
              on_update, stage, run_at, seen_at, moved_at) \
-             values ($1, $2, $1, 'r', 'user', 'w', 'n', 'video/mp4', '/videos', 'n', 'replace', $3, 0, 0, 0)",
+             values ($1, $2, $3, $1, 'user', 'w', 'n', 'video/mp4', $4, 'n', 'replace', $5, 0, 0, 0)",
         )
         .bind(id.to_owned())
         .bind(seq)
+        .bind(id.split('@').next().unwrap_or_default().to_owned())
+        .bind(destination.to_owned())
         .bind(stage.as_str())
         .execute(&self.pool)
         .await
@@ -124,7 +126,7 @@ mod tests {
         let store = Store::open(&Config { url }, Access::Exclusive).await.unwrap();
         for number in 0..600_i64 {
             let stage = if number % 2 == 0 { Stage::Downloading } else { Stage::Superseded };
-            store.put_bare(&format!("d{number}"), number, stage).await;
+            store.put_bare(&format!("d{number}"), "/videos", number, stage).await;
         }
         let id = |number: i64| DeliveryId::new(format!("d{number}"));
         let steps: Vec<_> = (0..599).map(|number| (id(number), place(number))).collect();
@@ -154,17 +156,13 @@ mod tests {
         let url = format!("sqlite:{}", home.path().join("state.db").display());
         let store = Store::open(&Config { url }, Access::Exclusive).await.unwrap();
         let contents =
-            [("a1", Stage::Done), ("a2", Stage::Done), ("a3", Stage::Pending), ("b1", Stage::Failed)];
+            [("a@1", Stage::Done), ("a@2", Stage::Done), ("a@3", Stage::Pending), ("b@1", Stage::Failed)];
         for (number, (id, stage)) in contents.into_iter().enumerate() {
-            store.put_bare(id, number as i64, stage).await;
+            store.put_bare(id, "/videos", number as i64, stage).await;
         }
-        sqlx::query("update delivery set file_id = substr(id, 1, 1), revision = id")
-            .execute(&store.pool)
-            .await
-            .unwrap();
         let files = ["a", "b", "c"].map(FileId::new);
         let delivered = store.delivered(&files).await.unwrap();
         assert_eq!(delivered.len(), 1);
-        assert_eq!(delivered[&files[0]].id, DeliveryId::new("a2"));
+        assert_eq!(delivered[&files[0]].id, DeliveryId::new("a@2"));
     }
 }
