@@ -5,10 +5,10 @@
 //! them share a place. Deliveries begin in their order: whoever is first is waited for. Only a short one may pass long
 //! ones that wait for a long one to end: it has a place beside them.
 
-use crate::spool::BUFFER;
+use crate::spool::SMALL;
 
 /// A file that fits into one buffer.
-const TINY: u64 = BUFFER as u64;
+const TINY: u64 = SMALL as u64;
 /// So many of them share a place, …
 const SHARE: usize = 4;
 /// … as long as there are no more than this; more bring nothing.

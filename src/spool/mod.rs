@@ -18,7 +18,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-pub use buffer::{BUFFER, Buffers};
+pub use buffer::{Buffers, SMALL};
 pub(crate) use durable::{make_directories, sync_directory};
 pub use part::{Expected, Part, Verdict, VerifiedPart};
 pub use ranges::Ranges;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::buffer::{BUFFER, Buffer, Buffers, Pool};
+use super::buffer::{Buffer, Buffers, Pool, SMALL};
 use super::part::{Part, Verdict, join};
 use super::ranges::Ranges;
 use super::waits::Waits;
@@ -117,13 +117,13 @@ impl Sink {
     pub(super) fn new(part: Part, lanes: usize, buffers: &Buffers) -> Self {
         let size = part.expected().size;
         let granule = part.granule();
-        let count = if size <= BUFFER as u64 { 2 } else { lanes + SPARE };
+        let count = if size <= SMALL as u64 { 2 } else { lanes + SPARE };
         let (blocks, receiver) = mpsc::channel(1);
         let there = part.there().clone();
         let whole = Arc::new(AtomicBool::new(false));
         let work = Work { part, blocks: receiver, whole: Arc::clone(&whole) };
         let writer = Arc::new(Writer(Mutex::new(State::Idle(Box::new(work)))));
-        let (pool, waits) = (buffers.pool(count), Arc::new(Waits::new()));
+        let (pool, waits) = (buffers.pool(count, size), Arc::new(Waits::new()));
         Self { blocks, pool, waits, granule, there, size, whole, writer }
     }
 
@@ -212,7 +212,8 @@ impl Lane {
             self.since = Instant::now();
         }
         self.filled += count;
-        let is_due = self.filled == BUFFER || self.position() == self.size;
+        let is_full = self.buffer.as_ref().is_some_and(|buffer| self.filled == buffer.bytes().len());
+        let is_due = is_full || self.position() == self.size;
         !(is_due || self.since.elapsed() >= LINGER) || self.flush().await
     }
 
@@ -279,7 +280,7 @@ mod tests {
         let (blocks, mut disk) = mpsc::channel(1);
         let sink = Sink {
             blocks,
-            pool: Buffers::default().pool(2),
+            pool: Buffers::default().pool(2, SMALL as u64),
             waits: Arc::new(Waits::new()),
             granule: 1,
             there: Ranges::default(),
@@ -288,7 +289,7 @@ mod tests {
             writer: Arc::new(Writer(Mutex::new(State::Running(spawn_blocking(|| Ok(None)))))),
         };
         let mut lane = sink.lane(0);
-        let bytes = vec![1; BUFFER];
+        let bytes = vec![1; SMALL];
         assert!(lane.write(&bytes).await);
         tokio::time::sleep(SOON).await;
         assert!(sink.waited() < SOON, "for the network, not for the disk: {:?}", sink.waited());

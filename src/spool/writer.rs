@@ -14,7 +14,7 @@ use rustix::fs::{FallocateFlags, OFlags, fallocate, fstatfs};
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 use tokio::sync::mpsc;
 
-use super::buffer::{BUFFER, GRANULE};
+use super::buffer::{GRANULE, SMALL};
 use super::checksum::Hasher;
 use super::front::{End, Front, Reader};
 use super::part::{Part, Verdict, verify};
@@ -121,7 +121,7 @@ pub(super) fn write_all(
     let first = blocks.blocking_recv();
     let hasher = match first {
         None => None,
-        Some(first) if part.expected().size <= BUFFER as u64 => write_small(&mut part, first, &mut blocks)?,
+        Some(first) if part.expected().size <= SMALL as u64 => write_small(&mut part, first, &mut blocks)?,
         Some(first) => write_large(&mut part, first, &mut blocks, whole)?,
     };
     if whole.load(Ordering::Acquire) {
