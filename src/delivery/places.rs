@@ -198,12 +198,16 @@ impl Engine {
         }
         let (place, id, running) = (opened.place.clone(), delivery.id.clone(), self.running());
         let device = opened.device;
-        let looked = self.on_disk(root, move || Ok((place.taken(&id), promised(&running, device)))).await;
-        let (taken, promised) = match looked {
+        let looked = self.on_disk(root, move || {
+            // In this order: what is written meanwhile counts twice, and not never.
+            let (taken, promised) = (place.taken(&id), promised(&running, device));
+            Ok((taken, promised, place.space()?.free))
+        });
+        let (taken, promised, free) = match looked.await {
             Ok(looked) => looked,
             Err(error) => return self.turn_away(delivery, Step::Hold(why_held(&error))).await.map(|()| None),
         };
-        match room(opened.free, self.config.reserve, promised, size.saturating_sub(taken)) {
+        match room(free, self.config.reserve, promised, size.saturating_sub(taken)) {
             Room::Enough => Ok(Some(opened)),
             Room::None(why) => self.turn_away(delivery, Step::Hold(why)).await.map(|()| None),
             Room::TooLittle(reason) => {

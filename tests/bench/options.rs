@@ -38,7 +38,7 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',', default_value = "10000,100000,1000000")]
     pub(crate) known: Vec<u64>,
     /// How many changes are caught up with beside them
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 40_000)]
     pub(crate) news: usize,
     /// How long foreign changes go on before the memory of the idle daemon is read
     #[arg(long, value_parser = seconds, default_value = "180")]
