@@ -125,8 +125,8 @@ pub fn install_tls() {
     let _ = provider().install_default();
 }
 
-/// AES with keys of 128 bits is offered first, as browsers do: nobody breaks either, and the longer ones cost both ends
-/// a third more.
+/// AES with keys of 128 bits is offered first, as browsers do: nobody breaks either, and longer ones take both ends
+/// fourteen rounds instead of ten.
 fn provider() -> CryptoProvider {
     let mut provider = rustls::crypto::ring::default_provider();
     provider.cipher_suites.sort_by_key(|suite| {
