@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,6 +21,9 @@ const HEADER_LIMIT: usize = 16 * 1024;
 const HEADER_PATIENCE: Duration = Duration::from_secs(10);
 /// Connections at once; more of them wait in the system's backlog.
 const CONNECTION_LIMIT: usize = 1024;
+/// Connections that the system completes before they are accepted: a burst of notifications waits here instead of being
+/// refused. What Linux allows by itself (`net.core.somaxconn`); the runtime would ask for 1,024.
+const BACKLOG: u32 = 4096;
 /// After a failed accept (out of file handles, mostly) trying at once again would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -33,8 +36,21 @@ pub struct Door {
 
 impl Door {
     /// Binds the address; port 0 takes a free one.
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A restart binds while connections of the last run still wait for their end.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Self::listening(socket.listen(BACKLOG)?)
+    }
+
+    /// Takes a socket that somebody else has bound and listens on, as systemd does. Its backlog is theirs to choose.
+    pub fn adopt(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Self::listening(TcpListener::from_std(listener)?)
+    }
+
+    fn listening(listener: TcpListener) -> io::Result<Self> {
         let address = listener.local_addr()?;
         Ok(Self { listener, address })
     }

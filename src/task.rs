@@ -1,10 +1,12 @@
 //! How an engine lives: it sleeps until it is woken, due, or told to stop, does one step, and says how that went.
 //! A wake-up carries no data, only why it came: whatever the reason, the step looks at the whole situation.
 
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -21,13 +23,25 @@ pub enum Reason {
     Handover,
 }
 
-/// The near end of a wake-up: any number of callers, none of which ever waits.
+/// How a step went: what was done, or what went wrong.
+pub type Outcome = Result<String, String>;
+
+/// Those who wait for the outcome of the next step.
+type Waiting = Arc<Mutex<Vec<oneshot::Sender<Outcome>>>>;
+
+/// The near end of a wake-up: any number of callers, none of which ever waits unless it asks for the outcome.
 #[derive(Clone, Debug)]
-pub struct Wake(mpsc::Sender<Reason>);
+pub struct Wake {
+    reasons: mpsc::Sender<Reason>,
+    waiting: Waiting,
+}
 
 /// The far end of a wake-up, held by one engine.
 #[derive(Debug)]
-pub struct Wakeups(mpsc::Receiver<Reason>);
+pub struct Wakeups {
+    reasons: mpsc::Receiver<Reason>,
+    waiting: Waiting,
+}
 
 /// The engine that was to be woken is no more.
 #[derive(Debug, thiserror::Error)]
@@ -37,16 +51,32 @@ pub struct Gone;
 /// A wake-up of capacity one: while one waits to be seen, more of them change nothing.
 pub fn wake_up() -> (Wake, Wakeups) {
     let (sender, receiver) = mpsc::channel(1);
-    (Wake(sender), Wakeups(receiver))
+    let waiting = Waiting::default();
+    (Wake { reasons: sender, waiting: waiting.clone() }, Wakeups { reasons: receiver, waiting })
 }
 
 impl Wake {
     /// Makes sure that the engine runs a step that begins after this call.
     pub fn wake(&self, reason: Reason) -> Result<(), Gone> {
-        match self.0.try_send(reason) {
+        match self.reasons.try_send(reason) {
             Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => Ok(()),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(Gone),
         }
+    }
+
+    /// Wakes, and waits for the outcome of a step that begins after this call.
+    pub async fn ask(&self, reason: Reason) -> Result<Outcome, Gone> {
+        let (sender, outcome) = oneshot::channel();
+        // A list of finished values, whole at any time.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        self.wake(reason)?;
+        outcome.await.map_err(|_| Gone)
+    }
+}
+
+impl Wakeups {
+    fn take_waiting(&self) -> Vec<oneshot::Sender<Outcome>> {
+        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -57,6 +87,8 @@ pub struct Activation {
     pub reason: Reason,
     /// How long ago the latest of the wake-ups came that this step answers.
     pub waited: Duration,
+    /// Somebody waits for this step's outcome.
+    pub asked: bool,
 }
 
 /// What a step says when it is done.
@@ -68,7 +100,7 @@ pub struct Next {
     /// as long, so that a burst of them costs one step.
     pub settle: Duration,
     /// How it went, for `status`.
-    pub outcome: Result<String, String>,
+    pub outcome: Outcome,
 }
 
 /// However busy it is, a step is not put off longer than this …
@@ -95,14 +127,51 @@ pub struct Status {
     pub steps: u64,
     /// Failed steps since the last good one.
     pub failures: u32,
-    /// The last step's outcome: what was done, or what went wrong.
-    pub outcome: Option<Result<String, String>>,
+    /// The last step's outcome.
+    pub outcome: Option<Outcome>,
     /// The end of the last step.
     pub finished: Option<Timestamp>,
     /// The end of the last step that went well.
     pub succeeded: Option<Timestamp>,
     /// When it runs next without being woken.
     pub due: Option<Timestamp>,
+    /// When it last showed life.
+    pub pulse: Pulse,
+}
+
+/// The moment at which an engine last did something, however small.
+#[derive(Clone, Debug)]
+pub struct Pulse(Arc<Mutex<Instant>>);
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+}
+
+impl Pulse {
+    fn beat(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// How long ago that was.
+    pub fn age(&self) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+}
+
+/// A step waits for Drive, a disk or a database, each of which has a bound: the longest is a minute for one call. One that
+/// has done nothing for this long is stuck.
+const STUCK: Duration = Duration::from_mins(5);
+
+impl Status {
+    /// Whether it will never go on by itself: a step that has stopped, or one that is due and does not begin.
+    pub fn is_stuck(&self, now: Timestamp) -> bool {
+        let overdue = self
+            .due
+            .is_some_and(|due| Duration::try_from(now.duration_since(due)).is_ok_and(|late| late > STUCK));
+        (self.running || overdue) && self.pulse.age() > STUCK
+    }
 }
 
 /// The place where an engine shows its status.
@@ -118,14 +187,20 @@ pub fn status_board() -> StatusBoard {
         finished: None,
         succeeded: None,
         due: None,
+        pulse: Pulse::default(),
     })
 }
 
 /// Runs an engine until `stop`, which drops a running step where it stands: a step's progress is in the ledger or on
 /// disk before it goes on, so that dropping it costs time and no work.
 pub async fn run(mut wakeups: Wakeups, board: StatusBoard, stop: CancellationToken, engine: &mut impl Step) {
-    let mut activation = Activation { reason: Reason::Start, waited: Duration::ZERO };
+    let mut activation = Activation { reason: Reason::Start, waited: Duration::ZERO, asked: false };
+    let pulse = board.borrow().pulse.clone();
     loop {
+        // Before the step begins: whoever asks later waits for the next one.
+        let waiting = wakeups.take_waiting();
+        activation.asked = !waiting.is_empty();
+        pulse.beat();
         board.send_modify(|status| {
             status.running = true;
             status.due = None;
@@ -133,9 +208,13 @@ pub async fn run(mut wakeups: Wakeups, board: StatusBoard, stop: CancellationTok
         let next = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            next = engine.step(activation) => next,
+            next = watched(engine.step(activation), &pulse) => next,
         };
         show(&board, &next);
+        for asker in waiting {
+            // An asker that has gone away does not want to know.
+            let _ = asker.send(next.outcome.clone());
+        }
         let ended = Instant::now();
         activation = tokio::select! {
             biased;
@@ -148,10 +227,20 @@ pub async fn run(mut wakeups: Wakeups, board: StatusBoard, stop: CancellationTok
     }
 }
 
+/// Runs a step and notes each of its moves.
+async fn watched(step: impl Future<Output = Next>, pulse: &Pulse) -> Next {
+    let mut step = pin!(step);
+    std::future::poll_fn(|context| {
+        pulse.beat();
+        step.as_mut().poll(context)
+    })
+    .await
+}
+
 /// Waits for the next reason to run; `None` when nobody is left who could wake and nothing is due.
 async fn next_activation(wakeups: &mut Wakeups, ended: Instant, next: &Next) -> Option<Activation> {
     let woken = match next.due {
-        Some(due) => match tokio::time::timeout_at(ended + due, wakeups.0.recv()).await {
+        Some(due) => match tokio::time::timeout_at(ended + due, wakeups.reasons.recv()).await {
             Ok(Some(reason)) => reason,
             Ok(None) => {
                 tokio::time::sleep_until(ended + due).await;
@@ -159,9 +248,9 @@ async fn next_activation(wakeups: &mut Wakeups, ended: Instant, next: &Next) -> 
             }
             Err(_elapsed) => Reason::Due,
         },
-        None => wakeups.0.recv().await?,
+        None => wakeups.reasons.recv().await?,
     };
-    let mut activation = Activation { reason: woken, waited: Duration::ZERO };
+    let mut activation = Activation { reason: woken, waited: Duration::ZERO, asked: false };
     if woken != Reason::Due && ended.elapsed() < next.settle {
         activation.waited = gather(wakeups, next.settle).await;
     }
@@ -178,7 +267,7 @@ async fn gather(wakeups: &mut Wakeups, quiet: Duration) -> Duration {
         } else {
             (quiet.max(CALM), FLOOD_PATIENCE.max(quiet))
         };
-        match tokio::time::timeout_at((last + quiet).min(first + patience), wakeups.0.recv()).await {
+        match tokio::time::timeout_at((last + quiet).min(first + patience), wakeups.reasons.recv()).await {
             Ok(Some(_)) => (last, count) = (Instant::now(), count + 1),
             Ok(None) | Err(_) => return last.elapsed(),
         }
@@ -252,6 +341,68 @@ mod tests {
         assert!((9..=12).contains(&busy), "10 s of twenty wake-ups a second: {busy} steps");
         let flood = count_steps(20_000, Duration::from_millis(1)).await;
         assert!((2..=4).contains(&flood), "20 s of a thousand wake-ups a second: {flood} steps");
+    }
+
+    /// A step that counts, and takes a second.
+    struct Counting(u64);
+
+    impl Step for Counting {
+        async fn step(&mut self, activation: Activation) -> Next {
+            self.0 += 1;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let outcome = Ok(format!("{} {}", self.0, activation.asked));
+            Next { due: None, settle: Duration::ZERO, outcome }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_asks_hears_of_a_step_that_began_later() {
+        let (wake, wakeups) = wake_up();
+        let stop = CancellationToken::new();
+        let mut counting = Counting(0);
+        let engine = run(wakeups, status_board(), stop.clone(), &mut counting);
+        let driver = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let both = tokio::join!(wake.ask(Reason::Handover), wake.ask(Reason::Handover));
+            assert_eq!(both.0.unwrap(), Ok("2 true".to_owned()), "the step under way does not count");
+            assert_eq!(both.1.unwrap(), Ok("2 true".to_owned()));
+            stop.cancel();
+        };
+        tokio::join!(engine, driver);
+        assert!(wake.ask(Reason::Handover).await.is_err(), "nobody answers any more");
+    }
+
+    /// A step that hangs.
+    struct Hanging;
+
+    impl Step for Hanging {
+        async fn step(&mut self, _: Activation) -> Next {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_that_hangs_is_stuck_and_a_slow_one_is_not() {
+        let (_wake, wakeups) = wake_up();
+        let (stop, board) = (CancellationToken::new(), status_board());
+        let engine = {
+            let (board, stop) = (board.clone(), stop.clone());
+            // A task of its own: beside another future it would be polled with that one.
+            tokio::spawn(async move { run(wakeups, board, stop, &mut Hanging).await })
+        };
+        tokio::time::sleep(STUCK).await;
+        assert!(!board.borrow().is_stuck(Timestamp::now()));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(board.borrow().is_stuck(Timestamp::now()));
+        stop.cancel();
+        engine.await.unwrap();
+
+        let (board, idle) = (status_board(), Timestamp::now());
+        tokio::time::sleep(STUCK * 2).await;
+        assert!(!board.borrow().is_stuck(idle), "one that waits to be woken");
+        board.send_modify(|status| status.due = Some(idle));
+        assert!(!board.borrow().is_stuck(idle), "it has just become due");
+        assert!(board.borrow().is_stuck(idle.checked_add(STUCK * 2).unwrap()), "it should have run");
     }
 
     #[tokio::test(start_paused = true)]

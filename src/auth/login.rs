@@ -37,10 +37,10 @@ pub struct Login {
 
 impl Login {
     /// Opens the callback on a free port of this machine.
-    pub async fn begin(client: Client) -> Result<Self, Error> {
+    pub fn begin(client: Client) -> Result<Self, Error> {
         let unavailable =
             |error: std::io::Error| Error::Unavailable { why: format!("no port for the callback: {error}") };
-        let door = Door::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.map_err(unavailable)?;
+        let door = Door::bind(SocketAddr::from(([127, 0, 0, 1], 0))).map_err(unavailable)?;
         let redirect_uri = format!("http://127.0.0.1:{}", door.address().port());
         let (sender, answers) = mpsc::channel(1);
         let stop = CancellationToken::new();

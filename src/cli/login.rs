@@ -17,7 +17,7 @@ pub(super) async fn login(settings: &Settings) -> anyhow::Result<Exit> {
     })?;
     let client = auth::read_client(credentials)?;
     let http = Arc::new(Http::new(settings.download.stall)?);
-    let login = Login::begin(client).await?;
+    let login = Login::begin(client)?;
     println!("Open this address in a browser and allow the access:\n\n{}\n", login.address());
     println!("If the browser is on another machine, it ends on an address of 127.0.0.1 that it cannot open:");
     println!("copy that whole address and paste it here.");
