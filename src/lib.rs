@@ -33,7 +33,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 1 | [`checkpoint`]: where tests kill · [`model`]: words · [`retry`]: when to try again · [`task`]: how an engine lives · [`telemetry`]: log, counters, systemd, what is held |
+//! | 1 | [`checkpoint`]: where tests kill · [`model`]: words · [`retry`]: when to try again · [`sandbox`]: what the kernel lets us write · [`task`]: how an engine lives · [`telemetry`]: log, counters, systemd, what is held |
 //! | 2 | [`http`]: clients and their shared pause · [`listen`]: sockets · [`spool`]: the only writer of parts · [`store`]: the only SQL |
 //! | 3 | [`admin`]: the private door · [`auth`]: access tokens, login · [`destination`]: takes verified parts only |
 //! | 4 | [`drive`]: the few calls, and Google's field names |
@@ -68,7 +68,11 @@
 //!   `download/plan`, `download/streams`, `spool/ranges`, `receiver/notification`, `admin/health` and `drive/error` decide and do nothing else: no clock, no
 //!   disk, no network, no luck, no `async`. Time and luck are arguments.
 //! - The receiver waits for nobody: it reads the registry, wakes, answers.
-//! - An engine that ends by itself takes the program down. Half a program would look alive.
+//! - An engine that ends by itself takes the program down. Half a program would look alive. One that is stuck is no longer
+//!   vouched for to systemd's watchdog.
+//! - What has to be done before there is a second thread is done in `cli`: the socket that systemd hands over is taken, and
+//!   the kernel is told what may be written.
+//! - A configuration is taken over whole or not at all. Engines look at theirs when a step begins.
 #![doc = ""]
 #![doc = include_str!("proofs.md")]
 
@@ -90,6 +94,7 @@ pub mod listen;
 pub mod model;
 pub mod receiver;
 pub mod retry;
+pub mod sandbox;
 pub mod spool;
 pub mod store;
 pub mod sync;

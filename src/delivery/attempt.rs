@@ -39,7 +39,7 @@ impl Attempt {
     /// Runs to the end, whatever the end is. What it was stands in the ledger afterwards, and what is wrong with the
     /// destination, if so, is given back. `None`: what became of it could not be written down.
     pub(super) async fn run(self, delivery: Delivery, turn: Arc<Turn>) -> Option<Option<String>> {
-        let span = info_span!("delivery", delivery.id = %delivery.id, file.id = %delivery.file_id, file.name = ?delivery.name);
+        let span = info_span!("delivery", delivery.id = %delivery.id, file.id = %delivery.file_id, file.name = delivery.name);
         async {
             let error = match self.deliver(&delivery, turn).await {
                 Ok(()) => return Some(None),

@@ -1,0 +1,127 @@
+//! The log: text where a person reads, JSON lines where a machine does. Goes to standard error.
+
+mod lines;
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
+
+use super::systemd;
+use lines::{Json, Prefixed, Text};
+
+/// `[log]` of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or directives like `info,gdrive_webhook::drive=debug`.
+    pub level: String,
+    /// How lines look.
+    pub format: Format,
+}
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Text on a terminal and in the journal, JSON otherwise.
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: Format::Auto }
+    }
+}
+
+/// Libraries that write secrets or noise below `warn`: yup-oauth2 logs refresh tokens and client secrets at debug.
+const QUIET: [&str; 5] = ["yup_oauth2=warn", "hyper_util=warn", "h2=warn", "rustls=warn", "sqlx=warn"];
+
+/// Checks a level without using it. A bare word would pass for the name of a module, and then nothing is logged.
+pub fn check_level(level: &str) -> Result<(), String> {
+    let bare_words = level.split(',').map(str::trim).filter(|directive| !directive.contains('='));
+    for word in bare_words {
+        word.parse::<LevelFilter>().map_err(|_| format!("`{word}` is no level"))?;
+    }
+    EnvFilter::builder().parse(level).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// An error with its causes, in one line.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+/// Changes what is logged while the program runs.
+#[derive(Clone)]
+pub struct Level(Arc<dyn Fn(&str) + Send + Sync>);
+
+impl std::fmt::Debug for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Level")
+    }
+}
+
+impl Level {
+    /// One that has no log to change.
+    pub fn none() -> Self {
+        Self(Arc::new(|_| {}))
+    }
+
+    /// Goes by this level from now on; it has been checked.
+    pub fn set(&self, level: &str) {
+        (self.0)(level);
+    }
+}
+
+/// Turns the log on for the whole program. A second call changes nothing.
+pub fn start(config: &Config) -> Level {
+    let (filter, handle) = reload::Layer::new(filter(&config.level));
+    let is_terminal = std::io::stderr().is_terminal();
+    let is_journal = systemd::is_journal();
+    let is_json = match config.format {
+        Format::Json => true,
+        Format::Text => false,
+        Format::Auto => !is_terminal && !is_journal,
+    };
+    let lines = fmt::layer::<Registry>().with_writer(std::io::stderr).with_ansi(is_terminal);
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match (is_json, is_journal) {
+        (true, false) => lines.fmt_fields(fmt::format::JsonFields::new()).event_format(Json).boxed(),
+        (true, true) => lines.fmt_fields(fmt::format::JsonFields::new()).event_format(Prefixed(Json)).boxed(),
+        (false, false) => lines.with_target(false).boxed(),
+        (false, true) => lines.event_format(Prefixed(Text)).boxed(),
+    };
+    if tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().is_err() {
+        tracing::debug!("the log was on already");
+        return Level::none();
+    }
+    Level(Arc::new(move |level| {
+        if let Err(error) = handle.reload(self::filter(level)) {
+            tracing::warn!(%error, "the log keeps its level");
+        }
+    }))
+}
+
+fn filter(level: &str) -> EnvFilter {
+    let mut filter = EnvFilter::builder().parse_lossy(level);
+    for directive in QUIET {
+        if let Ok(directive) = directive.parse() {
+            filter = filter.add_directive(directive);
+        }
+    }
+    filter
+}
