@@ -57,6 +57,54 @@ pub fn not_ready(facts: &Facts<'_>) -> Vec<String> {
     reasons
 }
 
+/// What the one line is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Work<'a> {
+    /// Why the program is not ready.
+    pub not_ready: &'a [String],
+    /// Whether Drive is to call at all.
+    pub is_called: bool,
+    /// Channels that it calls on.
+    pub channels: usize,
+    /// Bytes that are there and bytes in all, of each download under way.
+    pub transfers: &'a [(u64, u64)],
+    /// Files that wait for their turn.
+    pub waiting: usize,
+}
+
+/// More would not be read in one line.
+const LINE: usize = 300;
+
+/// In one line what the program does, or what is wrong with it and what to do.
+pub fn summary(work: &Work<'_>) -> String {
+    let mut line = match work.not_ready {
+        [] if work.is_called => format!("Ready, {}", counted(work.channels, "push channel")),
+        [] => "Ready, polling only".to_owned(),
+        [only] => format!("Not ready: {only}"),
+        [first, others @ ..] => {
+            format!("Not ready: {first} (and {} more, see `gdrive-webhook status`)", others.len())
+        }
+    };
+    let (received, size) =
+        work.transfers.iter().fold((0, 0), |sum, transfer| (sum.0 + transfer.0, sum.1 + transfer.1));
+    if !work.transfers.is_empty() {
+        let percent = (received * 100).checked_div(size).unwrap_or(100);
+        line += &format!("; {} under way, {percent} %", counted(work.transfers.len(), "download"));
+    }
+    if work.waiting > 0 {
+        line += &format!("; {} waiting", counted(work.waiting, "file"));
+    }
+    let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    match line.char_indices().nth(LINE) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+fn counted(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+}
+
 /// Whether Drive calls us on it.
 pub fn is_live(channel: &Channel, now: Timestamp) -> bool {
     channel.state == ChannelState::Live && channel.expires > now
@@ -95,6 +143,26 @@ mod tests {
             holds: &[],
             now,
         })
+    }
+
+    #[test]
+    fn one_line_says_what_goes_on() {
+        let idle = Work { not_ready: &[], is_called: true, channels: 1, transfers: &[], waiting: 0 };
+        assert_eq!(summary(&idle), "Ready, 1 push channel");
+        assert_eq!(summary(&Work { is_called: false, ..idle }), "Ready, polling only");
+        let busy = Work { transfers: &[(30, 100), (0, 20)], waiting: 3, ..idle };
+        assert_eq!(summary(&busy), "Ready, 1 push channel; 2 downloads under way, 25 %; 3 files waiting");
+        let wrong = ["/srv/videos cannot be used: full\nvery".to_owned(), "and this".to_owned()];
+        assert_eq!(
+            summary(&Work { not_ready: &wrong[..1], ..idle }),
+            "Not ready: /srv/videos cannot be used: full very"
+        );
+        assert!(
+            summary(&Work { not_ready: &wrong, ..idle })
+                .ends_with("(and 1 more, see `gdrive-webhook status`)")
+        );
+        let long = ["ü".repeat(1000)];
+        assert_eq!(summary(&Work { not_ready: &long, ..idle }).chars().count(), LINE + 1);
     }
 
     #[test]

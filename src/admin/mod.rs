@@ -12,13 +12,14 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use jiff::Timestamp;
 use tracing::error;
 
 use crate::model::id::hash_token;
 use crate::store::Store;
+use crate::task::{Reason, Wake};
 use status::{Live, readiness, report};
 
 /// `[admin]` of the configuration.
@@ -51,19 +52,25 @@ impl Config {
 struct Admin {
     store: Store,
     live: Live,
+    /// Whoever reads the configuration again.
+    configuration: Wake,
 }
 
 /// Everything that the operator can ask for. `token` guards all but the two health checks, which orchestrators ask for
 /// without one.
-pub fn router(store: Store, live: Live, token: Option<&str>) -> Router {
-    let guarded = Router::new().route("/api/status", get(show));
+pub fn router(store: Store, live: Live, configuration: Wake, token: Option<&str>) -> Router {
+    let guarded = Router::new().route("/api/status", get(show)).route("/api/reload", post(reload));
     let guarded = match token.map(|token| hash_token(token.as_bytes())) {
         Some(hash) => {
             guarded.route_layer(middleware::from_fn(move |request, next| guard(hash.clone(), request, next)))
         }
         None => guarded,
     };
-    guarded.route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(Admin { store, live })
+    guarded.route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(Admin {
+        store,
+        live,
+        configuration,
+    })
 }
 
 async fn guard(hash: String, request: Request, next: Next) -> Response {
@@ -91,6 +98,15 @@ async fn readyz(State(admin): State<Admin>) -> Response {
         "ready\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{}\n", reasons.join("\n"))).into_response()
+    }
+}
+
+/// 200: what is in effect now, and what takes effect at the next start. 422: the file is wrong, and nothing has changed.
+async fn reload(State(admin): State<Admin>) -> Response {
+    match admin.configuration.ask(Reason::Handover).await {
+        Ok(Ok(said)) => format!("{said}\n").into_response(),
+        Ok(Err(said)) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{said}\n")).into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     }
 }
 

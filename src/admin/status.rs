@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::health::{Facts, is_live, not_ready};
+use super::health::{self, Facts, is_live, not_ready};
 use crate::http::Http;
 use crate::model::channel::Known;
 use crate::model::{Channel, ChannelState, Delivery, Stage};
@@ -47,6 +47,52 @@ pub struct Live {
     pub holds: Arc<Holds>,
     /// The HTTP clients, with the pause that all calls share.
     pub http: Arc<Http>,
+}
+
+impl Live {
+    /// An engine that will never go on by itself, if there is one. While calls to Drive pause, whoever waits for one is
+    /// not stuck.
+    pub fn stuck(&self, now: Timestamp) -> Option<&'static str> {
+        let paused = self.http.gate.is_troubled();
+        let [address, configuration] = &self.followers;
+        let boards = [
+            ("deliveries", &self.deliveries, false),
+            ("configuration", configuration, false),
+            ("address", address, false),
+            ("sync", &self.sync, paused),
+            ("channels", &self.keeper, paused),
+        ];
+        let stuck = boards.into_iter().find(|(_, board, excused)| !excused && board.borrow().is_stuck(now));
+        stuck.map(|(name, ..)| name)
+    }
+
+    /// Whether something has happened since this was asked the last time.
+    pub fn has_news(&mut self) -> bool {
+        let boards = [&mut self.sync, &mut self.keeper, &mut self.deliveries].into_iter();
+        let boards = boards.chain(&mut self.followers);
+        let seen: Vec<bool> = boards
+            .map(|board| {
+                let is_news = board.has_changed().unwrap_or(false);
+                board.mark_unchanged();
+                is_news
+            })
+            .collect();
+        // What is under way moves without anybody's step.
+        seen.contains(&true) || !self.transfers.snapshot().is_empty()
+    }
+}
+
+/// In one line what the program does, or what is wrong.
+pub fn summary(live: &Live, not_ready: &[String], channels: &[Channel], now: Timestamp) -> String {
+    let transfers: Vec<(u64, u64)> =
+        live.transfers.snapshot().iter().map(|(_, transfer)| (transfer.received(), transfer.size)).collect();
+    health::summary(&health::Work {
+        not_ready,
+        is_called: *live.address.borrow() != Known::Nowhere,
+        channels: channels.iter().filter(|channel| is_live(channel, now)).count(),
+        transfers: &transfers,
+        waiting: live.transfers.next.load(Ordering::Relaxed),
+    })
 }
 
 /// Everything that `status` shows. Times are RFC 3339, sizes are bytes.

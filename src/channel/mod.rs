@@ -66,7 +66,8 @@ pub enum Error {
 pub struct Keeper {
     drive: Drive,
     store: Store,
-    config: Config,
+    /// As it is now; the address in it is not looked at here.
+    config: watch::Receiver<Config>,
     /// Where Drive is to call, now.
     address: watch::Receiver<Known>,
     registry: Arc<Registry>,
@@ -79,7 +80,7 @@ impl Keeper {
     pub fn new(
         drive: Drive,
         store: Store,
-        config: Config,
+        config: watch::Receiver<Config>,
         address: watch::Receiver<Known>,
         registry: Arc<Registry>,
     ) -> Self {
@@ -126,7 +127,7 @@ impl Keeper {
             // What calls us now goes on doing so until it is known where we are.
             return plan::Plan { actions: Vec::new(), next: None };
         }
-        let policy = Policy { address: address.address(), renew_before: self.config.renew_before };
+        let policy = Policy { address: address.address(), renew_before: self.config.borrow().renew_before };
         plan(logs, channels, &policy, Timestamp::now())
     }
 
@@ -158,7 +159,7 @@ impl Keeper {
     async fn open(&self, log: &ChangeLog, from: &PageToken) -> Result<(), Error> {
         let Some(address) = self.address.borrow().address().map(str::to_owned) else { return Ok(()) };
         let now = Timestamp::now();
-        let asked = now.checked_add(self.config.lifetime).unwrap_or(now);
+        let asked = now.checked_add(self.config.borrow().lifetime).unwrap_or(now);
         let token = ChannelToken::random();
         let channel = Channel {
             id: ChannelId::random(),

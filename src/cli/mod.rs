@@ -2,6 +2,7 @@
 
 mod channels;
 mod login;
+mod reload;
 mod show;
 mod status;
 mod sync_once;
@@ -13,12 +14,14 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::{self, Problems, Settings};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Surroundings, written_directories};
 use crate::drive::{self, Fault};
-use crate::telemetry::log::{self, Format};
+use crate::sandbox::Sandbox;
+use crate::telemetry::log::{self, Format, Level};
+use crate::telemetry::systemd;
 use crate::{auth, channel, sync};
 
 /// Turns Google Drive folders into an inbox: every new video is announced by a push notification, downloaded, verified
@@ -60,6 +63,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Have the running daemon read its configuration again; a file that is wrong is refused
+    Reload,
     /// What Drive is told to call
     Channels {
         #[command(subcommand)]
@@ -118,6 +123,10 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error).into(),
     };
     crate::http::install_tls();
+    let prepared = match prepare(&arguments) {
+        Ok(prepared) => prepared,
+        Err(exit) => return exit.into(),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -126,7 +135,7 @@ pub fn main() -> ExitCode {
         }
     };
     // As a task: what wakes it need not wake this thread as well. A panic has been told by itself.
-    let exit = runtime.block_on(runtime.spawn(dispatch(arguments))).unwrap_or(Exit::Failed);
+    let exit = runtime.block_on(runtime.spawn(dispatch(arguments, prepared))).unwrap_or(Exit::Failed);
     // Threads that wait for a line on standard input never end by themselves.
     runtime.shutdown_background();
     exit.into()
@@ -141,7 +150,31 @@ fn usage(error: &clap::Error) -> Exit {
     }
 }
 
-async fn dispatch(arguments: Arguments) -> Exit {
+/// What `run` has to do before there is a second thread: what systemd hands over, and what the kernel is told to forbid.
+fn prepare(arguments: &Arguments) -> Result<Option<(Settings, Surroundings)>, Exit> {
+    let Arguments { config, log_format, command: Command::Run } = arguments else { return Ok(None) };
+    let socket = systemd::inherited_socket();
+    let settings = config::load(config.as_deref()).map_err(|problems| {
+        // As the log has it: what reads the log of a service finds it there.
+        start_log(&log::Config::default(), *log_format);
+        for problem in problems.to_string().lines() {
+            error!("{problem}");
+        }
+        Exit::Configuration
+    })?;
+    let level = start_log(&settings.log, *log_format);
+    let sandbox = Sandbox::confine(&written_directories(&settings));
+    Ok(Some((settings, Surroundings { socket, sandbox, level })))
+}
+
+fn start_log(config: &log::Config, format: Option<Format>) -> Level {
+    log::start(&log::Config { format: format.unwrap_or(config.format), ..config.clone() })
+}
+
+async fn dispatch(arguments: Arguments, prepared: Option<(Settings, Surroundings)>) -> Exit {
+    if let Some((settings, surroundings)) = prepared {
+        return run(settings, surroundings).await;
+    }
     let Arguments { config, log_format, command } = arguments;
     #[cfg(feature = "demo")]
     let command = match command {
@@ -152,11 +185,9 @@ async fn dispatch(arguments: Arguments) -> Exit {
         Ok(settings) => settings,
         Err(problems) => return misconfigured(&problems),
     };
-    let mut log_config = settings.log.clone();
-    log_config.format = log_format.unwrap_or(log_config.format);
-    log::start(&log_config);
+    start_log(&settings.log, log_format);
     let outcome = match command {
-        Command::Run => run(settings).await.map(|()| Exit::Done),
+        Command::Reload => reload::reload(&settings).await,
         Command::Sync { dry_run: false } => Box::pin(sync_once::sync(&settings, interrupted())).await,
         Command::Sync { dry_run: true } => sync_once::dry_run(&settings).await,
         Command::Login => login::login(&settings).await,
@@ -171,8 +202,10 @@ async fn dispatch(arguments: Arguments) -> Exit {
             print!("{}", config::show(&settings));
             Ok(Exit::Done)
         }
+        // Seen to above.
+        Command::Run => Ok(Exit::Failed),
         #[cfg(feature = "demo")]
-        Command::Demo(_) => Ok(Exit::Usage),
+        Command::Demo(_) => Ok(Exit::Failed),
     };
     match outcome {
         Ok(exit) => exit,
@@ -180,9 +213,14 @@ async fn dispatch(arguments: Arguments) -> Exit {
     }
 }
 
-async fn run(settings: Settings) -> anyhow::Result<()> {
-    let daemon = Daemon::build(settings).await?;
-    daemon.run(interrupted()).await
+async fn run(settings: Settings, surroundings: Surroundings) -> Exit {
+    let outcome = async { Daemon::build(settings, surroundings).await?.run(interrupted()).await }.await;
+    if let Err(error) = &outcome {
+        // Whoever watches the service sees it without looking into the log.
+        systemd::status(&format!("{error:#}"));
+        error!("{error:#}");
+    }
+    exit_of(outcome)
 }
 
 fn misconfigured(problems: &Problems) -> Exit {
@@ -191,8 +229,14 @@ fn misconfigured(problems: &Problems) -> Exit {
 }
 
 fn ended(outcome: anyhow::Result<()>) -> Exit {
+    if let Err(error) = &outcome {
+        eprintln!("gdrive-webhook: {error:#}");
+    }
+    exit_of(outcome)
+}
+
+fn exit_of(outcome: anyhow::Result<()>) -> Exit {
     let Err(error) = outcome else { return Exit::Done };
-    eprintln!("gdrive-webhook: {error:#}");
     let by_auth = match error.downcast_ref::<auth::Error>() {
         Some(auth::Error::Credentials { .. }) => Exit::Configuration,
         Some(auth::Error::LoginNeeded { .. }) => Exit::LoginNeeded,

@@ -4,11 +4,12 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 use super::show::{printable, size};
-use crate::config::Settings;
+use crate::config::{Settings, follow};
 use crate::daemon::Parts;
 use crate::model::{Delivery, Stage};
 use crate::store::{self, Access, Store};
@@ -24,7 +25,8 @@ pub(super) async fn sync(settings: &Settings, stop: CancellationToken) -> anyhow
     let began = Timestamp::now();
     let parts = Parts::open(settings, Access::Exclusive).await?;
     let (wake, _wakeups) = wake_up();
-    let mut engine = parts.deliveries(settings, wake);
+    let (_, wanted) = watch::channel(follow::to_deliver(settings));
+    let mut engine = parts.deliveries(wanted, wake);
     let read = stop.run_until_cancelled(catch_up(&parts, settings)).await;
     let transfers = parts.transfers.clone();
     let finished = tokio::select! {
@@ -79,7 +81,8 @@ async fn dry_run_in(settings: &Settings, scratch: &std::path::Path) -> anyhow::R
 async fn catch_up(parts: &Parts, settings: &Settings) -> anyhow::Result<()> {
     let (deliveries, _delivery_wakeups) = wake_up();
     let (keeper, _keeper_wakeups) = wake_up();
-    let mut engine = parts.sync(settings, deliveries, keeper);
+    let (_, wanted) = watch::channel(follow::to_sync(settings));
+    let mut engine = parts.sync(wanted, deliveries, keeper);
     engine.catch_up().await?;
     Ok(())
 }

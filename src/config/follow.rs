@@ -1,72 +1,175 @@
-//! The configuration while the program runs: the file is read again when it changes, or when somebody asks for it by
-//! SIGHUP. The public address and the rate limit take effect at once; what else has changed is named, and takes effect
-//! at the next start.
+//! The configuration while the program runs: the file is read again when it changes, or when somebody asks for it
+//! (`reload`, SIGHUP). A file that is wrong is refused as a whole, and what was in effect stays. Folders, filters, limits,
+//! the public address and the log's level take effect at once; what else has changed is named, and takes effect at the
+//! next start.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::{Settings, load, show};
-use crate::download::limit::Limit;
+use crate::download::Downloader;
 use crate::model::channel::Address;
-use crate::task::{Activation, Next, Reason, Step, Wake};
+use crate::sandbox::Sandbox;
+use crate::task::{Activation, Next, Outcome, Reason, Step, Wake};
+use crate::telemetry::log::Level;
+use crate::telemetry::systemd;
+use crate::{channel, delivery, sync};
 
 /// A look at a file's time costs nothing.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// Everyone who goes by another configuration as soon as there is one.
+#[derive(Debug)]
+pub struct Followers {
+    /// Whoever finds out the public address.
+    pub address: watch::Sender<Address>,
+    /// The keeper of channels.
+    pub channel: watch::Sender<channel::Config>,
+    /// The reader of change logs.
+    pub sync: watch::Sender<sync::Wanted>,
+    /// Whoever takes deliveries from the queue.
+    pub delivery: watch::Sender<delivery::Wanted>,
+    /// Downloads.
+    pub downloader: Downloader,
+    /// The log.
+    pub level: Level,
+    /// Their wake-ups.
+    pub wakes: Vec<Wake>,
+}
+
+impl Followers {
+    fn take(&self, settings: &Settings) {
+        set(&self.address, settings.channel.address.clone());
+        set(&self.channel, settings.channel.clone());
+        set(&self.sync, to_sync(settings));
+        set(&self.delivery, to_deliver(settings));
+        self.downloader.set(settings.download);
+        self.level.set(&settings.log.level);
+        for wake in &self.wakes {
+            // Whoever has ended takes the program down.
+            let _ = wake.wake(Reason::Handover);
+        }
+    }
+}
+
+fn set<T: PartialEq>(sender: &watch::Sender<T>, new: T) {
+    sender.send_if_modified(|known| {
+        let is_news = *known != new;
+        *known = new;
+        is_news
+    });
+}
+
+/// What the reader of change logs goes by.
+pub fn to_sync(settings: &Settings) -> sync::Wanted {
+    sync::Wanted { config: settings.sync, folders: settings.folders.clone() }
+}
+
+/// What whoever takes deliveries from the queue goes by.
+pub fn to_deliver(settings: &Settings) -> delivery::Wanted {
+    delivery::Wanted { config: settings.delivery, destinations: destinations(settings) }
+}
+
+/// The destinations of the configuration, each once.
+pub fn destinations(settings: &Settings) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = settings.folders.iter().map(|folder| folder.destination.clone()).collect();
+    all.sort();
+    all.dedup();
+    all
+}
 
 /// The engine that reads the configuration again.
 #[derive(Debug)]
 pub struct Follower {
     /// In effect.
     settings: Settings,
-    address: watch::Sender<Address>,
-    address_engine: Wake,
-    limit: Limit,
+    followers: Followers,
+    sandbox: Sandbox,
     seen: Option<SystemTime>,
-    said: Result<String, String>,
+    said: Outcome,
 }
 
 impl Follower {
-    /// Ready for its first step. `address_engine` is woken when the address is configured otherwise.
-    pub fn new(
-        settings: Settings,
-        address: watch::Sender<Address>,
-        address_engine: Wake,
-        limit: Limit,
-    ) -> Self {
+    /// Ready for its first step.
+    pub fn new(settings: Settings, followers: Followers, sandbox: Sandbox) -> Self {
         let seen = modified(&settings);
-        Self { settings, address, address_engine, limit, seen, said: Ok("as at the start".to_owned()) }
+        Self { settings, followers, sandbox, seen, said: Ok("as at the start".to_owned()) }
     }
 
-    fn read_again(&mut self) -> Result<String, String> {
-        let settings = load(Some(&self.settings.source)).map_err(|problems| {
-            let said = format!("the configuration is not taken over: {problems}");
-            error!(error = said, "the configuration was read again");
-            said
-        })?;
-        // The address has the path and the port of the public door in it, which stay as they are until the next start.
-        let is_same_door = settings.receiver == self.settings.receiver;
-        if is_same_door && settings.channel.address != self.settings.channel.address {
-            info!("webhook.public_url has changed");
-            self.settings.channel.address = settings.channel.address.clone();
-            self.address.send_replace(settings.channel.address.clone());
-            // Without an engine for addresses the program is ending.
-            let _ = self.address_engine.wake(Reason::Handover);
+    fn read_again(&mut self) -> Outcome {
+        systemd::reloading();
+        let outcome = self.take_over();
+        systemd::ready();
+        match &outcome {
+            Ok(said) => info!(outcome = said, "the configuration was read again"),
+            Err(said) => error!(error = said, "the configuration was read again and is refused"),
         }
-        let rate_limit = settings.download.rate_limit;
-        if rate_limit != self.settings.download.rate_limit {
-            info!(bytes_per_second = rate_limit, "download.rate_limit has changed");
-            self.settings.download.rate_limit = rate_limit;
-            self.limit.set(rate_limit);
+        outcome
+    }
+
+    fn take_over(&mut self) -> Outcome {
+        let refused = |why: String| format!("the configuration is not taken over: {why}");
+        let settings = load(Some(&self.settings.source)).map_err(|problems| refused(problems.to_string()))?;
+        for destination in destinations(&settings) {
+            if !destinations(&self.settings).contains(&destination) {
+                self.permits(&destination).map_err(refused)?;
+            }
         }
-        let others = changed_lines(&show(&self.settings), &show(&settings));
-        if others.is_empty() {
-            return Ok("as in the file".to_owned());
+        let effective = self.with_what_can_change(&settings);
+        let now = changed_lines(&show(&self.settings), &show(&effective));
+        let later = changed_lines(&show(&effective), &show(&settings));
+        self.followers.take(&effective);
+        self.settings = effective;
+        if !later.is_empty() {
+            warn!(
+                changes = later.join(", "),
+                "these changes of the configuration take effect at the next start"
+            );
         }
-        let said = format!("takes effect at the next start: {}", others.join(", "));
-        warn!("the configuration was read again; {said}");
-        Ok(said)
+        let told = [("in effect now", now), ("takes effect at the next start", later)];
+        let told = told.into_iter().filter(|(_, lines)| !lines.is_empty());
+        let told: Vec<String> = told.map(|(what, lines)| format!("{what}: {}", lines.join(", "))).collect();
+        Ok(if told.is_empty() { "as in the file".to_owned() } else { told.join("; ") })
+    }
+
+    /// What is in effect, with everything of the new settings that can take effect while the program runs.
+    fn with_what_can_change(&self, new: &Settings) -> Settings {
+        let mut effective = self.settings.clone();
+        // The address has the path and the port of the webhook address in it, which stay until the next start.
+        let is_same_place = new.receiver == self.settings.receiver;
+        let address = if is_same_place { &new.channel.address } else { &self.settings.channel.address };
+        effective.channel = channel::Config { address: address.clone(), ..new.channel.clone() };
+        effective.sync = new.sync;
+        effective.folders.clone_from(&new.folders);
+        effective.delivery = new.delivery;
+        let stall = self.settings.download.stall;
+        effective.download = crate::download::Config { stall, ..new.download };
+        effective.log.level.clone_from(&new.log.level);
+        effective
+    }
+
+    /// What the unit, the image or the kernel forbid cannot be changed while the program runs.
+    fn permits(&self, destination: &Path) -> Result<(), String> {
+        let path = destination.display();
+        if !self.sandbox.permits(destination) {
+            return Err(format!(
+                "the destination {path} is outside the directories that the program was confined to at its start; restart it"
+            ));
+        }
+        let existing = destination.ancestors().find(|path| path.exists()).unwrap_or(destination);
+        match access(existing, Access::WRITE_OK) {
+            Ok(()) => Ok(()),
+            Err(Errno::ROFS) if systemd::is_there() => Err(format!(
+                "the destination {path} is read-only for the service; `gdrive-webhook config systemd` prints the drop-in \
+                 that names it under ReadWritePaths=, then restart the service"
+            )),
+            Err(error) => Err(format!("the destination {path} cannot be written to: {error}")),
+        }
     }
 }
 
@@ -74,7 +177,7 @@ impl Step for Follower {
     /// One step: reads the file if it is another one than the last time, or if somebody asks.
     async fn step(&mut self, activation: Activation) -> Next {
         let modified = modified(&self.settings);
-        let is_asked = activation.reason == Reason::Handover;
+        let is_asked = activation.asked || activation.reason == Reason::Handover;
         // A file that is gone for a moment is being replaced.
         if is_asked || (modified.is_some() && modified != self.seen) {
             self.seen = modified;

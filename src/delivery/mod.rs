@@ -15,7 +15,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
@@ -44,6 +44,15 @@ impl Default for Config {
     fn default() -> Self {
         Self { concurrency: 4, reserve: 1 << 30 }
     }
+}
+
+/// What the configuration asks for; it may change while the program runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// All transfers together.
+    pub config: Config,
+    /// The destinations of all watched folders, each once.
+    pub destinations: Vec<PathBuf>,
 }
 
 /// Why a delivery stops short.
@@ -126,9 +135,7 @@ enum Event {
 pub struct Engine {
     store: Store,
     downloader: Downloader,
-    config: Config,
-    /// The destinations of the configuration, whose spools are tidied up at the start.
-    destinations: Vec<PathBuf>,
+    wanted: watch::Receiver<Wanted>,
     transfers: Arc<Transfers>,
     /// Wakes this engine, when one of its attempts has ended.
     wake: Wake,
@@ -166,8 +173,7 @@ impl Engine {
     pub fn new(
         store: Store,
         downloader: Downloader,
-        config: Config,
-        destinations: Vec<PathBuf>,
+        wanted: watch::Receiver<Wanted>,
         transfers: Arc<Transfers>,
         holds: Arc<Holds>,
         wake: Wake,
@@ -175,8 +181,7 @@ impl Engine {
         Self {
             store,
             downloader,
-            config,
-            destinations,
+            wanted,
             transfers,
             wake,
             tasks: JoinSet::new(),
@@ -195,6 +200,11 @@ impl Engine {
             looked: None,
             last_error: None,
         }
+    }
+
+    /// What the configuration asks of all transfers together, now.
+    fn config(&self) -> Config {
+        self.wanted.borrow().config
     }
 
     /// Runs until nothing is pending or waiting for less than `patience`; for `sync`, which has an end.

@@ -66,7 +66,7 @@ impl Engine {
 
     /// One that was held has to show that it can be written, and that there is room: that it is there says neither.
     async fn try_open(&mut self, root: &Path, known: Option<Marker>) -> Result<Local, destination::Error> {
-        let (path, reserve) = (root.to_owned(), self.config.reserve);
+        let (path, reserve) = (root.to_owned(), self.config().reserve);
         let is_held = self.holds.is_held(&root.to_string_lossy());
         self.on_disk(root, move || {
             let local = Local::open(&path, known.as_ref())?;
@@ -168,7 +168,7 @@ impl Engine {
 
     /// What goes on. What a disk that does not answer holds up does not count.
     pub(super) fn load(&self) -> Load {
-        let mut load = Load::new(self.config.concurrency);
+        let mut load = Load::new(self.config().concurrency);
         for running in self.attempts.values().filter(|running| !running.is_stuck) {
             load.add(running.size, running.turn.strong_count() > 0);
         }
@@ -177,7 +177,7 @@ impl Engine {
 
     /// How many deliveries are claimed at once, most of them for later.
     pub(super) fn ahead(&self) -> usize {
-        (self.config.concurrency.max(1) * AHEAD).min(MOST_AHEAD)
+        (self.config().concurrency.max(1) * AHEAD).min(MOST_AHEAD)
     }
 
     /// The destination of a delivery, if there is room for it. `None`: the delivery is back in the queue, and the reason
@@ -185,7 +185,7 @@ impl Engine {
     pub(super) async fn place_for(&mut self, delivery: &Delivery) -> Result<Option<Opened>, store::Error> {
         let (root, size) = (&delivery.destination, delivery.size.unwrap_or(0));
         let known = self.opened.get(root).filter(|opened| opened.at.elapsed() < LOOK_AGAIN);
-        if let Some(opened) = known.filter(|opened| opened.has_room(self.config.reserve, size)) {
+        if let Some(opened) = known.filter(|opened| opened.has_room(self.config().reserve, size)) {
             return Ok(Some(opened.clone()));
         }
         let opened = match self.look_at(root).await? {
@@ -193,7 +193,7 @@ impl Engine {
             Err(error) => return self.turn_away(delivery, Step::Hold(why_held(&error))).await.map(|()| None),
         };
         self.opened.insert(root.clone(), opened.clone());
-        if opened.has_room(self.config.reserve, size) {
+        if opened.has_room(self.config().reserve, size) {
             return Ok(Some(opened));
         }
         let (place, id, running) = (opened.place.clone(), delivery.id.clone(), self.running());
@@ -207,7 +207,7 @@ impl Engine {
             Ok(looked) => looked,
             Err(error) => return self.turn_away(delivery, Step::Hold(why_held(&error))).await.map(|()| None),
         };
-        match room(free, self.config.reserve, promised, size.saturating_sub(taken)) {
+        match room(free, self.config().reserve, promised, size.saturating_sub(taken)) {
             Room::Enough => Ok(Some(opened)),
             Room::None(why) => self.turn_away(delivery, Step::Hold(why)).await.map(|()| None),
             Room::TooLittle(reason) => {
@@ -256,7 +256,7 @@ impl Engine {
             Step::Again { after, reason, .. } => {
                 let is_news = delivery.reason.as_ref() != Some(&reason);
                 if is_news && self.turned_away == 1 {
-                    warn!(delivery.id = %delivery.id, file.name = ?delivery.name, reason, "a delivery waits, and others may as well");
+                    warn!(delivery.id = %delivery.id, file.name = delivery.name, reason, "a delivery waits, and others may as well");
                 }
                 (now.checked_add(after).unwrap_or(now), reason)
             }

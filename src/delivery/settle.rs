@@ -34,7 +34,8 @@ impl Engine {
         }
         self.has_parts = false;
         self.tidied = Some(Instant::now());
-        for root in self.destinations.clone() {
+        let destinations = self.wanted.borrow().destinations.clone();
+        for root in destinations {
             if self.holds.is_held(&root.to_string_lossy()) {
                 self.has_parts = true;
                 continue;

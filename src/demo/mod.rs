@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Surroundings};
 use crate::model::{Delivery, FileId};
 use crate::store::{Access, Store};
 use crate::telemetry::log;
@@ -45,7 +45,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     let inbox = drive.folder(&drive.root_id(), "Inbox");
     let config = configure(&home, &drive, &inbox)?;
     let settings = config::load_from(&std::fs::read_to_string(&config)?, &config, &home, [])?;
-    let daemon = Daemon::build(settings.clone()).await?;
+    let daemon = Daemon::build(settings.clone(), Surroundings::default()).await?;
     let store = Store::open(&settings.store, Access::Shared).await?;
     introduce(&drive, &daemon, &config);
 

@@ -105,8 +105,8 @@ impl Transfer<'_> {
 
     /// Whether a file that Google takes for harmful is asked for once more, with the acknowledgement.
     fn may_acknowledge(&self) -> bool {
-        let is_new =
-            self.downloader.config.acknowledge_abuse && !self.acknowledge_abuse.swap(true, Ordering::Relaxed);
+        let is_new = self.downloader.config.load().acknowledge_abuse
+            && !self.acknowledge_abuse.swap(true, Ordering::Relaxed);
         if is_new {
             warn!(file.id = %self.source.file_id, "Google takes this file for harmful; it is fetched all the same, as configured");
         }

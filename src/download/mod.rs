@@ -8,9 +8,11 @@ pub mod streams;
 mod transfer;
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use crate::drive::{self, Drive};
@@ -94,7 +96,8 @@ pub struct Control<'a> {
 #[derive(Clone, Debug)]
 pub struct Downloader {
     drive: Drive,
-    config: Config,
+    /// As it is now, for all clones.
+    config: Arc<ArcSwap<Config>>,
     limit: Limit,
     buffers: Buffers,
 }
@@ -102,12 +105,15 @@ pub struct Downloader {
 impl Downloader {
     /// Calls nobody yet.
     pub fn new(drive: Drive, config: Config) -> Self {
-        Self { drive, config, limit: Limit::new(config.rate_limit), buffers: Buffers::default() }
+        let limit = Limit::new(config.rate_limit);
+        Self { drive, config: Arc::new(ArcSwap::from_pointee(config)), limit, buffers: Buffers::default() }
     }
 
-    /// The rate that all downloads together keep to; it can be changed while they run.
-    pub fn limit(&self) -> Limit {
-        self.limit.clone()
+    /// Goes by another configuration from now on; the rate changes for transfers that run as well, the number of
+    /// connections for those that begin. How long a connection may stay silent is the client's own matter and stays.
+    pub fn set(&self, config: Config) {
+        self.limit.set(config.rate_limit);
+        self.config.store(Arc::new(config));
     }
 
     /// There is nothing to fetch for now: memory goes back to the system.

@@ -85,7 +85,7 @@ pub(super) async fn transfer(
     let Control { received, stop, arrived } = control;
     let plan = Plan::new(part.size(), part.there().clone());
     received.store(plan.received(), Ordering::Relaxed);
-    let most = if plan.is_divisible() { downloader.config.streams.max(1) } else { 1 };
+    let most = if plan.is_divisible() { downloader.config.load().streams.max(1) } else { 1 };
     let sink = part.into_sink(most, &downloader.buffers);
     let transfer = Transfer {
         downloader,

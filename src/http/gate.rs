@@ -98,6 +98,11 @@ impl Gate {
         state.cause.filter(|_| !wait.is_zero()).map(|cause| (wait, cause))
     }
 
+    /// Whether calls wait, or did at last: one of them is to find out whether that is over.
+    pub fn is_troubled(&self) -> bool {
+        self.lock().cause.is_some()
+    }
+
     fn close(state: &mut State, cause: Cause, count: u32, retry_after: Option<Duration>) {
         let class = match cause {
             Cause::RateLimit => Class::RateLimited,

@@ -7,16 +7,18 @@ mod reading;
 pub mod rules;
 mod shortcuts;
 pub mod tree;
-mod watch;
+mod watched;
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::drive::{self, Drive, Fault};
 use crate::http::jitter;
-use crate::model::ChangeLog;
+use crate::model::{ChangeLog, FileId};
 use crate::retry::{Class, Policy, Streak, Verdict};
 use crate::store::{self, Store};
 use crate::task::{Activation, Next, Reason, Step, Wake};
@@ -36,6 +38,15 @@ impl Default for Config {
     fn default() -> Self {
         Self { poll: Duration::from_mins(10), reconcile: Duration::from_hours(24) }
     }
+}
+
+/// What the configuration asks for; it may change while the program runs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wanted {
+    /// How often to look.
+    pub config: Config,
+    /// The watched folders.
+    pub folders: Vec<rules::Folder>,
 }
 
 /// Drive's log is eventually consistent: a list right after a notification may lack what it announced. One that found
@@ -81,9 +92,12 @@ pub struct Tally {
 pub struct Engine {
     drive: Drive,
     store: Store,
+    wanted: watch::Receiver<Wanted>,
     config: Config,
     /// The rules with the folders' real ids.
     rules: Rules,
+    /// What the folders of the configuration are in Drive, by the id that they are configured under: `root` is an alias.
+    ids: HashMap<FileId, FileId>,
     /// Folders of the configuration that could not be looked at yet.
     unresolved: Vec<rules::Folder>,
     /// What is wrong with one of them, and when it is looked at again.
@@ -99,16 +113,18 @@ impl Engine {
     pub fn new(
         drive: Drive,
         store: Store,
-        config: Config,
-        folders: Vec<rules::Folder>,
+        mut wanted: watch::Receiver<Wanted>,
         deliveries: Wake,
         keeper: Wake,
     ) -> Self {
+        let Wanted { config, folders } = wanted.borrow_and_update().clone();
         Self {
             drive,
             store,
+            wanted,
             config,
             rules: Rules::default(),
+            ids: HashMap::new(),
             unresolved: folders,
             refused: None,
             deliveries,
@@ -121,7 +137,12 @@ impl Engine {
     /// Everything that is new, into the ledger. What was read before a failure stays recorded.
     pub async fn catch_up(&mut self) -> Result<Tally, Error> {
         let mut tally = Tally::default();
+        self.take_over();
         let mut outcome = self.resolve_folders().await;
+        if let Err(Error::Store(_)) = outcome {
+            // Which folders are watched is not known: what is read now would be taken for nobody's.
+            return outcome.map(|()| tally);
+        }
         let mut read_logs: Vec<ChangeLog> = Vec::new();
         // A pass may find folders on another log, by a shortcut for one.
         while let Some(log) = self.store.folder_logs().await?.into_iter().find(|log| !read_logs.contains(log))
@@ -152,6 +173,19 @@ impl Engine {
         outcome.map(|()| tally)
     }
 
+    /// The configuration may be another one than at the last step.
+    fn take_over(&mut self) {
+        // Without whoever sends it, it stays as it is: `sync` has nobody who does.
+        if !self.wanted.has_changed().unwrap_or(false) {
+            return;
+        }
+        let Wanted { config, folders } = self.wanted.borrow_and_update().clone();
+        self.config = config;
+        self.rules = Rules::default();
+        self.unresolved = folders;
+        self.refused = None;
+    }
+
     async fn went_well(&mut self, activation: Activation, tally: Tally) -> Next {
         if self.last_error.take().is_some() {
             info!(failures = self.failures.count(), "Drive is read again");
@@ -179,7 +213,7 @@ impl Engine {
                 }
             }
             Error::Store(_) => STORE_WAIT,
-            Error::Folder { .. } => watch::FOLDER_WAIT.min(self.config.poll),
+            Error::Folder { .. } => watched::FOLDER_WAIT.min(self.config.poll),
         };
         // What is wrong with one folder or one log is no reason to let new files in the others wait.
         let concerns_all = match error {

@@ -267,13 +267,13 @@ impl Pass<'_> {
             Found::New => {
                 self.tally.found += 1;
                 let size_bytes = new.file.size;
-                info!(file.id = %id, file.name = ?name, revision.id = %new.revision, size_bytes, "a new video");
+                info!(file.id = %id, file.name = name, revision.id = %new.revision, size_bytes, "a new video");
             }
             Found::Unready(_) => {
-                info!(file.id = %id, file.name = ?name, "Drive has not said its size and checksum yet");
+                info!(file.id = %id, file.name = name, "Drive has not said its size and checksum yet");
             }
-            Found::Existing(_) => debug!(file.id = %id, file.name = ?name, "was there before"),
-            Found::Skipped(reason) => info!(file.id = %id, file.name = ?name, reason, "skipped"),
+            Found::Existing(_) => debug!(file.id = %id, file.name = name, "was there before"),
+            Found::Skipped(reason) => info!(file.id = %id, file.name = name, reason, "skipped"),
         }
     }
 }
@@ -302,9 +302,9 @@ fn tell_skipped(change: &Change, reason: &str, origin: Origin) {
     let Entry::Present(file) = &change.entry else { return };
     match origin {
         // Somebody put it there just now and may wonder.
-        Origin::Change => info!(file.id = %file.id, file.name = ?file.name, reason, "skipped"),
+        Origin::Change => info!(file.id = %file.id, file.name = file.name, reason, "skipped"),
         Origin::Listing | Origin::FirstListing => {
-            debug!(file.id = %file.id, file.name = ?file.name, reason, "skipped");
+            debug!(file.id = %file.id, file.name = file.name, reason, "skipped");
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::model::path::{Facts, Template};
 use crate::model::{File, FileId, Kind, RelativePath};
 
 /// `[[folder]]` of the configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Folder {
     /// The watched folder. `root` is My Drive's own root.
     pub id: FileId,
@@ -59,6 +59,13 @@ pub enum Existing {
 pub struct NamePatterns {
     patterns: Vec<String>,
     set: GlobSet,
+}
+
+/// The globs are made of the patterns, and of nothing else.
+impl PartialEq for NamePatterns {
+    fn eq(&self, other: &Self) -> bool {
+        self.patterns == other.patterns
+    }
 }
 
 impl fmt::Debug for NamePatterns {

@@ -113,12 +113,12 @@ impl Pass<'_> {
             }
             Ok(file) => Some(file),
             Err(error) if error.fault() == Fault::NotFound => {
-                info!(file.id = %shortcut.id, file.name = ?shortcut.name, reason = "Drive does not show what the shortcut points at; share that as well", "skipped");
+                info!(file.id = %shortcut.id, file.name = shortcut.name, reason = "Drive does not show what the shortcut points at; share that as well", "skipped");
                 None
             }
             // Nobody else is to wait for a file that cannot be looked at; the daily comparison looks again.
             Err(error) if self.is_hopeless(&error) => {
-                warn!(file.id = %shortcut.id, file.name = ?shortcut.name, %error, "what a shortcut points at cannot be looked at");
+                warn!(file.id = %shortcut.id, file.name = shortcut.name, %error, "what a shortcut points at cannot be looked at");
                 None
             }
             Err(error) => return Err(error.into()),

@@ -112,10 +112,10 @@ async fn a_changed_file_takes_effect_and_a_wrong_one_does_not() {
     world.replace_config(&format!("public_url = {first:?}"), "");
     world.wait("nobody calls", async || world.drive.channels().iter().all(|c| c.stopped.is_some())).await;
     world.wait("and that is ready", async || world.status().await["not_ready"] == json!([])).await;
-    world.replace_config("level = \"debug\"", "level = \"info\"");
+    world.add_config("[download]\nstall = \"30s\"");
     world
         .wait("what needs a restart is named", async || {
-            world.log().contains("takes effect at the next start: log.level = \\\"info\\\"")
+            world.log().contains("takes effect at the next start: download.stall = \\\"30s\\\"")
         })
         .await;
     assert!(world.is_running());

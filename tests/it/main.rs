@@ -23,6 +23,7 @@ mod noise;
 mod points;
 mod ranges;
 mod refusals;
+mod service;
 mod shortcuts;
 mod tidy;
 mod world;

@@ -133,6 +133,12 @@ impl World {
         );
     }
 
+    /// Starts the daemon by another command.
+    pub(crate) fn spawn_command(&mut self, mut command: Command) {
+        assert!(self.daemon.is_none(), "the daemon runs already");
+        self.daemon = Some(command.spawn().unwrap());
+    }
+
     /// Starts the daemon and waits until it says that it is ready.
     pub(crate) async fn start(&mut self) {
         self.spawn();

@@ -26,10 +26,12 @@ impl Engine {
         let mut resolved = self.rules.folders().to_vec();
         let mut still_unresolved = Vec::new();
         let mut first_error = None;
-        for rule in std::mem::take(&mut self.unresolved) {
+        // All or nothing: what the database did not take is looked at again in the next step.
+        for rule in self.unresolved.clone() {
             match self.resolve(&rule, &known).await {
                 Ok(folder) => {
                     self.store.watch(&folder).await?;
+                    self.ids.insert(rule.id.clone(), folder.id.clone());
                     resolved.push(Rule { id: folder.id, ..rule });
                 }
                 Err(error) => {
@@ -51,7 +53,8 @@ impl Engine {
     }
 
     async fn resolve(&self, rule: &Rule, known: &[Folder]) -> Result<Folder, Error> {
-        if let Some(folder) = known.iter().find(|folder| folder.id == rule.id) {
+        let id = self.ids.get(&rule.id).unwrap_or(&rule.id);
+        if let Some(folder) = known.iter().find(|folder| folder.id == *id) {
             return Ok(folder.clone());
         }
         let wrong = |why: String| Error::Folder { id: rule.id.to_string(), why };

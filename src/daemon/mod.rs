@@ -1,10 +1,12 @@
 //! The whole program put together: built, so that everything that can fail at the start fails there; run; and brought
-//! to its end in order. The only file that starts engines.
+//! to its end in order. The only room that starts engines.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+mod report;
+mod running;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -12,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::admin::{self, status::Live};
 use crate::auth::Auth;
@@ -27,13 +29,16 @@ use crate::http::Http;
 use crate::listen::Door;
 use crate::model::channel::{Address, Known};
 use crate::receiver::Receiver;
+use crate::sandbox::Sandbox;
 use crate::store::{Access, Store};
 use crate::sync;
 use crate::task::{self, Reason, StatusBoard, Step, Wake, Wakeups, status_board, wake_up};
 use crate::telemetry::counters::Notifications;
 use crate::telemetry::holds::Holds;
+use crate::telemetry::log::Level;
 use crate::telemetry::systemd;
 use crate::telemetry::transfers::Transfers;
+use running::Running;
 
 /// Everything open and bound, nothing running.
 #[derive(Debug)]
@@ -46,6 +51,36 @@ pub struct Daemon {
     admin_token: Option<String>,
     /// For asking an ngrok agent.
     neighbours: reqwest::Client,
+    surroundings: Surroundings,
+}
+
+/// What was prepared before there was a second thread.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// The webhook address, where systemd listens on it.
+    pub socket: Option<TcpListener>,
+    /// What may be written.
+    pub sandbox: Sandbox,
+    /// What is logged.
+    pub level: Level,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self { socket: None, sandbox: Sandbox::default(), level: Level::none() }
+    }
+}
+
+/// The directories that the daemon writes to, each destination with the directory that it lies in.
+pub fn written_directories(settings: &Settings) -> Vec<PathBuf> {
+    let with_parent = |path: &PathBuf| match path.parent() {
+        Some(parent) if parent.parent().is_some() => parent.to_owned(),
+        // What lies at the top of the file system stands for itself alone.
+        Some(_) | None => path.clone(),
+    };
+    let own = [settings.store.path(), settings.google.token.clone()];
+    let own = own.iter().filter_map(|path| path.parent()).map(Path::to_owned);
+    own.chain(follow::destinations(settings).iter().map(with_parent)).collect()
 }
 
 /// What the engines are made of; `sync` uses them without the doors.
@@ -75,12 +110,11 @@ impl Parts {
     }
 
     /// The delivery engine; `wake` is its own.
-    pub fn deliveries(&self, settings: &Settings, wake: Wake) -> delivery::Engine {
+    pub fn deliveries(&self, wanted: watch::Receiver<delivery::Wanted>, wake: Wake) -> delivery::Engine {
         delivery::Engine::new(
             self.store.clone(),
             self.downloader.clone(),
-            settings.delivery,
-            destinations(settings),
+            wanted,
             self.transfers.clone(),
             self.holds.clone(),
             wake,
@@ -88,18 +122,14 @@ impl Parts {
     }
 
     /// The sync engine; it wakes the other two.
-    pub fn sync(&self, settings: &Settings, deliveries: Wake, keeper: Wake) -> sync::Engine {
-        let (drive, store) = (self.drive.clone(), self.store.clone());
-        sync::Engine::new(drive, store, settings.sync, settings.folders.clone(), deliveries, keeper)
+    pub fn sync(
+        &self,
+        wanted: watch::Receiver<sync::Wanted>,
+        deliveries: Wake,
+        keeper: Wake,
+    ) -> sync::Engine {
+        sync::Engine::new(self.drive.clone(), self.store.clone(), wanted, deliveries, keeper)
     }
-}
-
-/// The destinations of the configuration.
-fn destinations(settings: &Settings) -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = settings.folders.iter().map(|folder| folder.destination.clone()).collect();
-    all.sort();
-    all.dedup();
-    all
 }
 
 /// A connection to Drive with the configured credentials.
@@ -111,16 +141,19 @@ pub fn connect(settings: &Settings) -> anyhow::Result<(Drive, Arc<Http>)> {
 
 impl Daemon {
     /// Opens everything that can fail: the ledger, the credentials, the destinations, both doors.
-    pub async fn build(settings: Settings) -> anyhow::Result<Self> {
+    pub async fn build(settings: Settings, mut surroundings: Surroundings) -> anyhow::Result<Self> {
         let parts = Parts::open(&settings, Access::Exclusive).await?;
         let admin_token = settings.admin.token()?;
         // Before the door opens: a notification on a channel of the last run must not be taken for a stranger's.
         let registry = Arc::new(Registry::default());
         registry.replace(&parts.store.channels().await?);
-        let public = bind(settings.receiver.listen, "webhook.listen").await?;
-        let private = bind(settings.admin.listen, "admin.listen").await?;
+        let public = match surroundings.socket.take() {
+            Some(socket) => adopt(socket, settings.receiver.listen)?,
+            None => bind(settings.receiver.listen, "webhook.listen")?,
+        };
+        let private = bind(settings.admin.listen, "admin.listen")?;
         let neighbours = Follower::client().context("the HTTP client cannot be made")?;
-        Ok(Self { settings, parts, registry, public, private, admin_token, neighbours })
+        Ok(Self { settings, parts, registry, public, private, admin_token, neighbours, surroundings })
     }
 
     /// Where notifications come in.
@@ -147,9 +180,7 @@ impl Daemon {
         info!(grace_ms = grace.as_millis() as u64, "stopping");
         doors_stop.cancel();
         engines_stop.cancel();
-        if tokio::time::timeout(grace, running.finish()).await.is_err() {
-            warn!("not everything ended within shutdown_grace; what is cut off goes on at the next start");
-        }
+        running.finish(grace).await;
         outcome
     }
 
@@ -172,7 +203,7 @@ impl Daemon {
     }
 
     fn start(self, engines_stop: &CancellationToken, doors_stop: &CancellationToken) -> Running {
-        let Self { settings, parts, registry, public, private, admin_token, neighbours } = self;
+        let Self { settings, parts, registry, public, private, admin_token, neighbours, surroundings } = self;
         let (sync_wake, sync_wakeups) = wake_up();
         let (keeper_wake, keeper_wakeups) = wake_up();
         let (delivery_wake, delivery_wakeups) = wake_up();
@@ -180,7 +211,10 @@ impl Daemon {
         let (configuration_wake, configuration_wakeups) = wake_up();
         let notifications = Arc::new(Notifications::default());
         let boards = Boards::default();
-        let (wanted, configured) = watch::channel(settings.channel.address.clone());
+        let (address_wanted, configured) = watch::channel(settings.channel.address.clone());
+        let (channel_wanted, channel_config) = watch::channel(settings.channel.clone());
+        let (sync_wanted, to_sync) = watch::channel(follow::to_sync(&settings));
+        let (delivery_wanted, to_deliver) = watch::channel(follow::to_deliver(&settings));
         let (known, address) = watch::channel(Known::from(&settings.channel.address));
         let live = Live {
             started: Timestamp::now(),
@@ -194,16 +228,26 @@ impl Daemon {
             holds: parts.holds.clone(),
             http: parts.http.clone(),
         };
+        let followers = follow::Followers {
+            address: address_wanted,
+            channel: channel_wanted,
+            sync: sync_wanted,
+            delivery: delivery_wanted,
+            downloader: parts.downloader.clone(),
+            level: surroundings.level,
+            wakes: vec![address_wake, keeper_wake.clone(), sync_wake.clone(), delivery_wake.clone()],
+        };
         let receiver = Receiver { registry: registry.clone(), sync: sync_wake, counters: notifications };
-        let admin_router = admin::router(parts.store.clone(), live, admin_token.as_deref());
         let public_router = receiver.router(&settings.receiver);
+        let reload = configuration_wake.clone();
+        let admin_router = admin::router(parts.store.clone(), live.clone(), reload, admin_token.as_deref());
 
         let (drive, store) = (parts.drive.clone(), parts.store.clone());
-        let keeper = Keeper::new(drive, store, settings.channel.clone(), address, registry);
-        let reader = parts.sync(&settings, delivery_wake.clone(), keeper_wake.clone());
-        let deliverer = parts.deliveries(&settings, delivery_wake);
+        let keeper = Keeper::new(drive, store, channel_config, address, registry);
+        let reader = parts.sync(to_sync, delivery_wake.clone(), keeper_wake.clone());
+        let deliverer = parts.deliveries(to_deliver, delivery_wake);
         let follower = Follower::new(neighbours, configured, known, keeper_wake);
-        let configuration = follow::Follower::new(settings, wanted, address_wake, parts.downloader.limit());
+        let configuration = follow::Follower::new(settings, followers, surroundings.sandbox);
         let stop = engines_stop;
         let engines = vec![
             ("channels", engine(keeper, keeper_wakeups, boards.channels, stop)),
@@ -216,6 +260,7 @@ impl Daemon {
             tokio::spawn(public.serve(public_router, doors_stop.clone())),
             tokio::spawn(private.serve(admin_router, doors_stop.clone())),
             tokio::spawn(listen_to_hangups(configuration_wake, doors_stop.clone())),
+            tokio::spawn(report::to_systemd(parts.store.clone(), live, doors_stop.clone())),
         ];
         Running { engines, doors, store: parts.store }
     }
@@ -242,8 +287,22 @@ impl Default for Boards {
     }
 }
 
-async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<Door> {
-    Door::bind(address).await.with_context(|| format!("{key}: cannot listen on {address}"))
+fn bind(address: SocketAddr, key: &str) -> anyhow::Result<Door> {
+    Door::bind(address).with_context(|| format!("{key}: cannot listen on {address}"))
+}
+
+/// Takes the socket that systemd listens on; nobody is refused while the program is not there.
+fn adopt(socket: TcpListener, configured: SocketAddr) -> anyhow::Result<Door> {
+    let door = Door::adopt(socket).context("the socket that systemd hands over cannot be used")?;
+    if door.address() != configured {
+        warn!(
+            socket = %door.address(),
+            configured = %configured,
+            "webhook.listen does not count, the socket unit does: set ListenStream= with `systemctl edit gdrive-webhook.socket`, \
+             or webhook.listen to its address"
+        );
+    }
+    Ok(door)
 }
 
 /// Starts an engine.
@@ -283,39 +342,5 @@ async fn listen_to_hangups(configuration: Wake, stop: CancellationToken) {
     while let Some(Some(())) = stop.run_until_cancelled(hangups.recv()).await {
         // Without its engine the program is ending.
         let _ = configuration.wake(Reason::Handover);
-    }
-}
-
-/// Engines and doors at work.
-struct Running {
-    engines: Vec<(&'static str, JoinHandle<()>)>,
-    doors: Vec<JoinHandle<()>>,
-    store: Store,
-}
-
-/// How often the engines are looked at for one that has ended by itself.
-const LOOK: Duration = Duration::from_millis(500);
-
-impl Running {
-    async fn until_end(&self, stop: &CancellationToken) -> anyhow::Result<()> {
-        loop {
-            if let Some((name, _)) = self.engines.iter().find(|(_, engine)| engine.is_finished()) {
-                error!(engine = name, "an engine has ended by itself; the program ends with it");
-                anyhow::bail!("the engine `{name}` has ended by itself");
-            }
-            if stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_none() {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn finish(self) {
-        let handles = self.engines.into_iter().map(|(_, engine)| engine).chain(self.doors);
-        for handle in handles {
-            if let Err(error) = handle.await {
-                error!(%error, "an engine ended in a fault of the program");
-            }
-        }
-        self.store.close().await;
     }
 }

@@ -1,0 +1,41 @@
+//! `reload`: has the running daemon read its configuration again, and says what came of it.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use reqwest::StatusCode;
+
+use super::Exit;
+use crate::config::Settings;
+
+/// Reading a file takes no time; an engine that is asked does so within moments.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) async fn reload(settings: &Settings) -> anyhow::Result<Exit> {
+    let listen = settings.admin.listen;
+    let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
+    let mut request = client.post(format!("http://{listen}/api/reload"));
+    if let Some(token) = settings.admin.token()? {
+        request = request.bearer_auth(token);
+    }
+    let answer = match request.send().await {
+        Ok(answer) => answer,
+        Err(error) if error.is_connect() => anyhow::bail!(
+            "no daemon answers at {listen} (admin.listen); what has changed takes effect when it is started"
+        ),
+        Err(error) => return Err(error).with_context(|| format!("the daemon at {listen} does not answer")),
+    };
+    let status = answer.status();
+    let said = answer.text().await.unwrap_or_default();
+    match status {
+        StatusCode::OK => {
+            print!("{said}");
+            Ok(Exit::Done)
+        }
+        StatusCode::UNPROCESSABLE_ENTITY | StatusCode::SERVICE_UNAVAILABLE => {
+            eprint!("{said}");
+            Ok(Exit::Failed)
+        }
+        _ => anyhow::bail!("{listen} answers {status}; is it this program, and is admin.token_file right?"),
+    }
+}

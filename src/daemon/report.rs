@@ -1,0 +1,49 @@
+//! What systemd is told while the program runs: in one line what it does and what is wrong, and that it lives, as long
+//! as every engine does.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::admin::status::{Live, readiness, summary};
+use crate::store::Store;
+use crate::telemetry::systemd;
+
+/// How often the line is looked at; what has changed is to be seen soon.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Tells it until `stop`; nothing where nobody listens.
+pub(super) async fn to_systemd(store: Store, mut live: Live, stop: CancellationToken) {
+    if !systemd::is_there() {
+        return;
+    }
+    // Twice in the time that systemd waits, and once more.
+    let look = systemd::watchdog().map_or(LOOK, |patience| (patience / 3).min(LOOK));
+    let (mut said, mut is_stuck) = (String::new(), false);
+    loop {
+        match live.stuck(Timestamp::now()) {
+            None => systemd::alive(),
+            Some(engine) if !is_stuck => {
+                is_stuck = true;
+                error!(engine, "an engine does not go on; systemd will start the program again");
+            }
+            Some(_) => {}
+        }
+        if said.is_empty() || live.has_news() {
+            // A database that fails is named by the engines that need it.
+            let channels = store.channels().await.unwrap_or_default();
+            let now = Timestamp::now();
+            let summary = summary(&live, &readiness(&live, &channels, now), &channels, now);
+            if summary != said {
+                systemd::status(&summary);
+                said = summary;
+            }
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(look)).await.is_none() {
+            systemd::status("Stopping");
+            return;
+        }
+    }
+}

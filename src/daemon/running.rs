@@ -1,0 +1,59 @@
+//! Everything at work, until one engine ends by itself or all are told to end.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use crate::store::Store;
+
+/// How often the engines are looked at for one that has ended by itself.
+const LOOK: Duration = Duration::from_millis(500);
+/// The database is closed when all who use it have ended; whoever has not by then is not waited for.
+const CLOSE: Duration = Duration::from_secs(2);
+
+/// What runs.
+pub(super) struct Running {
+    pub(super) engines: Vec<(&'static str, JoinHandle<()>)>,
+    pub(super) doors: Vec<JoinHandle<()>>,
+    pub(super) store: Store,
+}
+
+impl Running {
+    /// Until `stop`, or until an engine ends by itself.
+    pub(super) async fn until_end(&self, stop: &CancellationToken) -> anyhow::Result<()> {
+        loop {
+            if let Some((name, _)) = self.engines.iter().find(|(_, engine)| engine.is_finished()) {
+                error!(engine = name, "an engine has ended by itself; the program ends with it");
+                anyhow::bail!("the engine `{name}` has ended by itself");
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for all of it, but no longer than `grace`. The database is closed in any case: then its file holds what its
+    /// journal held.
+    pub(super) async fn finish(self, grace: Duration) {
+        let doors = self.doors.into_iter().map(|door| ("connections", door));
+        let mut all: Vec<(&str, JoinHandle<()>)> = self.engines.into_iter().chain(doors).collect();
+        let ended = tokio::time::timeout(grace, async {
+            for (name, handle) in &mut all {
+                if let Err(error) = handle.await {
+                    error!(engine = name, %error, "an engine ended in a fault of the program");
+                }
+            }
+        });
+        if ended.await.is_err() {
+            warn!("not everything ended within shutdown_grace; what is cut off goes on at the next start");
+            for (_, handle) in &all {
+                handle.abort();
+            }
+        }
+        if tokio::time::timeout(CLOSE, self.store.close()).await.is_err() {
+            warn!("the database could not be closed in time; its journal is read at the next start");
+        }
+    }
+}
