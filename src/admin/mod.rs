@@ -2,11 +2,13 @@
 //! guards it.
 
 pub mod health;
+pub mod origin;
 pub mod status;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -17,9 +19,12 @@ use axum::{Json, Router};
 use jiff::Timestamp;
 use tracing::error;
 
+use crate::listen::{Limits, Requests};
 use crate::model::id::hash_token;
+use crate::process;
 use crate::store::Store;
 use crate::task::{Reason, Wake};
+use origin::Guard;
 use status::{Live, readiness, report};
 
 /// `[admin]` of the configuration.
@@ -48,6 +53,15 @@ impl Config {
     }
 }
 
+/// For a request's head, and again for its body and its answer. Long for a person's impatience, short for a connection.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Connections of its own: it answers however many there are at the webhook address. Few people ask it.
+pub fn limits() -> Limits {
+    let connections = (process::open_files_limit() / 16).clamp(8, 64) as usize;
+    Limits { name: "admin", connections, requests: Requests::Many(DEADLINE) }
+}
+
 #[derive(Clone)]
 struct Admin {
     store: Store,
@@ -60,17 +74,25 @@ struct Admin {
 /// without one.
 pub fn router(store: Store, live: Live, configuration: Wake, token: Option<&str>) -> Router {
     let guarded = Router::new().route("/api/status", get(show)).route("/api/reload", post(reload));
+    let origins = if token.is_some() { Guard::Token } else { Guard::Loopback };
     let guarded = match token.map(|token| hash_token(token.as_bytes())) {
         Some(hash) => {
             guarded.route_layer(middleware::from_fn(move |request, next| guard(hash.clone(), request, next)))
         }
         None => guarded,
     };
-    guarded.route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(Admin {
-        store,
-        live,
-        configuration,
-    })
+    guarded
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .layer(middleware::from_fn(move |request, next| refuse_strangers(origins, request, next)))
+        .with_state(Admin { store, live, configuration })
+}
+
+async fn refuse_strangers(guard: Guard, request: Request, next: Next) -> Response {
+    match origin::refusal(guard, request.method(), request.uri(), request.headers()) {
+        None => next.run(request).await,
+        Some(sentence) => (StatusCode::FORBIDDEN, format!("{sentence}\n")).into_response(),
+    }
 }
 
 async fn guard(hash: String, request: Request, next: Next) -> Response {

@@ -13,9 +13,10 @@ use super::health::{self, Facts, is_live, not_ready};
 use crate::http::Http;
 use crate::model::channel::Known;
 use crate::model::{Channel, ChannelState, Delivery, Stage};
+use crate::process;
 use crate::store::{self, Store};
 use crate::task;
-use crate::telemetry::counters::Notifications;
+use crate::telemetry::counters::{Connections, Notifications};
 use crate::telemetry::holds::{Hold, Holds};
 use crate::telemetry::transfers::Transfers;
 
@@ -41,6 +42,8 @@ pub struct Live {
     pub deliveries: watch::Receiver<task::Status>,
     /// What came to the public door.
     pub notifications: Arc<Notifications>,
+    /// Connections at the webhook address and at the admin address.
+    pub connections: [Arc<Connections>; 2],
     /// What is downloaded now.
     pub transfers: Arc<Transfers>,
     /// Destinations that cannot be used now.
@@ -135,8 +138,34 @@ pub struct Process {
     pub last_notification: Option<Timestamp>,
     /// All calls to Drive pause, and why.
     pub calls_paused: Option<PauseReport>,
+    /// Its addresses, and whether they are full.
+    #[serde(default)]
+    pub addresses: Vec<AddressReport>,
+    /// Files and connections that are open.
+    #[serde(default)]
+    pub open_files: Option<usize>,
+    /// How many may be open.
+    #[serde(default)]
+    pub open_files_limit: u64,
     /// What runs side by side inside the program.
     pub tasks: usize,
+}
+
+/// One address that the program listens on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AddressReport {
+    /// `webhook`, `admin`.
+    pub name: String,
+    /// Where it listens.
+    pub address: String,
+    /// Connections that are open.
+    pub connections: usize,
+    /// How many may be open.
+    pub limit: usize,
+    /// Since when others are closed to make room for new ones; absent when there is room.
+    pub full_since: Option<Timestamp>,
+    /// Connections that were closed to make room.
+    pub closed_for_room: u64,
 }
 
 /// A pause of all calls to Drive.
@@ -300,7 +329,21 @@ fn process(live: &Live) -> Process {
             reason: cause.as_str().to_owned(),
             until: Timestamp::now().checked_add(wait).unwrap_or(Timestamp::MAX),
         }),
+        addresses: live.connections.iter().map(|connections| address_report(connections)).collect(),
+        open_files: process::open_files(),
+        open_files_limit: process::open_files_limit(),
         tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks(),
+    }
+}
+
+fn address_report(connections: &Connections) -> AddressReport {
+    AddressReport {
+        name: connections.name().to_owned(),
+        address: connections.address().to_string(),
+        connections: connections.open(),
+        limit: connections.limit(),
+        full_since: connections.full_since(Timestamp::now()),
+        closed_for_room: connections.closed_for_room(),
     }
 }
 

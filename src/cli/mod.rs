@@ -118,6 +118,7 @@ impl From<Exit> for ExitCode {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    crate::process::prepare();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error).into(),

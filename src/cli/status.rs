@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::Exit;
 use super::show::{columns, duration, printable, relative, size};
-use crate::admin::status::{DeliveryReport, EngineReport, Report, report};
+use crate::admin::status::{AddressReport, DeliveryReport, EngineReport, Report, report};
 use crate::config::Settings;
 use crate::store::{Access, Store};
 
@@ -90,6 +90,9 @@ fn render(report: &Report, now: Timestamp) -> String {
                     .map_or(String::new(), |last| format!(", the last {}", relative(last, now))),
                 process.notifications_refused
             );
+            for address in process.addresses.iter().filter(|address| address.full_since.is_some()) {
+                text += &full(address, now);
+            }
         }
         None => text += "gdrive-webhook: not running; this is what the ledger says\n",
     }
@@ -120,6 +123,19 @@ fn render(report: &Report, now: Timestamp) -> String {
         report.attention.iter().map(|delivery| row_of_delivery(delivery, now)),
     );
     text
+}
+
+fn full(address: &AddressReport, now: Timestamp) -> String {
+    let since = address.full_since.unwrap_or(now);
+    format!(
+        "  the {} address {} has been full for {}: {} of {} connections, {} closed to make room\n",
+        address.name,
+        address.address,
+        duration(now.as_second() - since.as_second()),
+        address.connections,
+        address.limit,
+        address.closed_for_room
+    )
 }
 
 fn section(title: &str, rows: impl Iterator<Item = Vec<String>>) -> String {

@@ -28,7 +28,7 @@ use crate::drive::Drive;
 use crate::http::Http;
 use crate::listen::Door;
 use crate::model::channel::{Address, Known};
-use crate::receiver::Receiver;
+use crate::receiver::{self, Receiver};
 use crate::sandbox::Sandbox;
 use crate::store::{Access, Store};
 use crate::sync;
@@ -151,7 +151,8 @@ impl Daemon {
             Some(socket) => adopt(socket, settings.receiver.listen)?,
             None => bind(settings.receiver.listen, "webhook.listen")?,
         };
-        let private = bind(settings.admin.listen, "admin.listen")?;
+        let public = public.with_limits(receiver::limits());
+        let private = bind(settings.admin.listen, "admin.listen")?.with_limits(admin::limits());
         let neighbours = Follower::client().context("the HTTP client cannot be made")?;
         Ok(Self { settings, parts, registry, public, private, admin_token, neighbours, surroundings })
     }
@@ -224,6 +225,7 @@ impl Daemon {
             keeper: boards.channels.subscribe(),
             deliveries: boards.deliveries.subscribe(),
             notifications: notifications.clone(),
+            connections: [public.connections(), private.connections()],
             transfers: parts.transfers.clone(),
             holds: parts.holds.clone(),
             http: parts.http.clone(),

@@ -5,6 +5,7 @@ pub mod notification;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -15,6 +16,8 @@ use jiff::Timestamp;
 use tracing::{debug, error};
 
 use crate::channel::registry::Registry;
+use crate::listen::{Limits, Requests};
+use crate::process;
 use crate::task::{Reason, Wake};
 use crate::telemetry::counters::Notifications;
 
@@ -37,6 +40,15 @@ impl Default for Config {
             site_verification: None,
         }
     }
+}
+
+/// From the first byte of a connection to its last. A notification is one small request; most of this is for networks.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Three eighths of what may be open at once: downloads, the database and the admin address need the rest.
+pub fn limits() -> Limits {
+    let connections = (process::open_files_limit() / 8 * 3).clamp(16, 1024) as usize;
+    Limits { name: "webhook", connections, requests: Requests::One(DEADLINE) }
 }
 
 /// Google's sender obeys this file: without it nothing is forbidden, with it nothing is doubtful.

@@ -3,5 +3,6 @@
 pub mod counters;
 pub mod holds;
 pub mod log;
+pub mod rarely;
 pub mod systemd;
 pub mod transfers;
