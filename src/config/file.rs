@@ -32,7 +32,7 @@ pub(super) fn read(text: &str, file: &Path) -> Written {
             let (line, column) = reader.lines.at(error.span().map_or(0, |span| span.start));
             let place = Place::Line { file: file.to_owned(), line, column: Some(column) };
             let told = error.message().lines().collect::<Vec<_>>().join("; ");
-            reader.written.problems.add(place, format!("this is no TOML: {told}"));
+            reader.written.problems.add(place, format!("this is not valid TOML: {told}"));
             reader.written.unreadable = true;
         }
     }
@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn a_slip_of_syntax_has_line_and_column() {
         assert!(
-            problems("[download]\nstall = \n").starts_with("a.toml:2:9: this is no TOML: "),
+            problems("[download]\nstall = \n").starts_with("a.toml:2:9: this is not valid TOML: "),
             "{}",
             problems("[download]\nstall = \n")
         );

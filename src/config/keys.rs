@@ -74,6 +74,7 @@ pub(super) const KEYS: &[Key] = &[
     key("download.rate_limit", Shape::Size, "bytes per second such as \"5MB\", or \"0\" for no limit"),
     key("download.reserve", Shape::Size, SIZE),
     key("download.acknowledge_abuse", Shape::Flag, FLAG),
+    key("state.dir", Shape::Text, "the path of a directory such as \"/var/lib/gdrive-webhook\""),
     key("state.url", Shape::Text, "\"sqlite:\" and the path of a file such as \"sqlite:state.db\""),
     key("admin.listen", Shape::Text, ADDRESS),
     key("admin.token_file", Shape::Text, "the path of a file"),

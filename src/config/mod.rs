@@ -1,9 +1,11 @@
 //! The configuration: found, read, laid under the environment, and checked, with every mistake told at once. The only
 //! room that knows files and variables; all others have a `Config` struct of their own.
 
+mod bases;
 mod file;
 pub mod follow;
 mod keys;
+mod mend;
 mod overlay;
 mod problem;
 mod raw;
@@ -21,6 +23,7 @@ pub use show::show;
 use crate::sync::rules;
 use crate::telemetry::log;
 use crate::{admin, auth, channel, delivery, download, drive, receiver, store, sync};
+use bases::Bases;
 use overlay::{FILE_VARIABLE, Variable};
 use problem::Place;
 
@@ -29,6 +32,8 @@ use problem::Place;
 pub struct Settings {
     /// The file it was read from.
     pub source: PathBuf,
+    /// Where the program keeps what it writes for itself: the database, the login.
+    pub state_dir: PathBuf,
     /// How long the end may take.
     pub shutdown_grace: Duration,
     /// Who we are to Google.
@@ -62,25 +67,36 @@ const DOTENV: &str = ".env";
 /// Finds and reads the configuration: the named file, else `$GDRIVE_WEBHOOK_CONFIG`, else the usual places; with the
 /// environment and `.env` over it.
 pub fn load(named: Option<&Path>) -> Result<Settings, Problems> {
-    let here = std::env::current_dir().map_err(|error| {
-        Problems::one(Place::Nowhere, format!("the working directory cannot be read: {error}"))
-    })?;
-    let (mut variables, mut problems) = dotenv()?;
+    match load_leniently(named) {
+        (settings, None) => Ok(settings),
+        (_, Some(problems)) => Err(problems),
+    }
+}
+
+/// The same for those who only ask the running daemon: what is right counts, whatever is wrong with the rest, and the
+/// defaults stand in for it. With problems nothing may be started by it.
+pub fn load_leniently(named: Option<&Path>) -> (Settings, Option<Problems>) {
+    let (mut variables, mut problems) = dotenv();
     let (process, unreadable) = process_variables(std::env::vars_os());
     variables.extend(process);
     problems.append(unreadable);
-    let outcome = find(named, &variables).and_then(|path| {
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| Problems::one(Place::File(path.clone()), format!("cannot be read: {error}")))?;
-        assemble(&text, &path, &here, variables)
-    });
-    match outcome {
-        Ok(settings) => problems.or(settings),
-        Err(more) => {
-            problems.append(more);
-            Err(problems)
-        }
-    }
+    let read =
+        find(named, &variables).map_err(|problems| (PathBuf::from(PLACES[1]), problems)).and_then(|path| {
+            match std::fs::read_to_string(&path) {
+                Ok(text) => Ok((path, text)),
+                Err(error) => {
+                    let problems =
+                        Problems::one(Place::File(path.clone()), format!("cannot be read: {error}"));
+                    Err((path, problems))
+                }
+            }
+        });
+    let (settings, more) = match read {
+        Ok((path, text)) => assemble(&text, &path, &directory_of(&path), variables),
+        Err((path, unread)) => (assemble("", &path, &directory_of(&path), variables).0, unread),
+    };
+    problems.append(more);
+    (settings, problems.some())
 }
 
 /// Reads a configuration from its text, and from the variables that are given; relative paths are relative to `here`.
@@ -91,37 +107,56 @@ pub fn load_from(
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Settings, Problems> {
     let variables = variables.into_iter().map(|(name, value)| Variable::of_process(name, value)).collect();
-    assemble(text, path, here, variables)
+    let (settings, problems) = assemble(text, path, here, variables);
+    problems.or(settings)
 }
 
-fn assemble(text: &str, path: &Path, here: &Path, variables: Vec<Variable>) -> Result<Settings, Problems> {
+/// What is right, and what is not.
+fn assemble(text: &str, path: &Path, here: &Path, variables: Vec<Variable>) -> (Settings, Problems) {
+    let bases = Bases::of(here, &variables);
     let mut written = file::read(text, path);
-    let raw = overlay::lay(&mut written, variables, path);
-    if written.unreadable {
-        return written.problems.or(()).and(Err(Problems::default()));
+    if !written.unreadable {
+        let raw = overlay::lay(&mut written, variables, path);
+        return validate::settings(&raw, written, path, &bases);
     }
-    validate::settings(&raw, written, path, here)
+    // Nothing that is missed in the rest is a mistake: it may stand in the lines that cannot be read.
+    let mut problems = std::mem::take(&mut written.problems);
+    written = file::read(&mend::mended(text), path);
+    written.problems = Problems::default();
+    let raw = overlay::lay(&mut written, variables, path);
+    problems.append(std::mem::take(&mut written.problems));
+    (validate::settings(&raw, written, path, &bases).0, problems)
+}
+
+/// Where relative paths in a file begin.
+fn directory_of(file: &Path) -> PathBuf {
+    let whole = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    whole.parent().map_or(whole.clone(), Path::to_owned)
 }
 
 /// Our own variables among those of the process. Others are nobody's business here, whatever is in them.
 fn process_variables(all: impl Iterator<Item = (OsString, OsString)>) -> (Vec<Variable>, Problems) {
     let (mut ours, mut problems) = (Vec::new(), Problems::default());
     for (name, value) in all {
-        let Some(name) = name.to_str().filter(|name| overlay::is_ours(name)) else { continue };
+        let Some(name) = name.to_str().filter(|name| overlay::is_ours(name) || bases::is_base(name)) else {
+            continue;
+        };
         match value.into_string() {
             Ok(value) => ours.push(Variable::of_process(name.to_owned(), value)),
-            Err(_) => problems.add(Place::Variable(name.to_owned()), "is no UTF-8 text; write it anew"),
+            Err(_) => problems.add(Place::Variable(name.to_owned()), "is not valid UTF-8; set it again"),
         }
     }
     (ours, problems)
 }
 
-fn dotenv() -> Result<(Vec<Variable>, Problems), Problems> {
+fn dotenv() -> (Vec<Variable>, Problems) {
     let path = Path::new(DOTENV);
     match std::fs::read_to_string(path) {
-        Ok(text) => Ok(overlay::dotenv(&text, path)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok((Vec::new(), Problems::default())),
-        Err(error) => Err(Problems::one(Place::File(path.to_owned()), format!("cannot be read: {error}"))),
+        Ok(text) => overlay::dotenv(&text, path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => (Vec::new(), Problems::default()),
+        Err(error) => {
+            (Vec::new(), Problems::one(Place::File(path.to_owned()), format!("cannot be read: {error}")))
+        }
     }
 }
 
@@ -372,7 +407,10 @@ mod tests {
         let (ours, problems) = process_variables(all.into_iter());
         assert_eq!(ours.len(), 1);
         assert_eq!(ours[0].value, "9s");
-        assert!(problems.to_string().contains("GDRIVE_WEBHOOK__LOG__LEVEL: is no UTF-8 text"), "{problems}");
+        assert!(
+            problems.to_string().contains("GDRIVE_WEBHOOK__LOG__LEVEL: is not valid UTF-8"),
+            "{problems}"
+        );
     }
 
     #[test]

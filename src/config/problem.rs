@@ -62,6 +62,11 @@ impl Problems {
         self.0.append(&mut other.0);
     }
 
+    /// Everything that is wrong, from top to bottom, if anything is.
+    pub(super) fn some(self) -> Option<Self> {
+        self.or(()).err()
+    }
+
     /// The value if nothing was wrong, everything that was otherwise.
     pub(super) fn or<T>(mut self, value: T) -> Result<T, Self> {
         if self.0.is_empty() {

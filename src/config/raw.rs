@@ -91,6 +91,7 @@ pub(super) struct Download {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct State {
+    pub(super) dir: Option<String>,
     pub(super) url: Option<String>,
 }
 

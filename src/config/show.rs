@@ -36,6 +36,7 @@ pub fn show(settings: &Settings) -> String {
     put(&mut download, "acknowledge_abuse", settings.download.acknowledge_abuse);
     root.insert("download".to_owned(), download.into());
     let mut state = Table::new();
+    put(&mut state, "dir", path(&settings.state_dir));
     put(&mut state, "url", settings.store.url.clone());
     root.insert("state".to_owned(), state.into());
     let mut admin = Table::new();

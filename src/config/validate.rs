@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::bases::Bases;
 use super::file::{Places, Written, in_folder};
 use super::keys::{self, FOLDER};
 use super::problem::{Place, Problems, quoted};
@@ -35,17 +36,22 @@ pub(super) const EXTENSIONS: [&str; 20] = [
     "3g2", "mxf", "ogv", "vob", "asf", "f4v",
 ];
 
-/// Checks everything.
-pub(super) fn settings(
-    raw: &Raw,
-    written: Written,
-    source: &Path,
-    here: &Path,
-) -> Result<Settings, Problems> {
-    let mut check = Check { places: written.places, problems: written.problems, source, here };
+/// Checks everything. What is wrong is left out of the settings, with a problem each.
+pub(super) fn settings(raw: &Raw, written: Written, source: &Path, bases: &Bases) -> (Settings, Problems) {
+    let mut check = Check {
+        places: written.places,
+        problems: written.problems,
+        source,
+        bases,
+        state_dir: bases.state.clone(),
+    };
+    if let Some(text) = check.value("state.dir", raw.state.dir.as_deref(), values::path) {
+        check.state_dir = bases.read(&text);
+    }
     let grace = raw.shutdown_grace.as_deref();
     let settings = Settings {
         source: source.to_owned(),
+        state_dir: check.state_dir.clone(),
         shutdown_grace: check.value("shutdown_grace", grace, values::duration).unwrap_or(DEFAULT_GRACE),
         google: check.google(&raw.google),
         drive: check.drive(&raw.google),
@@ -65,14 +71,15 @@ pub(super) fn settings(
         log: check.log(&raw.log),
     };
     check.together(&settings);
-    check.problems.or(settings)
+    (settings, check.problems)
 }
 
 struct Check<'a> {
     places: Places,
     problems: Problems,
     source: &'a Path,
-    here: &'a Path,
+    bases: &'a Bases,
+    state_dir: PathBuf,
 }
 
 impl Check<'_> {
@@ -113,10 +120,6 @@ impl Check<'_> {
         self.places.get(kept_as).cloned().unwrap_or_else(|| Place::File(self.source.to_owned()))
     }
 
-    fn path(&self, text: &str) -> PathBuf {
-        self.here.join(text)
-    }
-
     fn google(&mut self, raw: &raw::Google) -> auth::Config {
         let default = auth::Config::default();
         let user = |text: &str| {
@@ -125,8 +128,8 @@ impl Check<'_> {
         let credentials = self.value("google.credentials", raw.credentials.as_deref(), values::path);
         let token = self.value("google.token", raw.token.as_deref(), values::path);
         auth::Config {
-            credentials: credentials.map(|text| self.path(&text)),
-            token: token.map_or_else(|| self.here.join(default.token), |text| self.path(&text)),
+            credentials: credentials.map(|text| self.bases.secret(&text)),
+            token: self.state_dir.join(token.map_or(default.token, PathBuf::from)),
             impersonate: self.value("google.impersonate", raw.impersonate.as_deref(), user),
         }
     }
@@ -232,7 +235,7 @@ impl Check<'_> {
         Some(Folder {
             id,
             resource_key,
-            destination: self.path(&destination?),
+            destination: self.bases.read(&destination?),
             recursive: raw.recursive.unwrap_or(true),
             include,
             extensions,
@@ -280,7 +283,7 @@ impl Check<'_> {
     }
 
     fn store(&mut self, raw: &raw::State) -> store::Config {
-        let here = self.here;
+        let here = self.state_dir.clone();
         let file = |text: &str| {
             text.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path).to_owned())
         };
@@ -311,7 +314,7 @@ impl Check<'_> {
             listen: self
                 .value("admin.listen", raw.listen.as_deref(), values::address)
                 .unwrap_or(default.listen),
-            token_file: token_file.map(|text| self.path(&text)),
+            token_file: token_file.map(|text| self.bases.secret(&text)),
         }
     }
 
