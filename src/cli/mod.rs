@@ -182,13 +182,17 @@ async fn dispatch(arguments: Arguments, prepared: Option<(Settings, Surroundings
         Command::Demo(options) => return ended(crate::demo::run(options, interrupted()).await),
         other => other,
     };
+    if let Command::Reload = command {
+        // What is wrong with the file is for the daemon to say: it reads the file, and goes on with what it had.
+        let (settings, _) = config::load_leniently(config.as_deref());
+        return reload::reload(&settings).await.unwrap_or_else(|error| ended(Err(error)));
+    }
     let settings = match config::load(config.as_deref()) {
         Ok(settings) => settings,
         Err(problems) => return misconfigured(&problems),
     };
     start_log(&settings.log, log_format);
     let outcome = match command {
-        Command::Reload => reload::reload(&settings).await,
         Command::Sync { dry_run: false } => Box::pin(sync_once::sync(&settings, interrupted())).await,
         Command::Sync { dry_run: true } => sync_once::dry_run(&settings).await,
         Command::Login => login::login(&settings).await,
@@ -204,7 +208,7 @@ async fn dispatch(arguments: Arguments, prepared: Option<(Settings, Surroundings
             Ok(Exit::Done)
         }
         // Seen to above.
-        Command::Run => Ok(Exit::Failed),
+        Command::Run | Command::Reload => Ok(Exit::Failed),
         #[cfg(feature = "demo")]
         Command::Demo(_) => Ok(Exit::Failed),
     };
