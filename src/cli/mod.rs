@@ -161,6 +161,7 @@ fn prepare(arguments: &Arguments) -> Result<Option<(Settings, Surroundings)>, Ex
         for problem in problems.to_string().lines() {
             error!("{problem}");
         }
+        systemd::status(&format!("The configuration is wrong: {problems}").replace('\n', "; "));
         Exit::Configuration
     })?;
     let level = start_log(&settings.log, *log_format);

@@ -26,10 +26,8 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut line = Map::new();
-        line.insert("timestamp".to_owned(), Timestamp::now().to_string().into());
-        line.insert("level".to_owned(), event.metadata().level().as_str().into());
-        event.record(&mut Fields(&mut line));
         line.insert("target".to_owned(), event.metadata().target().into());
+        event.record(&mut Fields(&mut line));
         for span in context.event_scope().into_iter().flatten() {
             let extensions = span.extensions();
             let fields = extensions.get::<FormattedFields<JsonFields>>().map(|fields| fields.fields.as_str());
@@ -39,7 +37,13 @@ where
                 line.entry(name).or_insert(value);
             }
         }
-        writeln!(writer, "{}", Value::Object(line))
+        // First what a person looks for who reads it all the same.
+        let time = Timestamp::now();
+        let level = event.metadata().level();
+        let message = line.remove("message").unwrap_or_default();
+        let rest = Value::Object(line).to_string();
+        let rest = rest.strip_prefix('{').unwrap_or(&rest);
+        writeln!(writer, "{{\"timestamp\":\"{time:.6}\",\"level\":\"{level}\",\"message\":{message},{rest}")
     }
 }
 
