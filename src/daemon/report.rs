@@ -14,6 +14,9 @@ use crate::telemetry::systemd;
 /// How often the line is looked at; what has changed is to be seen soon.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// Nothing keeps systemd from hearing that the program lives.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// Tells it until `stop`; nothing where nobody listens.
 pub(super) async fn to_systemd(store: Store, mut live: Live, stop: CancellationToken) {
     if !systemd::is_there() {
@@ -21,7 +24,7 @@ pub(super) async fn to_systemd(store: Store, mut live: Live, stop: CancellationT
     }
     // Twice in the time that systemd waits, and once more.
     let look = systemd::watchdog().map_or(LOOK, |patience| (patience / 3).min(LOOK));
-    let (mut said, mut is_stuck) = (String::new(), false);
+    let (mut said, mut is_stuck, mut channels) = (String::new(), false, Vec::new());
     loop {
         match live.stuck(Timestamp::now()) {
             None => systemd::alive(),
@@ -32,8 +35,10 @@ pub(super) async fn to_systemd(store: Store, mut live: Live, stop: CancellationT
             Some(_) => {}
         }
         if said.is_empty() || live.has_news() {
-            // A database that fails is named by the engines that need it.
-            let channels = store.channels().await.unwrap_or_default();
+            // A database that fails, or whose disk does not answer, is named by the engines that need it.
+            if let Ok(Ok(known)) = tokio::time::timeout(PATIENCE, store.channels()).await {
+                channels = known;
+            }
             let now = Timestamp::now();
             let summary = summary(&live, &readiness(&live, &channels, now), &channels, now);
             if summary != said {
