@@ -180,8 +180,7 @@ impl Daemon {
         systemd::stopping();
         info!(grace_ms = grace.as_millis() as u64, "stopping");
         doors_stop.cancel();
-        engines_stop.cancel();
-        running.finish(grace).await;
+        running.finish(&engines_stop, grace).await;
         outcome
     }
 

@@ -10,6 +10,11 @@ use crate::store::Store;
 
 /// How often the engines are looked at for one that has ended by itself.
 const LOOK: Duration = Duration::from_millis(500);
+/// A connection that is being answered ends within moments.
+const MOMENT: Duration = Duration::from_millis(2);
+/// Whoever is being answered when the end comes is answered as always; engines that had ended would make a notification
+/// one that could not be handed over.
+const ANSWERS: Duration = Duration::from_secs(1);
 /// The database is closed when all who use it have ended; whoever has not by then is not waited for.
 const CLOSE: Duration = Duration::from_secs(2);
 
@@ -36,7 +41,17 @@ impl Running {
 
     /// Waits for all of it, but no longer than `grace`. The database is closed in any case: then its file holds what its
     /// journal held.
-    pub(super) async fn finish(self, grace: Duration) {
+    pub(super) async fn finish(self, engines_stop: &CancellationToken, grace: Duration) {
+        let answered = async {
+            for door in &self.doors {
+                // What went wrong is told below.
+                while !door.is_finished() {
+                    tokio::time::sleep(MOMENT).await;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(ANSWERS.min(grace), answered).await;
+        engines_stop.cancel();
         let doors = self.doors.into_iter().map(|door| ("connections", door));
         let mut all: Vec<(&str, JoinHandle<()>)> = self.engines.into_iter().chain(doors).collect();
         let ended = tokio::time::timeout(grace, async {

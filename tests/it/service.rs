@@ -5,6 +5,8 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use drive_emulator::Upload;
@@ -143,6 +145,44 @@ async fn notifications_wait_in_systemds_socket_while_the_daemon_is_started_again
     world.spawn_command(activated(&world, &socket));
     assert_eq!(waiting.await.unwrap().unwrap().status(), 204);
     world.wait_for_file("second.mp4").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restarts_refuse_no_notification() {
+    let mut world = World::new("").await;
+    let socket = TcpListener::bind(("127.0.0.1", world.public)).unwrap();
+    world.spawn_command(activated(&world, &socket));
+    world.until_ready().await;
+    let channel = world.drive.channels().remove(0);
+    let url = format!("http://127.0.0.1:{}/webhook", world.public);
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = stop.clone();
+    let stream = tokio::spawn(async move {
+        let (client, mut answers) = (client(), Vec::new());
+        while !stopped.load(Ordering::Relaxed) {
+            let request = client.post(&url).header("X-Goog-Channel-ID", &channel.id);
+            let request = request.header("X-Goog-Channel-Token", channel.token.as_ref().unwrap());
+            let answer =
+                request.header("X-Goog-Resource-State", "change").header("X-Goog-Message-Number", "9");
+            answers
+                .push(answer.send().await.map(|answer| answer.status().as_u16()).map_err(|e| e.to_string()));
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        answers
+    });
+    for number in 0..5 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(world.terminate().await, 0);
+        world.upload(&format!("film {number}.mp4"), 1_000);
+        world.spawn_command(activated(&world, &socket));
+        world.until_ready().await;
+    }
+    world.wait_for_file("film 4.mp4").await;
+    stop.store(true, Ordering::Relaxed);
+    let answers = stream.await.unwrap();
+    assert!(answers.len() > 100, "{}", answers.len());
+    assert!(answers.iter().all(|answer| *answer == Ok(204)), "{answers:?}");
+    assert_eq!(world.delivered().len(), 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
