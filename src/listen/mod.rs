@@ -143,3 +143,6 @@ impl Door {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,12 +9,12 @@ use tokio::net::TcpStream;
 
 use crate::world::{World, client};
 
-struct Channel {
-    id: String,
-    token: String,
+pub(crate) struct Channel {
+    pub(crate) id: String,
+    pub(crate) token: String,
 }
 
-fn channel(world: &World) -> Channel {
+pub(crate) fn channel(world: &World) -> Channel {
     let channel = world.drive.channels().remove(0);
     Channel { id: channel.id, token: channel.token.unwrap() }
 }
@@ -32,7 +32,7 @@ async fn notify(client: &Client, world: &World, id: &str, token: Option<&str>) -
 }
 
 /// What is answered on a connection of its own, until the other end closes it.
-async fn exchange(address: SocketAddr, request: &[u8]) -> String {
+pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request).await.unwrap();
     let mut answer = String::new();

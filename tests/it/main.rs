@@ -25,5 +25,6 @@ mod ranges;
 mod refusals;
 mod service;
 mod shortcuts;
+mod siege;
 mod tidy;
 mod world;

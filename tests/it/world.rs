@@ -5,7 +5,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -120,17 +120,26 @@ impl World {
 
     /// Starts the daemon with these variables.
     pub(crate) fn spawn_with(&mut self, variables: &[(&str, &str)]) {
+        let mut command = self.command(&["run"]);
+        command.envs(variables.iter().copied());
+        self.launch(command);
+    }
+
+    /// Starts the daemon from a shell that first does something, such as `ulimit`.
+    pub(crate) fn spawn_after(&mut self, first: &str) {
+        let daemon = self.command(&["run"]);
+        let mut command = Command::new("/bin/sh");
+        command.env_clear().current_dir(self.home.path());
+        command.arg("-c").arg(format!("{first} && exec \"$0\" \"$@\""));
+        command.arg(daemon.get_program()).args(daemon.get_args());
+        self.launch(command);
+    }
+
+    fn launch(&mut self, mut command: Command) {
         assert!(self.daemon.is_none(), "the daemon runs already");
         let log = fs::File::options().create(true).append(true).open(self.home.path().join("log")).unwrap();
-        self.daemon = Some(
-            self.command(&["run"])
-                .envs(variables.iter().copied())
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(log)
-                .spawn()
-                .unwrap(),
-        );
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        self.daemon = Some(child);
     }
 
     /// Starts the daemon by another command.
@@ -169,9 +178,14 @@ impl World {
     /// SIGTERM, and the exit code; 143 if it came before anybody listened for it.
     pub(crate) async fn terminate(&mut self) -> i32 {
         self.signal(rustix::process::Signal::TERM);
-        let mut child = self.daemon.take().expect("the daemon runs");
-        let ended = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+        let ended = self.ended().await;
         ended.code().or(ended.signal().map(|signal| 128 + signal)).unwrap()
+    }
+
+    /// How the daemon ended, when it has.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let mut child = self.daemon.take().expect("the daemon runs");
+        tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap()
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
