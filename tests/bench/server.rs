@@ -57,6 +57,7 @@ impl<'a> Server<'a> {
             cert: certificate.chain.clone(),
             key: certificate.key.clone(),
             port: 0,
+            name: None,
         });
         let drive = bench.runtime.block_on(Emulator::start(Options { tls, ..Options::default() }))?;
         let inbox = drive.folder(&drive.root_id(), "Inbox");

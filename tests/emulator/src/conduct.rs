@@ -179,18 +179,18 @@ impl Emulator {
 
     /// A service account's key file. The signature of what it signs is verified.
     pub fn service_account_json(&self) -> String {
-        credentials::service_account(&self.url())
+        credentials::service_account(&self.inner.clients_url())
     }
 
     /// A desktop client's file, as downloaded from the Cloud console.
     pub fn installed_client_json(&self) -> String {
-        credentials::installed_client(&self.url())
+        credentials::installed_client(&self.inner.clients_url())
     }
 
     /// What `gcloud auth application-default login` leaves behind, with a refresh token that holds.
     pub fn authorized_user_json(&self) -> String {
         let refresh_token = self.with_state(|state| state.tokens.ready_made());
-        credentials::authorized_user(&self.url(), &refresh_token)
+        credentials::authorized_user(&self.inner.clients_url(), &refresh_token)
     }
 
     /// An access token for the full Drive scope that holds now, for tests that do without OAuth.

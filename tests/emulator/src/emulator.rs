@@ -1,7 +1,7 @@
 //! Starting, addressing and stopping one emulator.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -22,7 +22,9 @@ use crate::serve::record::Records;
 /// How to start an emulator.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Port on 127.0.0.1; 0: a free one.
+    /// Address to serve on; off loopback, a container or another host can reach it.
+    pub host: IpAddr,
+    /// Port; 0: a free one.
     pub port: u16,
     /// Serve https as well.
     pub tls: Option<TlsFiles>,
@@ -37,6 +39,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            host: Ipv4Addr::LOCALHOST.into(),
             port: 0,
             tls: None,
             allow_http_loopback: true,
@@ -53,8 +56,11 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     /// Private key.
     pub key: PathBuf,
-    /// Port on 127.0.0.1; 0: a free one.
+    /// Port; 0: a free one.
     pub port: u16,
+    /// The name or address by which clients reach it: credentials then name the https address, which is what
+    /// clients on other hosts insist on.
+    pub name: Option<String>,
 }
 
 /// A running emulator. Clones are handles on the same one; it runs until [`stop`](Self::stop).
@@ -77,12 +83,12 @@ impl Emulator {
     pub async fn start(options: Options) -> io::Result<Self> {
         // Fails when the process has one already, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port))).await?;
+        let listener = TcpListener::bind(SocketAddr::from((options.host, options.port))).await?;
         let tls = match &options.tls {
             None => None,
             Some(files) => {
                 let acceptor = connection::acceptor(files)?;
-                let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, files.port))).await?;
+                let listener = TcpListener::bind(SocketAddr::from((options.host, files.port))).await?;
                 Some((listener, acceptor))
             }
         };
@@ -96,7 +102,9 @@ impl Emulator {
             http: notification_client(options.notification_ca.as_deref())?,
             notification_retry: options.notification_retry,
             allow_http_loopback: options.allow_http_loopback,
+            host: reachable(options.host),
             port: OnceLock::from(listener.local_addr()?.port()),
+            tls_name: options.tls.as_ref().and_then(|files| files.name.clone()),
             tls_port: OnceLock::new(),
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
@@ -116,6 +124,11 @@ impl Emulator {
         self.inner.url()
     }
 
+    /// The same over https, if it was started with TLS files.
+    pub fn tls_url(&self) -> Option<String> {
+        self.inner.tls_url()
+    }
+
     /// The http port.
     pub fn port(&self) -> u16 {
         self.inner.port.get().copied().unwrap_or_default()
@@ -132,6 +145,11 @@ impl Emulator {
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
     }
+}
+
+/// Where this machine reaches what listens on an address.
+fn reachable(host: IpAddr) -> IpAddr {
+    if host.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { host }
 }
 
 fn notification_client(ca: Option<&std::path::Path>) -> io::Result<reqwest::Client> {

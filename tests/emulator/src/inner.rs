@@ -1,6 +1,7 @@
 //! What every task of one emulator shares.
 
 use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +22,9 @@ pub(crate) struct Inner {
     pub(crate) http: reqwest::Client,
     pub(crate) notification_retry: Duration,
     pub(crate) allow_http_loopback: bool,
+    pub(crate) host: IpAddr,
     pub(crate) port: OnceLock<u16>,
+    pub(crate) tls_name: Option<String>,
     pub(crate) tls_port: OnceLock<u16>,
     pub(crate) runtime: Handle,
     pub(crate) tasks: TaskTracker,
@@ -50,7 +53,21 @@ impl Inner {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port.get().copied().unwrap_or_default())
+        format!("http://{}", SocketAddr::from((self.host, self.port.get().copied().unwrap_or_default())))
+    }
+
+    pub(crate) fn tls_url(&self) -> Option<String> {
+        let port = *self.tls_port.get()?;
+        Some(match &self.tls_name {
+            Some(name) if name.contains(':') => format!("https://[{name}]:{port}"),
+            Some(name) => format!("https://{name}:{port}"),
+            None => format!("https://{}", SocketAddr::from((self.host, port))),
+        })
+    }
+
+    /// What credentials name: https if clients come by a name of their own.
+    pub(crate) fn clients_url(&self) -> String {
+        self.tls_name.as_ref().and_then(|_| self.tls_url()).unwrap_or_else(|| self.url())
     }
 
     pub(crate) fn record_notification(&self, record: NotificationRecord) {

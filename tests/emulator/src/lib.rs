@@ -51,12 +51,19 @@
 //! | refuse page tokens | `curl -sX POST $D/page-tokens/refuse` |
 //! | kill logins | `curl -sX POST $D/refresh-tokens/revoke` · `curl -sX POST $D/access-tokens/expire` |
 //! | move the clock | `curl -sd '{"moveMilliseconds":3600000}' $D/clock` |
+//! | is it there | `curl -s $D/health` |
 //! | credential files | `curl -s $D/credentials/service-account` · `client` · `authorized-user` |
 //!
 //! An action of a fault is one of `{"status":{"code":429,"reason":"rateLimitExceeded","message":"…","retryAfter":"7"}}`,
 //! `{"html":{"code":502}}`, `{"cutAfter":{"bytes":1}}`, `{"stallAfter":{"bytes":1}}`, `{"resetAfter":{"bytes":1}}`,
 //! `{"delay":{"milliseconds":1}}`, `{"answerLate":{"milliseconds":1}}`, `{"slow":{"bytesPerSecond":1}}`, `{"wrongByte":{"offset":1}}`,
 //! `{"wrongLength":{"by":-1}}`, `"ignoreRange"`, `{"revise":{"text":"…"}}`; see [`Action`].
+//!
+//! # From a container or another host
+//!
+//! `drive-emulator --host 0.0.0.0 --tls --tls-name drive.example --credentials-dir /tmp/credentials` listens on every
+//! address and serves https besides, with an authority of its own. Clients trust `/tmp/credentials/authority.pem`, and
+//! the credentials beside it name `https://drive.example:PORT`. It has no secrets: any host that reaches it may do anything.
 //!
 //! # What is modelled
 //!

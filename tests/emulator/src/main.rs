@@ -1,6 +1,9 @@
 //! `drive-emulator`: an emulated Google Drive to try clients on by hand and from scripts.
 
+mod authority;
+
 use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,16 +16,25 @@ use tracing_subscriber::EnvFilter;
 
 /// A Google Drive that runs on this machine.
 ///
-/// Serves Drive's API v3 and its OAuth endpoints on 127.0.0.1, and its own controls below /control/.
+/// Serves Drive's API v3 and its OAuth endpoints, and its own controls below /control/.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
+    /// Address to serve on; 0.0.0.0: every address of this machine
+    #[arg(long, value_name = "ADDR", default_value_t = Ipv4Addr::LOCALHOST.into())]
+    host: IpAddr,
     /// Port for http; 0: a free one
     #[arg(long, default_value_t = 8089)]
     port: u16,
     /// Directory to write service-account.json, client.json and authorized-user.json to
     #[arg(long, value_name = "DIR")]
     credentials_dir: Option<PathBuf>,
+    /// Serve https as well, with an authority of its own: authority.pem in the credentials directory
+    #[arg(long, requires = "credentials_dir", conflicts_with = "tls_cert")]
+    tls: bool,
+    /// Host name or address in the certificate; the first one stands in the credentials; may be given several times
+    #[arg(long, value_name = "NAME", requires = "tls")]
+    tls_name: Vec<String>,
     /// Certificate chain (PEM), to serve https as well
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -79,23 +91,54 @@ async fn run(arguments: Arguments) -> io::Result<()> {
 }
 
 async fn start(arguments: &Arguments) -> io::Result<Emulator> {
-    let tls = arguments.tls_cert.clone().zip(arguments.tls_key.clone());
     let options = Options {
+        host: arguments.host,
         port: arguments.port,
-        tls: tls.map(|(cert, key)| TlsFiles { cert, key, port: arguments.tls_port }),
+        tls: tls(arguments)?,
         notification_ca: arguments.webhook_ca.clone(),
         ..Options::default()
     };
     let emulator = Emulator::start(options).await.map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot serve on 127.0.0.1:{}: {error}", arguments.port))
+        io::Error::new(
+            error.kind(),
+            format!("cannot serve on {}:{}: {error}", arguments.host, arguments.port),
+        )
     })?;
     emulator.set_channel_lifetime_cap(arguments.channel_lifetime.map(Duration::from_secs));
     emulator.set_rate(arguments.rate);
     Ok(emulator)
 }
 
+/// The files given, or those of an authority of its own.
+fn tls(arguments: &Arguments) -> io::Result<Option<TlsFiles>> {
+    let port = arguments.tls_port;
+    if let (Some(cert), Some(key)) = (arguments.tls_cert.clone(), arguments.tls_key.clone()) {
+        return Ok(Some(TlsFiles { cert, key, port, name: None }));
+    }
+    let Some(directory) = arguments.credentials_dir.as_deref().filter(|_| arguments.tls) else {
+        return Ok(None);
+    };
+    let names = match arguments.tls_name.as_slice() {
+        [] => authority::names_of(arguments.host),
+        names => names.to_vec(),
+    };
+    let made = authority::make(&names)?;
+    let [trusted, cert, key] = authority::files(directory);
+    create_directory(directory)?;
+    write(&trusted, &made.authority, PUBLIC)?;
+    write(&cert, &made.certificate, PUBLIC)?;
+    write(&key, &made.key, PRIVATE)?;
+    Ok(Some(TlsFiles { cert, key, port, name: names.into_iter().next() }))
+}
+
+fn create_directory(directory: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(directory).map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot make {}: {error}", directory.display()))
+    })
+}
+
 fn write_credentials(emulator: &Emulator, directory: &Path) -> io::Result<Vec<PathBuf>> {
-    std::fs::create_dir_all(directory)?;
+    create_directory(directory)?;
     let files = [
         ("service-account.json", emulator.service_account_json()),
         ("client.json", emulator.installed_client_json()),
@@ -105,34 +148,34 @@ fn write_credentials(emulator: &Emulator, directory: &Path) -> io::Result<Vec<Pa
         .into_iter()
         .map(|(name, text)| {
             let path = directory.join(name);
-            write_private(&path, &text).map_err(|error| {
-                io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
-            })?;
+            write(&path, &text, PRIVATE)?;
             Ok(path)
         })
         .collect()
 }
 
-/// Only its owner may read a credential, also where an older file was laxer.
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?
-        .write_all(text.as_bytes())
+/// Only its owner may read a credential; anybody may read a certificate.
+const PRIVATE: u32 = 0o600;
+const PUBLIC: u32 = 0o644;
+
+/// A new file, also where an older one had another mode.
+fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let removed = match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    };
+    let create = || std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+    removed
+        .and_then(|()| create()?.write_all(text.as_bytes()))
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display())))
 }
 
 /// Plain `key: value` lines, for people and for scripts.
 fn announce(emulator: &Emulator, folders: &[(String, &String)], files: &[PathBuf]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "address: {}", emulator.url())?;
-    if let Some(port) = emulator.tls_port() {
-        writeln!(out, "tls-address: https://127.0.0.1:{port}")?;
+    if let Some(address) = emulator.tls_url() {
+        writeln!(out, "tls-address: {address}")?;
     }
     writeln!(out, "control: {}/control/", emulator.url())?;
     writeln!(out, "root: {}", emulator.root_id())?;

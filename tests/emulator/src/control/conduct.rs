@@ -43,6 +43,7 @@ pub(super) fn obey(method: &Method, path: &[&str], command: &Command) -> Outcome
             emulator.move_clock(command.json::<Move>()?.move_milliseconds);
             return Ok(json!({"now": emulator.now()}));
         }
+        ("GET", ["health"]) => {}
         ("GET", ["credentials", kind]) => return credentials(emulator, kind),
         _ => return Err(Refused(404, format!("there is no {method} /control/{}", path.join("/")))),
     }

@@ -1,0 +1,125 @@
+//! An authority of the emulator's own, and a certificate by it, for clients that reach the emulator by TLS.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod,
+    KeyUsagePurpose, PublicKeyData, SerialNumber, SignatureAlgorithm, SigningKey,
+};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
+
+/// PEM texts.
+pub(crate) struct Made {
+    /// What clients have to trust.
+    pub(crate) authority: String,
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+/// Makes an authority, and a server certificate for these host names and addresses. The authority's key is dropped.
+pub(crate) fn make(names: &[String]) -> io::Result<Made> {
+    try_make(names).map_err(|error| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("no certificate for {}: {error}", names.join(", ")),
+        )
+    })
+}
+
+fn try_make(names: &[String]) -> Result<Made, rcgen::Error> {
+    let authority_key = Key::generate()?;
+    let mut authority = parameters(Vec::new(), "Drive emulator's authority", &authority_key)?;
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let authority_certificate = authority.self_signed(&authority_key)?;
+    let key = Key::generate()?;
+    let mut server = parameters(names, "Drive emulator", &key)?;
+    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    // Python's strict checks refuse a certificate that does not name its issuer's key.
+    server.use_authority_key_identifier_extension = true;
+    let certificate = server.signed_by(&key, &Issuer::new(authority, authority_key))?;
+    Ok(Made {
+        authority: pem("CERTIFICATE", authority_certificate.der()),
+        certificate: pem("CERTIFICATE", certificate.der()),
+        key: pem("PRIVATE KEY", &key.pkcs8),
+    })
+}
+
+fn parameters(
+    names: impl Into<Vec<String>>,
+    common_name: &str,
+    key: &Key,
+) -> Result<CertificateParams, rcgen::Error> {
+    let mut parameters = CertificateParams::new(names)?;
+    parameters.distinguished_name.push(DnType::CommonName, common_name);
+    parameters.serial_number = Some(SerialNumber::from_slice(&key.id));
+    parameters.key_identifier_method = KeyIdMethod::PreSpecified(key.id.to_vec());
+    Ok(parameters)
+}
+
+/// A key, with a random number that stands for it in certificates.
+struct Key {
+    pair: EcdsaKeyPair,
+    pkcs8: Vec<u8>,
+    id: [u8; 16],
+    random: SystemRandom,
+}
+
+impl Key {
+    fn generate() -> Result<Self, rcgen::Error> {
+        let failed = |_| rcgen::Error::KeyGenerationUnavailable;
+        let algorithm = &ECDSA_P256_SHA256_ASN1_SIGNING;
+        let random = SystemRandom::new();
+        let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random).map_err(failed)?.as_ref().to_vec();
+        let pair = EcdsaKeyPair::from_pkcs8(algorithm, &pkcs8, &random)
+            .map_err(|_| rcgen::Error::KeyGenerationUnavailable)?;
+        let mut id = [0; 16];
+        random.fill(&mut id).map_err(failed)?;
+        // Serial numbers are positive.
+        id[0] = id[0] & 0x7f | 0x40;
+        Ok(Self { pair, pkcs8, id, random })
+    }
+}
+
+impl PublicKeyData for Key {
+    fn der_bytes(&self) -> &[u8] {
+        self.pair.public_key().as_ref()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &rcgen::PKCS_ECDSA_P256_SHA256
+    }
+}
+
+impl SigningKey for Key {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        let signature = self.pair.sign(&self.random, message);
+        Ok(signature.map_err(|_| rcgen::Error::RemoteKeyError)?.as_ref().to_vec())
+    }
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let encoded = STANDARD.encode(der);
+    let lines: Vec<&str> =
+        (0..encoded.len()).step_by(64).map(|start| &encoded[start..encoded.len().min(start + 64)]).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+/// The names under which an emulator that listens on `host` is reached, if nobody says others.
+pub(crate) fn names_of(host: IpAddr) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    if !host.is_unspecified() && !host.is_loopback() {
+        names.insert(0, host.to_string());
+    }
+    names
+}
+
+/// Where the texts go below the credentials directory: authority, certificate, key.
+pub(crate) fn files(directory: &Path) -> [PathBuf; 3] {
+    ["authority.pem", "server.pem", "server.key"].map(|name| directory.join(name))
+}
