@@ -269,7 +269,7 @@ pub async fn report(store: &Store, live: Option<&Live>) -> Result<Report, store:
     let attention = store.attention(now.checked_sub(SKIPPED_SHOWN).unwrap_or(now), SHOWN).await?;
     let counts = store.counts().await?;
     Ok(Report {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: env!("GDRIVE_WEBHOOK_VERSION").to_owned(),
         process: live.map(process),
         not_ready: live.map(|live| readiness(live, &channels, now)).unwrap_or_default(),
         channels: channels

@@ -27,7 +27,7 @@ use crate::{auth, channel, sync};
 /// Turns Google Drive folders into an inbox: every new video is announced by a push notification, downloaded, verified
 /// and put in its place, once.
 #[derive(Debug, Parser)]
-#[command(name = "gdrive-webhook", version, after_help = EXIT_CODES)]
+#[command(name = "gdrive-webhook", version = env!("GDRIVE_WEBHOOK_VERSION"), after_help = EXIT_CODES)]
 struct Arguments {
     /// The configuration file [default: $GDRIVE_WEBHOOK_CONFIG, ./gdrive-webhook.toml, /etc/gdrive-webhook/gdrive-webhook.toml]
     #[arg(long, global = true, value_name = "FILE")]

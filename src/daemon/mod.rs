@@ -186,7 +186,7 @@ impl Daemon {
 
     fn greet(&self) {
         info!(
-            version = env!("CARGO_PKG_VERSION"),
+            version = env!("GDRIVE_WEBHOOK_VERSION"),
             account = self.parts.drive.describe(),
             webhook = %self.public.address(),
             admin = %self.private.address(),

@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 11] = [
     &["daemon"],
     &["demo"],
     &["cli"],
-    &["main"],
+    &["build", "main"],
 ];
 
 /// What a room may not name although it stands lower.
