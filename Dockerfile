@@ -1,21 +1,53 @@
-# The program, built; nothing of the building is left in the image.
-FROM rust:1-slim-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
-WORKDIR /build
-COPY . .
-RUN cargo build --release --locked
+# The program alone on an empty root: no shell, no package manager, nothing of the building.
+#   docker build -t gdrive-webhook --build-arg COMMIT="$(git rev-parse HEAD)" .
+ARG UID=1000
+ARG GID=1000
 
-FROM debian:bookworm-slim
-RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 1000 --home-dir /state gdrive-webhook \
-    && install -d -o 1000 -g 1000 /state /videos
-COPY --from=build /build/target/release/gdrive-webhook /usr/local/bin/
-# Why: see config/gdrive-webhook.service.
+FROM rust:1-slim-bookworm AS build
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev tzdata \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /build
+# The dependencies, in a layer of their own: they are built with the manifests and empty sources, and not again before a
+# manifest changes.
+COPY Cargo.toml Cargo.lock ./
+COPY tests/emulator/Cargo.toml tests/emulator/
+COPY .ci/build-release .ci/
+RUN for path in src/build.rs src/lib.rs src/main.rs tests/emulator/src/lib.rs tests/emulator/src/main.rs \
+        $(sed -n 's|^path = "\(.*\.rs\)"|\1|p' Cargo.toml) \
+        $(sed -n 's|^path = "\(.*\.rs\)"|tests/emulator/\1|p' tests/emulator/Cargo.toml); do \
+        mkdir -p "${path%/*}" && echo 'fn main() {}' > "$path"; \
+    done \
+    && .ci/build-release /target static
+# The program. Its sources must be newer than the empty ones, or cargo takes those for what it has built.
+COPY . .
+ARG COMMIT
+RUN find src -type f -exec touch {} + \
+    && GDRIVE_WEBHOOK_COMMIT=$COMMIT .ci/build-release /target static > /binary \
+    && install -D "$(cat /binary)" /image/usr/bin/gdrive-webhook \
+    && install -D -m 644 /etc/ssl/certs/ca-certificates.crt -t /image/etc/ssl/certs \
+    && mkdir -p /image/usr/share /image/etc/gdrive-webhook /owned/videos /owned/var/lib/gdrive-webhook \
+    && cp -a /usr/share/zoneinfo /image/usr/share/ \
+    && rm -rf /image/usr/share/zoneinfo/posix /image/usr/share/zoneinfo/right \
+    && chmod 700 /owned/var/lib/gdrive-webhook
+
+FROM scratch
+ARG UID
+ARG GID
+ARG COMMIT
+LABEL org.opencontainers.image.title="gdrive-webhook" \
+    org.opencontainers.image.description="Turns a Google Drive folder into an inbox" \
+    org.opencontainers.image.licenses="MIT" \
+    org.opencontainers.image.revision="$COMMIT"
+COPY --from=build /image/ /
+# What a container without these volumes writes to belongs to the user.
+COPY --from=build --chown=${UID}:${GID} /owned/ /
+# Why: see config/gdrive-webhook.service. The statically linked glibc heeds it as well.
 ENV GLIBC_TUNABLES=glibc.cpu.x86_rep_movsb_threshold=1073741824
-USER 1000
-WORKDIR /state
-# The admin door is on loopback inside the container; its health is asked for from inside, too.
-HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["gdrive-webhook", "status", "--check"]
+USER ${UID}:${GID}
+EXPOSE 8080
+# The admin address is on loopback inside the container: health is asked for from inside.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["/usr/bin/gdrive-webhook", "status", "--check"]
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["gdrive-webhook"]
+ENTRYPOINT ["/usr/bin/gdrive-webhook"]
 CMD ["run"]
