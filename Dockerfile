@@ -26,10 +26,10 @@ RUN find src -type f -exec touch {} + \
     && GDRIVE_WEBHOOK_COMMIT=$COMMIT .ci/build-release /target static > /binary \
     && install -D "$(cat /binary)" /image/usr/bin/gdrive-webhook \
     && install -D -m 644 /etc/ssl/certs/ca-certificates.crt -t /image/etc/ssl/certs \
-    && mkdir -p /image/usr/share /image/etc/gdrive-webhook /owned/videos /owned/var/lib/gdrive-webhook \
+    && mkdir -p /image/usr/share /image/etc/gdrive-webhook /image/var/lib /owned/videos /state/gdrive-webhook \
     && cp -a /usr/share/zoneinfo /image/usr/share/ \
     && rm -rf /image/usr/share/zoneinfo/posix /image/usr/share/zoneinfo/right \
-    && chmod 700 /owned/var/lib/gdrive-webhook
+    && chmod 700 /state/gdrive-webhook
 
 FROM scratch
 ARG UID
@@ -42,6 +42,7 @@ LABEL org.opencontainers.image.title="gdrive-webhook" \
 COPY --from=build /image/ /
 # What a container without these volumes writes to belongs to the user.
 COPY --from=build --chown=${UID}:${GID} /owned/ /
+COPY --from=build --chown=${UID}:${GID} /state/ /var/lib/
 # Why: see config/gdrive-webhook.service. The statically linked glibc heeds it as well.
 ENV GLIBC_TUNABLES=glibc.cpu.x86_rep_movsb_threshold=1073741824
 USER ${UID}:${GID}
