@@ -33,7 +33,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 1 | [`checkpoint`]: where tests kill · [`model`]: words · [`process`]: limits of the process · [`retry`]: when to try again · [`sandbox`]: what the kernel lets us write · [`task`]: how an engine lives · [`telemetry`]: log, counters, systemd, what is held |
+//! | 1 | [`checkpoint`]: where tests kill · [`model`]: words · [`owner`]: whose files are, and what keeps us from them · [`process`]: limits of the process · [`retry`]: when to try again · [`sandbox`]: what the kernel lets us write · [`task`]: how an engine lives · [`telemetry`]: log, counters, systemd, what is held |
 //! | 2 | [`http`]: clients and their shared pause · [`listen`]: sockets · [`spool`]: the only writer of parts · [`store`]: the only SQL |
 //! | 3 | [`admin`]: the private door · [`auth`]: access tokens, login · [`destination`]: takes verified parts only |
 //! | 4 | [`drive`]: the few calls, and Google's field names |
@@ -92,6 +92,7 @@ pub mod drive;
 pub mod http;
 pub mod listen;
 pub mod model;
+pub mod owner;
 pub mod process;
 pub mod receiver;
 pub mod retry;

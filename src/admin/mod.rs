@@ -21,6 +21,7 @@ use tracing::error;
 
 use crate::listen::{Limits, Requests};
 use crate::model::id::hash_token;
+use crate::owner;
 use crate::process;
 use crate::store::Store;
 use crate::task::{Reason, Wake};
@@ -47,8 +48,8 @@ impl Config {
     pub fn token(&self) -> io::Result<Option<String>> {
         let Some(path) = &self.token_file else { return Ok(None) };
         let named = |why: String| io::Error::other(format!("admin.token_file {}: {why}", path.display()));
-        let token =
-            std::fs::read_to_string(path).map_err(|error| named(error.to_string()))?.trim().to_owned();
+        let unread = |error: io::Error| named(owner::explain(&error, path, owner::Want::Read));
+        let token = std::fs::read_to_string(path).map_err(unread)?.trim().to_owned();
         if token.is_empty() { Err(named("is empty".to_owned())) } else { Ok(Some(token)) }
     }
 }

@@ -13,6 +13,8 @@ use axum::routing::get;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
+use rustix::fs::Access;
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::user::{Answer, post_form, scope_suffices};
 use super::{Client, Error, Grant, SCOPE};
 use crate::listen::Door;
+use crate::owner::{self, SERVICE, Want};
 
 /// A person has this long to answer Google's questions.
 const PATIENCE: Duration = Duration::from_mins(15);
@@ -126,11 +129,33 @@ impl Drop for Login {
     }
 }
 
+/// Looks whether the grant can be written there, before a person is asked for it. The directory is not made here: whoever
+/// logs in first would own it.
+pub fn check_place(path: &Path) -> Result<(), Error> {
+    let directory = owner::parent(path);
+    let wrong = |why: String| Error::Credentials { path: path.to_owned(), why };
+    match rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => Ok(()),
+        Err(Errno::NOENT) => {
+            let shown = directory.display();
+            let command = match owner::user_id(SERVICE) {
+                Some(_) => format!("sudo install -d -m 0700 -o {SERVICE} -g {SERVICE} {shown}"),
+                None => format!("mkdir -p -m 0700 {shown}"),
+            };
+            Err(wrong(format!("cannot be written: there is no directory {shown}; make it first: {command}")))
+        }
+        Err(errno) => {
+            let why = owner::explain(&errno.into(), path, Want::Write);
+            Err(wrong(format!("cannot be written: {why}")))
+        }
+    }
+}
+
 /// Writes the grant where the daemon finds it.
 pub fn keep(grant: &Grant, path: &Path) -> Result<(), Error> {
     grant.write(path).map_err(|error| Error::Credentials {
         path: path.to_owned(),
-        why: format!("cannot be written: {error}"),
+        why: format!("cannot be written: {}", owner::explain(&error, path, Want::Write)),
     })
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::http::{Http, checked};
+use crate::owner::{Want, explain};
 use service_account::ServiceAccount;
 use user::User;
 pub use user::{Client, Grant};
@@ -131,10 +132,7 @@ impl Auth {
     pub fn load(config: &Config, http: &Http) -> Result<Self, Error> {
         let path = locate(config)?;
         let wrong = |why: String| Error::Credentials { path: path.clone(), why };
-        let text =
-            std::fs::read_to_string(&path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-        let json: serde_json::Value =
-            serde_json::from_str(&text).map_err(|error| wrong(format!("is no JSON: {error}")))?;
+        let (text, json) = read(&path)?;
         let kind = match kind_of(&json).map_err(wrong)? {
             FileKind::ServiceAccount => Kind::ServiceAccount(Box::new(
                 ServiceAccount::read(&text, config.impersonate.clone(), http.tokens.clone())
@@ -188,8 +186,16 @@ impl Auth {
     }
 }
 
+fn read(path: &Path) -> Result<(String, serde_json::Value), Error> {
+    let wrong = |why: String| Error::Credentials { path: path.to_owned(), why };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| wrong(format!("cannot be read: {}", explain(&error, path, Want::Read))))?;
+    let json = serde_json::from_str(&text).map_err(|error| wrong(format!("is not valid JSON: {error}")))?;
+    Ok((text, json))
+}
+
 /// The file that the configuration names, else the one that Google's tools would use.
-fn locate(config: &Config) -> Result<PathBuf, Error> {
+pub fn locate(config: &Config) -> Result<PathBuf, Error> {
     if let Some(path) = &config.credentials {
         return Ok(path.clone());
     }
@@ -249,9 +255,7 @@ fn check_endpoint(uri: &str) -> Result<(), String> {
 /// Reads the kind of a credentials file for `login`, which works with an OAuth client only.
 pub fn read_client(path: &Path) -> Result<Client, Error> {
     let wrong = |why: String| Error::Credentials { path: path.to_owned(), why };
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-    let json: serde_json::Value =
-        serde_json::from_str(&text).map_err(|error| wrong(format!("is no JSON: {error}")))?;
+    let (text, json) = read(path)?;
     match kind_of(&json).map_err(wrong)? {
         FileKind::InstalledClient => Client::from_installed(&text).map_err(wrong),
         FileKind::ServiceAccount => Err(wrong("is a service account, which needs no login".to_owned())),

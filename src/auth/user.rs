@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AccessToken, Error, SCOPE, TOO_MANY_WAIT, WIDER_SCOPE, check_endpoint};
 use crate::http::{explain, retry_after};
+use crate::owner::{self, Absent, Want};
 
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 /// Grants of an app in "Testing" end after seven days; one that died at about that age died of it.
@@ -75,24 +76,17 @@ impl Grant {
         serde_json::from_str(&std::fs::read_to_string(path)?).map_err(io::Error::other)
     }
 
-    /// Replaces a token file in one step, readable by its owner only.
+    /// Replaces a token file in one step, readable by its owner only. Root writes it for the owner of the directory.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        use std::os::unix::fs::OpenOptionsExt;
-        let directory =
-            path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let beside = path.with_added_extension(format!("new-{}", std::process::id()));
         let written = (|| {
-            let mut file = std::fs::OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&beside)?;
+            let mut file = owner::open(&beside, Absent::Make)?;
+            file.set_len(0)?;
             file.write_all(serde_json::to_string_pretty(self).map_err(io::Error::other)?.as_bytes())?;
             file.write_all(b"\n")?;
             file.sync_all()?;
             std::fs::rename(&beside, path)?;
-            std::fs::File::open(directory)?.sync_all()
+            std::fs::File::open(owner::parent(path))?.sync_all()
         })();
         if written.is_err() {
             // What is left of the attempt is of no use, and the error says what matters.
@@ -204,7 +198,11 @@ impl User {
                 let grant = Grant::read(path).map_err(|error| Error::LoginNeeded {
                     why: match error.kind() {
                         io::ErrorKind::NotFound => format!("there is no {}", path.display()),
-                        _ => format!("{} cannot be used: {error}", path.display()),
+                        _ => format!(
+                            "{} cannot be used: {}",
+                            path.display(),
+                            owner::explain(&error, path, Want::Read)
+                        ),
                     },
                 })?;
                 if grant.client_id == self.client.id {
@@ -228,7 +226,11 @@ impl User {
     fn keep(&self, grant: &Grant) -> Result<(), Error> {
         match &self.source {
             Source::TokenFile(path) => grant.write(path).map_err(|error| Error::Unavailable {
-                why: format!("the new refresh token cannot be written to {}: {error}", path.display()),
+                why: format!(
+                    "the new refresh token cannot be written to {}: {}",
+                    path.display(),
+                    owner::explain(&error, path, Want::Write)
+                ),
             }),
             Source::Credentials(..) => Ok(()),
         }

@@ -1,46 +1,46 @@
 //! `channels list` and `channels stop`.
 
-use jiff::Timestamp;
-
 use super::Exit;
+use super::begin::missing;
 use super::show::{columns, duration};
+use super::status::{Asked, ask, look};
+use crate::admin::status::ChannelReport;
 use crate::channel;
-use crate::config::Settings;
+use crate::config::{Problems, Settings};
 use crate::daemon::connect;
 use crate::model::channel::Address;
 use crate::model::{Channel, ChannelState};
 use crate::store::{Access, Store};
 
-pub(super) async fn list(settings: &Settings) -> anyhow::Result<Exit> {
-    if !settings.store.path().exists() {
-        println!("no channels: there is no ledger at {} yet", settings.store.path().display());
-        return Ok(Exit::Done);
-    }
-    let store = Store::open(&settings.store, Access::Shared).await?;
-    let channels = store.channels().await?;
-    if channels.is_empty() {
+/// The running daemon knows best; without one the database does.
+pub(super) async fn list(settings: &Settings, problems: Option<&Problems>) -> anyhow::Result<Exit> {
+    let report = match ask(settings, problems).await? {
+        Asked::Answered(report) => *report,
+        Asked::Mistaken(exit) => return Ok(exit),
+        Asked::Nobody => look(settings).await?,
+    };
+    if report.channels.is_empty() {
         println!("no channels");
     }
-    let now = Timestamp::now();
-    let rows: Vec<Vec<String>> = channels.iter().map(|channel| row(channel, now)).collect();
-    print!("{}", columns(&rows));
+    print!("{}", columns(&report.channels.iter().map(row).collect::<Vec<_>>()));
     Ok(Exit::Done)
 }
 
-fn row(channel: &Channel, now: Timestamp) -> Vec<String> {
+fn row(channel: &ChannelReport) -> Vec<String> {
     vec![
-        channel.id.to_string(),
-        channel.state.as_str().to_owned(),
-        channel.log.to_string(),
-        format!("{} left", duration(channel.expires.as_second() - now.as_second())),
+        channel.id.clone(),
+        channel.state.clone(),
+        channel.log.clone(),
+        format!("{} left", duration(channel.seconds_left)),
         channel.address.clone(),
     ]
 }
 
 /// Needs the ledger for itself: the daemon would go on believing in channels that are stopped behind its back.
 pub(super) async fn stop(settings: &Settings, all: bool) -> anyhow::Result<Exit> {
+    let store =
+        Store::open(&settings.store, Access::Existing).await.map_err(|error| missing(error, settings))?;
     let (drive, _) = connect(settings)?;
-    let store = Store::open(&settings.store, Access::Exclusive).await?;
     let mut stopped = 0;
     for channel in store.channels().await? {
         if channel.state != ChannelState::Ended && (all || is_unused(&channel, settings)) {
@@ -49,7 +49,7 @@ pub(super) async fn stop(settings: &Settings, all: bool) -> anyhow::Result<Exit>
             stopped += 1;
         }
     }
-    println!("{stopped} channels stopped");
+    println!("{stopped} {} stopped", if stopped == 1 { "channel" } else { "channels" });
     store.close().await;
     Ok(Exit::Done)
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal};
 use std::sync::Arc;
 
 use super::Exit;
-use crate::auth::login::{Login, keep};
+use crate::auth::login::{Login, check_place, keep};
 use crate::auth::{self, Auth};
 use crate::config::Settings;
 use crate::drive::Drive;
@@ -16,6 +16,7 @@ pub(super) async fn login(settings: &Settings) -> anyhow::Result<Exit> {
         why: "is not set; it names the OAuth client (\"Desktop app\") to log in with".to_owned(),
     })?;
     let client = auth::read_client(credentials)?;
+    check_place(&settings.google.token)?;
     let http = Arc::new(Http::new(settings.download.stall)?);
     let login = Login::begin(client)?;
     println!("Open this address in a browser and allow the access:\n\n{}\n", login.address());

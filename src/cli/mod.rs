@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and with which exit code it ends.
 
+mod begin;
 mod channels;
 mod login;
 mod reload;
@@ -7,7 +8,7 @@ mod show;
 mod status;
 mod sync_once;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -16,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::config::{self, Problems, Settings};
+use crate::config::{self, Problems, Settings, former};
 use crate::daemon::{Daemon, Surroundings, written_directories};
 use crate::drive::{self, Fault};
 use crate::sandbox::Sandbox;
@@ -95,9 +96,29 @@ enum ChannelsCommand {
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Check the configuration and print every mistake in it
-    Check,
+    Check {
+        /// The file to check [default: the one in effect]
+        file: Option<PathBuf>,
+    },
     /// Print the configuration in effect, with file, environment and defaults together
     Show,
+    /// Print the drop-in that lets the systemd unit write to the destinations
+    Systemd,
+}
+
+impl Command {
+    /// Whether it is answered by the running daemon, to which a configuration with mistakes leads as well.
+    fn only_asks(&self) -> bool {
+        matches!(self, Self::Status { .. } | Self::Channels { command: ChannelsCommand::List })
+    }
+
+    /// The configuration file that it names itself.
+    fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Config { command: ConfigCommand::Check { file } } => file.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 /// How a command ends.
@@ -165,6 +186,12 @@ fn prepare(arguments: &Arguments) -> Result<Option<(Settings, Surroundings)>, Ex
         Exit::Configuration
     })?;
     let level = start_log(&settings.log, *log_format);
+    if let Some(said) = former::left_behind(&settings) {
+        systemd::status(&said);
+        error!("{said}");
+        return Err(Exit::Configuration);
+    }
+    begin::writing(&settings);
     let sandbox = Sandbox::confine(&written_directories(&settings));
     Ok(Some((settings, Surroundings { socket, sandbox, level })))
 }
@@ -188,28 +215,38 @@ async fn dispatch(arguments: Arguments, prepared: Option<(Settings, Surroundings
         let (settings, _) = config::load_leniently(config.as_deref());
         return reload::reload(&settings).await.unwrap_or_else(|error| ended(Err(error)));
     }
-    let settings = match config::load(config.as_deref()) {
-        Ok(settings) => settings,
-        Err(problems) => return misconfigured(&problems),
-    };
+    let (settings, problems) = config::load_leniently(command.file().or(config.as_deref()));
+    if let Some(problems) = problems.as_ref().filter(|_| !command.only_asks()) {
+        if let Some(ignored) = &settings.ignored {
+            eprintln!("gdrive-webhook: {ignored}");
+        }
+        return misconfigured(problems);
+    }
+    let problems = problems.as_ref();
     start_log(&settings.log, log_format);
+    match &command {
+        Command::Sync { dry_run: false } => {
+            if let Some(exit) = begin::making(&settings) {
+                return exit;
+            }
+            begin::writing(&settings);
+        }
+        Command::Login | Command::Channels { command: ChannelsCommand::Stop { .. } } => {
+            begin::writing(&settings);
+        }
+        Command::Config { command: ConfigCommand::Check { .. } } => {}
+        _ => settings.ignored.iter().for_each(|ignored| warn!("{ignored}")),
+    }
     let outcome = match command {
         Command::Sync { dry_run: false } => Box::pin(sync_once::sync(&settings, interrupted())).await,
         Command::Sync { dry_run: true } => sync_once::dry_run(&settings).await,
         Command::Login => login::login(&settings).await,
-        Command::Status { json, check } => status::status(&settings, json, check).await,
-        Command::Channels { command: ChannelsCommand::List } => channels::list(&settings).await,
+        Command::Status { json, check } => status::status(&settings, problems, json, check).await,
+        Command::Channels { command: ChannelsCommand::List } => channels::list(&settings, problems).await,
         Command::Channels { command: ChannelsCommand::Stop { all } } => channels::stop(&settings, all).await,
-        Command::Config { command: ConfigCommand::Check } => {
-            println!("{}: no mistakes", settings.source.display());
-            Ok(Exit::Done)
-        }
-        Command::Config { command: ConfigCommand::Show } => {
-            print!("{}", config::show(&settings));
-            Ok(Exit::Done)
-        }
         // Seen to above.
         Command::Run | Command::Reload => Ok(Exit::Failed),
+        Command::Config { command } => Ok(begin::config(&command, &settings)),
         #[cfg(feature = "demo")]
         Command::Demo(_) => Ok(Exit::Failed),
     };

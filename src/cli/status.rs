@@ -1,23 +1,30 @@
-//! `status`: asks the running program; where none runs, what the ledger says.
+//! `status`: asks the running daemon; where none runs, what the database says.
 
 use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
 
-use super::Exit;
+use super::begin::{missing, mistaken};
 use super::show::{columns, duration, printable, relative, size};
+use super::{Exit, misconfigured};
 use crate::admin::status::{AddressReport, DeliveryReport, EngineReport, Report, report};
-use crate::config::Settings;
+use crate::config::{Problems, Settings};
 use crate::store::{Access, Store};
 
 /// A program on this machine that does not answer by then is not going to.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) async fn status(settings: &Settings, json: bool, check: bool) -> anyhow::Result<Exit> {
-    let report = match ask(settings).await? {
-        Some(report) => report,
-        None => look(settings).await?,
+pub(super) async fn status(
+    settings: &Settings,
+    problems: Option<&Problems>,
+    json: bool,
+    check: bool,
+) -> anyhow::Result<Exit> {
+    let report = match ask(settings, problems).await? {
+        Asked::Answered(report) => *report,
+        Asked::Mistaken(exit) => return Ok(exit),
+        Asked::Nobody => look(settings).await?,
     };
     if json {
         println!("{}", serde_json::to_string_pretty(&report)?);
@@ -28,8 +35,35 @@ pub(super) async fn status(settings: &Settings, json: bool, check: bool) -> anyh
     Ok(if check && !is_ready { Exit::Failed } else { Exit::Done })
 }
 
+/// What comes of asking the daemon.
+pub(super) enum Asked {
+    Answered(Box<Report>),
+    /// The configuration has mistakes, and nobody answers where it leads; that has been said.
+    Mistaken(Exit),
+    Nobody,
+}
+
+/// Asks the daemon. A configuration with mistakes leads to it as well, if they are elsewhere in it, and a health check is
+/// about the daemon.
+pub(super) async fn ask(settings: &Settings, problems: Option<&Problems>) -> anyhow::Result<Asked> {
+    let answer = fetch(settings).await;
+    match (answer, problems) {
+        (Ok(Some(report)), _) => {
+            mistaken(problems);
+            Ok(Asked::Answered(Box::new(report)))
+        }
+        (Ok(None), None) => Ok(Asked::Nobody),
+        (Err(error), None) => Err(error),
+        (Ok(None), Some(problems)) => Ok(Asked::Mistaken(misconfigured(problems))),
+        (Err(error), Some(problems)) => {
+            eprintln!("gdrive-webhook: the daemon cannot be asked: {error:#}");
+            Ok(Asked::Mistaken(misconfigured(problems)))
+        }
+    }
+}
+
 /// `None`: no program answers at the private door.
-async fn ask(settings: &Settings) -> anyhow::Result<Option<Report>> {
+async fn fetch(settings: &Settings) -> anyhow::Result<Option<Report>> {
     let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
     let mut request = client.get(format!("http://{}/api/status", settings.admin.listen));
     if let Some(token) = settings.admin.token()? {
@@ -49,16 +83,15 @@ async fn ask(settings: &Settings) -> anyhow::Result<Option<Report>> {
     Ok(Some(response.json().await.context("admin.listen answers something that is no status")?))
 }
 
-async fn look(settings: &Settings) -> anyhow::Result<Report> {
-    let path = settings.store.path();
-    anyhow::ensure!(
-        path.exists(),
-        "nothing runs at {}, and there is no ledger at {} yet",
-        settings.admin.listen,
-        path.display()
-    );
-    let store = Store::open(&settings.store, Access::Shared).await?;
-    Ok(report(&store, None).await?)
+/// What the database says where no daemon runs.
+pub(super) async fn look(settings: &Settings) -> anyhow::Result<Report> {
+    let store = Store::open(&settings.store, Access::Shared).await;
+    let store = store
+        .map_err(|error| missing(error, settings))
+        .with_context(|| format!("no daemon answers at {}", settings.admin.listen))?;
+    let report = report(&store, None).await?;
+    store.close().await;
+    Ok(report)
 }
 
 fn render(report: &Report, now: Timestamp) -> String {
@@ -94,7 +127,7 @@ fn render(report: &Report, now: Timestamp) -> String {
                 text += &full(address, now);
             }
         }
-        None => text += "gdrive-webhook: not running; this is what the ledger says\n",
+        None => text += "gdrive-webhook: not running; this is what the database says\n",
     }
     text += &section(
         "channels",

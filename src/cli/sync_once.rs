@@ -12,6 +12,7 @@ use super::show::{printable, size};
 use crate::config::{Settings, follow};
 use crate::daemon::Parts;
 use crate::model::{Delivery, Stage};
+use crate::owner;
 use crate::store::{self, Access, Store};
 use crate::task::wake_up;
 use crate::telemetry::transfers::Transfers;
@@ -48,7 +49,7 @@ pub(super) async fn sync(settings: &Settings, stop: CancellationToken) -> anyhow
 
 pub(super) async fn dry_run(settings: &Settings) -> anyhow::Result<Exit> {
     let scratch = std::env::temp_dir().join(format!("gdrive-webhook-{}", uuid::Uuid::new_v4().simple()));
-    std::fs::create_dir(&scratch)?;
+    owner::make_directory(&scratch, None)?;
     let outcome = dry_run_in(settings, &scratch).await;
     std::fs::remove_dir_all(&scratch)?;
     outcome
@@ -56,8 +57,9 @@ pub(super) async fn dry_run(settings: &Settings) -> anyhow::Result<Exit> {
 
 async fn dry_run_in(settings: &Settings, scratch: &std::path::Path) -> anyhow::Result<Exit> {
     let copy = scratch.join("state.db");
-    if settings.store.path().exists() {
-        Store::open(&settings.store, Access::Shared).await?.copy_to(&copy).await?;
+    match Store::copy(&settings.store, &copy).await {
+        Ok(()) | Err(store::Error::Missing { .. }) => {}
+        Err(error) => return Err(error.into()),
     }
     let store = store::Config { url: format!("sqlite:{}", copy.display()) };
     let parts = Parts::open(&Settings { store, ..settings.clone() }, Access::Exclusive).await?;

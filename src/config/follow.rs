@@ -3,6 +3,7 @@
 //! the public address and the log's level take effect at once; what else has changed is named, and takes effect at the
 //! next start.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -12,9 +13,12 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::{Settings, load, show};
+use crate::destination::Rights;
 use crate::download::Downloader;
 use crate::model::channel::Address;
+use crate::owner;
 use crate::sandbox::Sandbox;
+use crate::sync::rules::Folder;
 use crate::task::{Activation, Next, Outcome, Reason, Step, Wake};
 use crate::telemetry::log::Level;
 use crate::telemetry::systemd;
@@ -75,12 +79,11 @@ pub fn to_deliver(settings: &Settings) -> delivery::Wanted {
     delivery::Wanted { config: settings.delivery, destinations: destinations(settings) }
 }
 
-/// The destinations of the configuration, each once.
-pub fn destinations(settings: &Settings) -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = settings.folders.iter().map(|folder| folder.destination.clone()).collect();
-    all.sort();
-    all.dedup();
-    all
+/// The destinations of the configuration, and what files get there.
+pub fn destinations(settings: &Settings) -> BTreeMap<PathBuf, Rights> {
+    let owner = owner::heir(&settings.state_dir);
+    let rights = |folder: &Folder| Rights { file_mode: folder.file_mode, dir_mode: folder.dir_mode, owner };
+    settings.folders.iter().map(|folder| (folder.destination.clone(), rights(folder))).collect()
 }
 
 /// The engine that reads the configuration again.
@@ -115,9 +118,10 @@ impl Follower {
     fn take_over(&mut self) -> Outcome {
         let refused = |why: String| format!("the configuration is not taken over: {why}");
         let settings = load(Some(&self.settings.source)).map_err(|problems| refused(problems.to_string()))?;
-        for destination in destinations(&settings) {
-            if !destinations(&self.settings).contains(&destination) {
-                self.permits(&destination).map_err(refused)?;
+        let known = destinations(&self.settings);
+        for destination in destinations(&settings).keys() {
+            if !known.contains_key(destination) {
+                self.permits(destination).map_err(refused)?;
             }
         }
         let effective = self.with_what_can_change(&settings);

@@ -68,6 +68,8 @@ pub(super) const KEYS: &[Key] = &[
     key("folder.path", Shape::Text, "a path such as \"{folder}/{name}\""),
     key("folder.on_update", Shape::Text, "\"replace\", \"keep-both\" or \"ignore\""),
     key("folder.shortcuts", Shape::Flag, FLAG),
+    key("folder.file_mode", Shape::Text, "a mode such as \"0640\""),
+    key("folder.dir_mode", Shape::Text, "a mode such as \"0750\""),
     key("download.concurrency", Shape::Number, "a whole number from 1 to 64"),
     key("download.streams", Shape::Number, "a whole number from 1 to 16"),
     key("download.stall", Shape::Text, "a duration from \"1s\""),

@@ -52,7 +52,7 @@ fn give_up_lines(lines: &mut [String]) -> bool {
         let text = lines.join("\n");
         let Err(error) = DeTable::parse(&text) else { return true };
         let at = error.span().map_or(0, |span| span.start).min(text.len());
-        let line = text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
+        let line = text.get(..at).map_or(0, |before| before.matches('\n').count());
         let Some(culprit) = lines.iter_mut().take(line + 1).rev().find(|line| !line.trim().is_empty()) else {
             return false;
         };

@@ -2,14 +2,19 @@
 //! room that knows files and variables; all others have a `Config` struct of their own.
 
 mod bases;
+mod dotenv;
 mod file;
+mod folders;
 pub mod follow;
+pub mod former;
 mod keys;
 mod mend;
 mod overlay;
 mod problem;
 mod raw;
+pub mod secrets;
 mod show;
+pub mod systemd;
 mod validate;
 mod values;
 
@@ -20,10 +25,12 @@ use std::time::Duration;
 pub use problem::Problems;
 pub use show::show;
 
+use crate::owner::{Want, explain};
 use crate::sync::rules;
 use crate::telemetry::log;
 use crate::{admin, auth, channel, delivery, download, drive, receiver, store, sync};
 use bases::Bases;
+use dotenv::Dotenv;
 use overlay::{FILE_VARIABLE, Variable};
 use problem::Place;
 
@@ -34,6 +41,8 @@ pub struct Settings {
     pub source: PathBuf,
     /// Where the program keeps what it writes for itself: the database, the login.
     pub state_dir: PathBuf,
+    /// Why a `.env` file does not count, if there is one that does not.
+    pub ignored: Option<String>,
     /// How long the end may take.
     pub shutdown_grace: Duration,
     /// Who we are to Google.
@@ -62,7 +71,6 @@ pub struct Settings {
 
 /// Where a configuration is looked for when none is named.
 const PLACES: [&str; 2] = ["gdrive-webhook.toml", "/etc/gdrive-webhook/gdrive-webhook.toml"];
-const DOTENV: &str = ".env";
 
 /// Finds and reads the configuration: the named file, else `$GDRIVE_WEBHOOK_CONFIG`, else the usual places; with the
 /// environment and `.env` over it.
@@ -76,7 +84,7 @@ pub fn load(named: Option<&Path>) -> Result<Settings, Problems> {
 /// The same for those who only ask the running daemon: what is right counts, whatever is wrong with the rest, and the
 /// defaults stand in for it. With problems nothing may be started by it.
 pub fn load_leniently(named: Option<&Path>) -> (Settings, Option<Problems>) {
-    let (mut variables, mut problems) = dotenv();
+    let Dotenv { mut variables, mut problems, ignored } = dotenv::read(Path::new("."), named.is_some());
     let (process, unreadable) = process_variables(std::env::vars_os());
     variables.extend(process);
     problems.append(unreadable);
@@ -85,16 +93,17 @@ pub fn load_leniently(named: Option<&Path>) -> (Settings, Option<Problems>) {
             match std::fs::read_to_string(&path) {
                 Ok(text) => Ok((path, text)),
                 Err(error) => {
-                    let problems =
-                        Problems::one(Place::File(path.clone()), format!("cannot be read: {error}"));
+                    let why = format!("cannot be read: {}", explain(&error, &path, Want::Read));
+                    let problems = Problems::one(Place::File(path.clone()), why);
                     Err((path, problems))
                 }
             }
         });
-    let (settings, more) = match read {
+    let (mut settings, more) = match read {
         Ok((path, text)) => assemble(&text, &path, &directory_of(&path), variables),
         Err((path, unread)) => (assemble("", &path, &directory_of(&path), variables).0, unread),
     };
+    settings.ignored = ignored;
     problems.append(more);
     (settings, problems.some())
 }
@@ -149,17 +158,6 @@ fn process_variables(all: impl Iterator<Item = (OsString, OsString)>) -> (Vec<Va
     (ours, problems)
 }
 
-fn dotenv() -> (Vec<Variable>, Problems) {
-    let path = Path::new(DOTENV);
-    match std::fs::read_to_string(path) {
-        Ok(text) => overlay::dotenv(&text, path),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => (Vec::new(), Problems::default()),
-        Err(error) => {
-            (Vec::new(), Problems::one(Place::File(path.to_owned()), format!("cannot be read: {error}")))
-        }
-    }
-}
-
 fn find(named: Option<&Path>, variables: &[Variable]) -> Result<PathBuf, Problems> {
     let by_variable =
         variables.iter().rev().find(|variable| variable.name == FILE_VARIABLE && !variable.value.is_empty());
@@ -168,7 +166,9 @@ fn find(named: Option<&Path>, variables: &[Variable]) -> Result<PathBuf, Problem
     {
         return Ok(path);
     }
-    PLACES.iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| {
+    // One that cannot be looked for is there: reading it says why not.
+    let found = PLACES.iter().map(Path::new).find(|path| path.try_exists().unwrap_or(true));
+    let found = found.ok_or_else(|| {
         Problems::one(
             Place::Nowhere,
             format!(
@@ -177,7 +177,16 @@ fn find(named: Option<&Path>, variables: &[Variable]) -> Result<PathBuf, Problem
                 PLACES.join(" nor ")
             ),
         )
-    })
+    })?;
+    match dotenv::distrust_found(found) {
+        Some(why) if found.is_relative() => {
+            let what = format!(
+                "{why}, so it is not read from the working directory; name it with --config if it is meant"
+            );
+            Err(Problems::one(Place::File(found.to_owned()), what))
+        }
+        _ => Ok(found.to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -346,6 +355,14 @@ mod tests {
             (
                 "[[folder]]\nid = \"x\"\ndestination = \"d\"\nexisting = \"yes\"",
                 "folder.existing: \"yes\" is neither",
+            ),
+            (
+                "[[folder]]\nid = \"x\"\ndestination = \"d\"\nfile_mode = \"0666\"",
+                "folder.file_mode: \"0666\" lets every user",
+            ),
+            (
+                "[[folder]]\nid = \"x\"\ndestination = \"videos\"\ndir_mode = \"0755\"",
+                "folder.dir_mode: differs from that of an earlier folder",
             ),
             ("[download]\nstreams = 17", "download.streams: 17 is out of range"),
         ] {

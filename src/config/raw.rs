@@ -73,6 +73,8 @@ pub(super) struct Folder {
     pub(super) path: Option<String>,
     pub(super) on_update: Option<String>,
     pub(super) shortcuts: Option<bool>,
+    pub(super) file_mode: Option<String>,
+    pub(super) dir_mode: Option<String>,
 }
 
 /// `[download]`

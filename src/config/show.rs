@@ -103,6 +103,8 @@ fn folder(folder: &Folder) -> Table {
     };
     put(&mut table, "on_update", on_update);
     put(&mut table, "shortcuts", folder.shortcuts);
+    put(&mut table, "file_mode", format!("{:04o}", folder.file_mode));
+    put(&mut table, "dir_mode", format!("{:04o}", folder.dir_mode));
     table
 }
 

@@ -6,16 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::bases::Bases;
-use super::file::{Places, Written, in_folder};
+use super::file::{Places, Written};
 use super::keys::{self, FOLDER};
 use super::problem::{Place, Problems, quoted};
 use super::raw::{self, Raw};
 use super::{Settings, values};
 use crate::http::checked;
 use crate::model::channel::Address;
-use crate::model::delivery::OnUpdate;
-use crate::model::path::Template;
-use crate::sync::rules::{Existing, Folder, NamePatterns};
 use crate::telemetry::log::{self, Format};
 use crate::{admin, auth, channel, delivery, download, drive, receiver, store, sync};
 
@@ -30,11 +27,6 @@ const STREAMS: RangeInclusive<i64> = 1..=16;
 const DEFAULT_GRACE: Duration = Duration::from_secs(20);
 /// Where an ngrok agent answers unless it is told otherwise.
 pub(super) const NGROK_API: &str = "http://127.0.0.1:4040";
-/// Endings that mean a video, whatever type the uploader gave.
-pub(super) const EXTENSIONS: [&str; 20] = [
-    "mp4", "m4v", "mov", "mkv", "webm", "avi", "wmv", "flv", "mpg", "mpeg", "mts", "m2ts", "ts", "3gp",
-    "3g2", "mxf", "ogv", "vob", "asf", "f4v",
-];
 
 /// Checks everything. What is wrong is left out of the settings, with a problem each.
 pub(super) fn settings(raw: &Raw, written: Written, source: &Path, bases: &Bases) -> (Settings, Problems) {
@@ -52,6 +44,7 @@ pub(super) fn settings(raw: &Raw, written: Written, source: &Path, bases: &Bases
     let settings = Settings {
         source: source.to_owned(),
         state_dir: check.state_dir.clone(),
+        ignored: None,
         shutdown_grace: check.value("shutdown_grace", grace, values::duration).unwrap_or(DEFAULT_GRACE),
         google: check.google(&raw.google),
         drive: check.drive(&raw.google),
@@ -70,15 +63,17 @@ pub(super) fn settings(raw: &Raw, written: Written, source: &Path, bases: &Bases
         admin: check.admin(&raw.admin),
         log: check.log(&raw.log),
     };
+    check.modes_agree(&raw.folder);
     check.together(&settings);
     (settings, check.problems)
 }
 
-struct Check<'a> {
-    places: Places,
-    problems: Problems,
+/// What was found on the way.
+pub(super) struct Check<'a> {
+    pub(super) places: Places,
+    pub(super) problems: Problems,
     source: &'a Path,
-    bases: &'a Bases,
+    pub(super) bases: &'a Bases,
     state_dir: PathBuf,
 }
 
@@ -93,7 +88,7 @@ impl Check<'_> {
         self.value_at(path, path, text, read)
     }
 
-    fn value_at<T>(
+    pub(super) fn value_at<T>(
         &mut self,
         key: &str,
         kept_as: &str,
@@ -110,13 +105,13 @@ impl Check<'_> {
         }
     }
 
-    fn wrong(&mut self, key: &str, kept_as: &str, what: &str) {
+    pub(super) fn wrong(&mut self, key: &str, kept_as: &str, what: &str) {
         let place = self.place(kept_as);
         let want = keys::find(key).map_or("something else", |key| key.want);
         self.problems.add(place, format!("{key}: {what}; write {want}"));
     }
 
-    fn place(&self, kept_as: &str) -> Place {
+    pub(super) fn place(&self, kept_as: &str) -> Place {
         self.places.get(kept_as).cloned().unwrap_or_else(|| Place::File(self.source.to_owned()))
     }
 
@@ -199,55 +194,6 @@ impl Check<'_> {
                 .value("sync.reconcile", raw.reconcile.as_deref(), from(MINUTE))
                 .unwrap_or(default.reconcile),
         }
-    }
-
-    /// `None` if it has no id or no destination; then there is a problem already.
-    fn folder(&mut self, index: usize, raw: &raw::Folder) -> Option<Folder> {
-        let mut in_it = Section { check: self, index };
-        let id = in_it.needed("id", raw.id.as_deref(), values::folder);
-        let destination = in_it.needed("destination", raw.destination.as_deref(), local_directory);
-        let names = |list: &Option<Vec<String>>, default: &[&str]| -> Vec<String> {
-            list.clone().unwrap_or_else(|| default.iter().map(|&item| item.to_owned()).collect())
-        };
-        let include = names(&raw.include, &["video/*"]);
-        in_it.each("include", &include, |pattern| mime_pattern(pattern).map(|()| String::new()));
-        let extensions = names(&raw.extensions, &EXTENSIONS);
-        let extensions = in_it.each("extensions", &extensions, extension);
-        if include.is_empty() && extensions.is_empty() {
-            in_it.wrong("include", "empty, and folder.extensions as well, so that no file is wanted");
-        }
-        if raw.name.as_ref().is_some_and(Vec::is_empty) {
-            in_it.wrong("name", "an empty list wants no file");
-        }
-        let name = in_it.patterns("name", &names(&raw.name, &["*"]));
-        let exclude = in_it.patterns("exclude", &names(&raw.exclude, &[]));
-        let min_size = in_it.optional("min_size", raw.min_size.as_deref(), values::size).unwrap_or(1);
-        let max_size = in_it.optional("max_size", raw.max_size.as_deref(), values::size);
-        if max_size.is_some_and(|most| most < min_size) {
-            in_it.wrong("max_size", "is smaller than folder.min_size");
-        }
-        let existing =
-            in_it.optional("existing", raw.existing.as_deref(), existing).unwrap_or(Existing::Ignore);
-        let on_update =
-            in_it.optional("on_update", raw.on_update.as_deref(), on_update).unwrap_or(OnUpdate::Replace);
-        let path = in_it.optional("path", Some(raw.path.as_deref().unwrap_or("{folder}/{name}")), template);
-        let (id, resource_key) = id?;
-        Some(Folder {
-            id,
-            resource_key,
-            destination: self.bases.read(&destination?),
-            recursive: raw.recursive.unwrap_or(true),
-            include,
-            extensions,
-            name: name?,
-            exclude: exclude?,
-            min_size,
-            max_size,
-            existing,
-            path: path?,
-            on_update,
-            shortcuts: raw.shortcuts.unwrap_or(true),
-        })
     }
 
     fn download(&mut self, raw: &raw::Download) -> download::Config {
@@ -364,113 +310,4 @@ impl Check<'_> {
             self.wrong("webhook.path", "webhook.path", &what);
         }
     }
-}
-
-/// One `[[folder]]`.
-struct Section<'c, 'a> {
-    check: &'c mut Check<'a>,
-    index: usize,
-}
-
-impl Section<'_, '_> {
-    fn optional<T>(
-        &mut self,
-        name: &str,
-        text: Option<&str>,
-        read: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        self.check.value_at(&format!("{FOLDER}.{name}"), &in_folder(self.index, name), text, read)
-    }
-
-    fn needed<T>(
-        &mut self,
-        name: &str,
-        text: Option<&str>,
-        read: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let kept_as = in_folder(self.index, name);
-        if text.is_none() && !self.check.places.contains_key(&kept_as) {
-            let whole = format!("{FOLDER}[{}]", self.index);
-            self.check.wrong(&format!("{FOLDER}.{name}"), &whole, "is missing");
-        }
-        self.optional(name, text, read)
-    }
-
-    fn each(
-        &mut self,
-        name: &str,
-        items: &[String],
-        read: impl Fn(&str) -> Result<String, String>,
-    ) -> Vec<String> {
-        items.iter().filter_map(|item| self.optional(name, Some(item), &read)).collect()
-    }
-
-    fn patterns(&mut self, name: &str, patterns: &[String]) -> Option<NamePatterns> {
-        match NamePatterns::new(patterns) {
-            Ok(patterns) => Some(patterns),
-            Err(what) => {
-                self.wrong(name, &what);
-                None
-            }
-        }
-    }
-
-    fn wrong(&mut self, name: &str, what: &str) {
-        self.check.wrong(&format!("{FOLDER}.{name}"), &in_folder(self.index, name), what);
-    }
-}
-
-fn local_directory(text: &str) -> Result<String, String> {
-    match text.split_once("://") {
-        Some(("s3" | "gs" | "az", _)) => {
-            Err("is an object store, which this version does not support".to_owned())
-        }
-        Some(_) => Err("is an address and no directory".to_owned()),
-        None => values::path(text),
-    }
-}
-
-fn mime_pattern(text: &str) -> Result<(), String> {
-    let word = |word: &str| !word.is_empty() && !word.contains(['/', ' ']);
-    match text.split_once('/') {
-        Some((family, kind))
-            if word(family)
-                && word(kind)
-                && !family.contains('*')
-                && (kind == "*" || !kind.contains('*')) =>
-        {
-            Ok(())
-        }
-        _ => Err("is no MIME type".to_owned()),
-    }
-}
-
-fn extension(text: &str) -> Result<String, String> {
-    let plain = text.trim_start_matches('.').to_lowercase();
-    if plain.is_empty() || plain.contains(['.', '/', '*', ' ']) {
-        Err("is no ending of a name".to_owned())
-    } else {
-        Ok(plain)
-    }
-}
-
-fn existing(text: &str) -> Result<Existing, String> {
-    match text {
-        "ignore" => Ok(Existing::Ignore),
-        "download" => Ok(Existing::Download),
-        _ => Err("is neither".to_owned()),
-    }
-}
-
-fn on_update(text: &str) -> Result<OnUpdate, String> {
-    match text {
-        "replace" => Ok(OnUpdate::Replace),
-        "keep-both" => Ok(OnUpdate::KeepBoth),
-        "ignore" => Ok(OnUpdate::Ignore),
-        _ => Err("is none of them".to_owned()),
-    }
-}
-
-fn template(text: &str) -> Result<Template, String> {
-    Template::parse(text).map_err(|what| format!("cannot be used: {what}"))
 }

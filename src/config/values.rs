@@ -75,6 +75,22 @@ pub(super) fn path(text: &str) -> Result<String, String> {
     }
 }
 
+/// `0640`: the owner has at least these rights, and not everybody may write.
+pub(super) fn mode(text: &str, least: u32) -> Result<u32, String> {
+    let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|_| is_octal).ok_or("is no mode in octal digits")?;
+    if mode & !0o777 != 0 {
+        Err("has more than rights to read, write and enter; setgid is inherited from the destination"
+            .to_owned())
+    } else if mode & 0o002 != 0 {
+        Err("lets every user of the machine write".to_owned())
+    } else if mode & least != least {
+        Err("keeps the program itself out".to_owned())
+    } else {
+        Ok(mode)
+    }
+}
+
 /// `127.0.0.1:8080`
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "is no address to listen on".to_owned())
@@ -179,6 +195,25 @@ mod tests {
             ("1500us", "finer"),
         ] {
             assert!(duration(text).unwrap_err().contains(word), "{text}: {:?}", duration(text));
+        }
+    }
+
+    #[test]
+    fn modes() {
+        assert_eq!(mode("0640", 0o600), Ok(0o640));
+        assert_eq!(mode("775", 0o700), Ok(0o775));
+        for (text, word) in [
+            ("0646", "every user"),
+            ("2750", "setgid"),
+            ("4750", "more than"),
+            ("0440", "keeps the program"),
+            ("0650", "keeps the program"),
+            ("64", "no mode"),
+            ("+640", "no mode"),
+            ("0648", "no mode"),
+            ("u=rw", "no mode"),
+        ] {
+            assert!(mode(text, 0o700).unwrap_err().contains(word), "{text}: {:?}", mode(text, 0o700));
         }
     }
 

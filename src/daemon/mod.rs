@@ -80,7 +80,7 @@ pub fn written_directories(settings: &Settings) -> Vec<PathBuf> {
     };
     let own = [settings.store.path(), settings.google.token.clone()];
     let own = own.iter().filter_map(|path| path.parent()).map(Path::to_owned);
-    own.chain(follow::destinations(settings).iter().map(with_parent)).collect()
+    own.chain(follow::destinations(settings).keys().map(with_parent)).collect()
 }
 
 /// What the engines are made of; `sync` uses them without the doors.

@@ -8,7 +8,7 @@ mod publisher;
 mod settle;
 pub mod step;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -20,7 +20,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
-use crate::destination::{self, Local, Marker};
+use crate::destination::{self, Local, Marker, Rights};
 use crate::download::{self, Downloader};
 use crate::model::{Delivery, DeliveryId};
 use crate::store::{self, Store};
@@ -51,8 +51,8 @@ impl Default for Config {
 pub struct Wanted {
     /// All transfers together.
     pub config: Config,
-    /// The destinations of all watched folders, each once.
-    pub destinations: Vec<PathBuf>,
+    /// The destinations of all watched folders, and what files get there.
+    pub destinations: BTreeMap<PathBuf, Rights>,
 }
 
 /// Why a delivery stops short.

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::load::Load;
 use super::step::{DISK_PATIENCE, DISK_WAIT, Room, Step, after_destination, room};
 use super::{Engine, LOOK_AGAIN, Running, Turn};
-use crate::destination::{self, Local, Marker};
+use crate::destination::{self, Local, Marker, Rights};
 use crate::model::delivery::PublishedFile;
 use crate::model::{Delivery, DeliveryId};
 use crate::store;
@@ -38,8 +38,8 @@ impl Engine {
         let mut opened = self.try_open(root, known.clone()).await;
         if matches!(opened, Err(destination::Error::NotMounted { .. })) && self.is_witnessed(root).await? {
             // Only the hidden folder is gone, or another's: what was delivered is where it was.
-            let path = root.to_owned();
-            opened = self.on_disk(root, move || Local::anew(&path)).await;
+            let (path, rights) = (root.to_owned(), self.rights(root));
+            opened = self.on_disk(root, move || Local::anew(&path, rights)).await;
         }
         let local = match opened {
             Ok(local) => local,
@@ -64,12 +64,17 @@ impl Engine {
         Ok(Ok(local))
     }
 
+    /// What files get there. One that is in the configuration no longer has the usual ones.
+    fn rights(&self, root: &Path) -> Rights {
+        self.wanted.borrow().destinations.get(root).copied().unwrap_or_default()
+    }
+
     /// One that was held has to show that it can be written, and that there is room: that it is there says neither.
     async fn try_open(&mut self, root: &Path, known: Option<Marker>) -> Result<Local, destination::Error> {
-        let (path, reserve) = (root.to_owned(), self.config().reserve);
+        let (path, rights, reserve) = (root.to_owned(), self.rights(root), self.config().reserve);
         let is_held = self.holds.is_held(&root.to_string_lossy());
         self.on_disk(root, move || {
-            let local = Local::open(&path, known.as_ref())?;
+            let local = Local::open(&path, known.as_ref(), rights)?;
             if is_held {
                 if let Room::None(why) = room(local.space()?.free, reserve, 0, 1) {
                     return Err(destination::Error::NoRoom { why });

@@ -238,6 +238,7 @@ mod tests {
     use tokio::task::JoinSet;
 
     use super::*;
+    use crate::destination::Rights;
     use crate::model::file::Checksum;
     use crate::model::{RelativePath, Stage};
     use crate::spool::checksum::Hasher;
@@ -273,8 +274,8 @@ mod tests {
         let stages: Vec<Stage> = (0..100).map(stage).collect();
         let store = ledger(home.path(), &stages).await;
         let videos = home.path().join("videos");
-        let place = Local::open(&videos, None).unwrap();
-        let strange = Local::anew(&videos).unwrap();
+        let place = Local::open(&videos, None, Rights::default()).unwrap();
+        let strange = Local::anew(&videos, Rights::default()).unwrap();
         let publisher = Arc::new(Publisher::default());
         let mut tasks = JoinSet::new();
         for (number, delivery) in
@@ -313,7 +314,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let store = ledger(home.path(), &[]).await;
         let videos = home.path().join("videos");
-        let place = Local::open(&videos, None).unwrap();
+        let place = Local::open(&videos, None, Rights::default()).unwrap();
         let mut places = Vec::new();
         for round in 0..2 {
             for number in 0..FILES {

@@ -34,7 +34,7 @@ impl Engine {
         }
         self.has_parts = false;
         self.tidied = Some(Instant::now());
-        let destinations = self.wanted.borrow().destinations.clone();
+        let destinations: Vec<_> = self.wanted.borrow().destinations.keys().cloned().collect();
         for root in destinations {
             if self.holds.is_held(&root.to_string_lossy()) {
                 self.has_parts = true;

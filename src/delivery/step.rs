@@ -86,13 +86,20 @@ fn after_disk(error: &io::Error, attempt: u32, jitter: f64) -> Step {
             Step::Hold("the disk is full; make room, or raise the quota".to_owned())
         }
         io::ErrorKind::ReadOnlyFilesystem => {
-            Step::Hold("the disk is read-only; mount it for writing".to_owned())
+            // In words of its own where it was found out why.
+            let is_told = error.raw_os_error().is_none() && error.get_ref().is_some();
+            let why = if is_told {
+                error.to_string()
+            } else {
+                "the disk is read-only; mount it for writing".to_owned()
+            };
+            Step::Hold(why)
         }
         io::ErrorKind::TimedOut => {
             Step::Hold("the disk does not answer; is the server that it is on reachable?".to_owned())
         }
         io::ErrorKind::PermissionDenied => {
-            of_this_file("the destination may not be written; check its owner and mode".to_owned())
+            of_this_file(format!("the destination cannot be written: {error}"))
         }
         _ => of_this_file(format!("the destination: {error}")),
     }

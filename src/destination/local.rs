@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::Error;
 use super::marker::{self, Marker, Seen};
+use super::rights::{Rights, give_destination, make_directory};
 use crate::model::delivery::PublishedFile;
 use crate::model::{DeliveryId, RelativePath};
 use crate::spool::{Spool, make_directories};
@@ -22,6 +23,7 @@ pub struct Local {
     marker: Marker,
     /// It has just begun, or begun anew: then the absence of a part proves nothing.
     pub(super) fresh: bool,
+    rights: Rights,
 }
 
 /// How much room there is.
@@ -41,43 +43,44 @@ pub(super) struct Place {
 
 /// Nobody has this many files of one name from one Drive file; the limit only ends the search.
 const MARK_LIMIT: u32 = 10_000;
-const DIRECTORY_MODE: u32 = 0o777;
 
 impl Local {
     /// Opens a destination, `known` by the marker that the ledger has for it. One that the ledger does not know is
     /// made if need be, and keeps the marker that it has. A known one must have its marker: an empty mount point is not
     /// the destination. An empty marker says that it is meant to begin anew; then it has another one from here on,
     /// which is written by `mark` when the ledger knows it.
-    pub fn open(root: &Path, known: Option<&Marker>) -> Result<Self, Error> {
-        let fail = |source| Error::Io { doing: "use the destination", path: root.to_owned(), source };
+    pub fn open(root: &Path, known: Option<&Marker>, rights: Rights) -> Result<Self, Error> {
+        let fail = |source| Error::io("use the destination", root.to_owned(), source);
         let other = |why| Error::NotMounted { path: root.to_owned(), why };
         let (marker, fresh) = match (known, marker::read(root).map_err(fail)?) {
             (None, Seen::Marker(marker)) => (marker, false),
             (None, Seen::Nothing | Seen::Empty) => {
-                make_directories(root).map_err(fail)?;
-                let local = Self::anew(root)?;
+                if !root.is_dir() {
+                    make_directories(root).and_then(|()| give_destination(root, &rights)).map_err(fail)?;
+                }
+                let local = Self::anew(root, rights)?;
                 local.mark()?;
                 return Ok(local);
             }
             (Some(known), Seen::Marker(marker)) if marker == *known => (marker, false),
             (Some(_), Seen::Marker(_)) => return Err(other("its marker is another one's")),
             (Some(_), Seen::Nothing) => return Err(other("its marker is missing")),
-            (Some(_), Seen::Empty) => return Self::anew(root),
+            (Some(_), Seen::Empty) => return Self::anew(root, rights),
         };
-        let spool = Spool::open(root).map_err(fail)?;
-        Ok(Self { root: root.to_owned(), spool, marker, fresh })
+        let spool = Spool::open(root, rights.file_mode).map_err(fail)?;
+        Ok(Self { root: root.to_owned(), spool, marker, fresh, rights })
     }
 
     /// A destination that begins anew, with a marker that is not written yet.
-    pub fn anew(root: &Path) -> Result<Self, Error> {
-        let fail = |source| Error::Io { doing: "use the destination", path: root.to_owned(), source };
-        let spool = Spool::open(root).map_err(fail)?;
-        Ok(Self { root: root.to_owned(), spool, marker: Marker::random(), fresh: true })
+    pub fn anew(root: &Path, rights: Rights) -> Result<Self, Error> {
+        let fail = |source| Error::io("use the destination", root.to_owned(), source);
+        let spool = Spool::open(root, rights.file_mode).map_err(fail)?;
+        Ok(Self { root: root.to_owned(), spool, marker: Marker::random(), fresh: true, rights })
     }
 
     /// Writes its marker, if it is not there yet.
     pub fn mark(&self) -> Result<(), Error> {
-        let fail = |source| Error::Io { doing: "mark", path: self.root.clone(), source };
+        let fail = |source| Error::io("mark", self.root.clone(), source);
         match marker::read(&self.root).map_err(fail)? {
             Seen::Marker(marker) if marker == self.marker => Ok(()),
             Seen::Marker(_) | Seen::Nothing | Seen::Empty => {
@@ -103,7 +106,7 @@ impl Local {
 
     /// Looks whether it is still there: its disk may have been unmounted since it was opened.
     pub fn check(&self) -> Result<(), Error> {
-        let fail = |source| Error::Io { doing: "use the destination", path: self.root.clone(), source };
+        let fail = |source| Error::io("use the destination", self.root.clone(), source);
         match marker::read(&self.root).map_err(fail)? {
             Seen::Marker(marker) if marker == self.marker => Ok(()),
             Seen::Marker(_) | Seen::Nothing | Seen::Empty => {
@@ -114,11 +117,7 @@ impl Local {
 
     /// Looks whether it can be written: a megabyte goes to its disk and is taken away again.
     pub fn try_out(&self) -> Result<(), Error> {
-        self.spool.try_out().map_err(|source| Error::Io {
-            doing: "write to",
-            path: self.root.clone(),
-            source,
-        })
+        self.spool.try_out().map_err(|source| Error::io("write to", self.root.clone(), source))
     }
 
     /// Bytes that may still be written to its disk, and the disk's name.
@@ -236,7 +235,7 @@ impl Local {
                 (Ok(next), _) => next,
                 (Err(Errno::NOENT), Walk::Look) => return Ok(None),
                 (Err(Errno::NOENT), Walk::Make | Walk::Enter) => {
-                    make_directory(&here, name).map_err(Blocked::By)?;
+                    make_directory(&here, name, self.rights.dir_mode).map_err(Blocked::By)?;
                     step(&here).map_err(Blocked::By)?
                 }
                 (Err(Errno::NOTDIR | Errno::LOOP), _) => return Err(Blocked::At(index)),
@@ -259,7 +258,7 @@ impl Local {
     }
 
     pub(super) fn io(&self, doing: &'static str, path: &RelativePath, errno: Errno) -> Error {
-        Error::Io { doing, path: self.absolute(path), source: errno.into() }
+        Error::io(doing, self.absolute(path), errno.into())
     }
 }
 
@@ -279,13 +278,6 @@ enum Blocked {
     /// By something at this directory's name that is none.
     At(usize),
     By(Errno),
-}
-
-fn make_directory(here: &OwnedFd, name: &str) -> Result<(), Errno> {
-    match sys::mkdirat(here, name, Mode::from_raw_mode(DIRECTORY_MODE)) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(errno) => Err(errno),
-    }
 }
 
 pub(super) fn stat_path(path: &Path) -> Result<Option<Stat>, Errno> {

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::owner::{self, Absent};
 use crate::spool::{HIDDEN, sync_directory};
 
 /// The name of the file.
@@ -58,7 +59,8 @@ pub(super) fn read(root: &Path) -> io::Result<Seen> {
 pub(super) fn write(root: &Path, marker: &Marker) -> io::Result<()> {
     let hidden = root.join(HIDDEN);
     let unfinished = hidden.join(UNFINISHED);
-    let mut file = fs::File::create(&unfinished)?;
+    let mut file = owner::open(&unfinished, Absent::Make)?;
+    file.set_len(0)?;
     writeln!(file, "{}", marker.0)?;
     file.sync_all()?;
     fs::rename(&unfinished, hidden.join(NAME))?;

@@ -3,6 +3,7 @@
 pub mod local;
 pub mod marker;
 mod publish;
+mod rights;
 mod settle;
 
 use std::io;
@@ -11,9 +12,11 @@ use std::path::PathBuf;
 pub use local::{Local, Space};
 pub use marker::Marker;
 pub use publish::{Planned, Wish};
+pub use rights::Rights;
 pub use settle::Settled;
 
 use crate::model::RelativePath;
+use crate::owner::{self, Want};
 
 /// Why a file could not be put in its place.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +64,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// The system says no; in words, if that is a question of owners and modes.
+    pub(crate) fn io(doing: &'static str, path: PathBuf, source: io::Error) -> Self {
+        let source = owner::explained(source, &path, Want::Write);
+        Self::Io { doing, path, source }
+    }
+
     /// The same once more, for another delivery that it concerns.
     #[must_use]
     pub fn again(&self) -> Self {

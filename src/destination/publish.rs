@@ -10,10 +10,12 @@ use rustix::io::Errno;
 use tracing::info;
 
 use super::local::{Place, matches_record};
+use super::rights::inherit_group;
 use super::{Error, Local};
 use crate::checkpoint::{Point, reached};
 use crate::model::RelativePath;
 use crate::model::delivery::PublishedFile;
+use crate::owner;
 use crate::spool::VerifiedPart;
 
 /// A verified part that looks for a place.
@@ -103,9 +105,16 @@ impl Local {
         outcomes
     }
 
+    fn inherit(&self, part: &VerifiedPart, place: &Place, path: &RelativePath) -> Result<(), Error> {
+        let shown = self.absolute(path);
+        inherit_group(part.path(), &place.directory, owner::parent(&shown))
+            .map_err(|errno| self.io("set the group of", path, errno))
+    }
+
     /// Puts a verified part in its place, which must be free. It is not durable there yet.
     fn put(&self, part: &VerifiedPart, path: &RelativePath) -> Result<Place, Error> {
         let place = self.enter(path)?;
+        self.inherit(part, &place, path)?;
         move_without_overwriting(part.path(), &place).map_err(|errno| match errno {
             Errno::EXIST => Error::Taken { path: path.clone() },
             other => self.io("publish", path, other),
@@ -122,6 +131,7 @@ impl Local {
             return Err(changed());
         }
         let place = self.enter(path)?;
+        self.inherit(part, &place, path)?;
         match sys::renameat_with(sys::CWD, part.path(), &place.directory, &place.name, RenameFlags::EXCHANGE)
         {
             Ok(()) => {}
@@ -172,7 +182,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::destination::Settled;
+    use crate::destination::{Rights, Settled};
     use crate::model::DeliveryId;
     use crate::model::file::Checksum;
     use crate::spool::checksum::Hasher;
@@ -219,7 +229,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_overwritten() {
         let home = tempfile::tempdir().unwrap();
-        let place = Local::open(home.path(), None).unwrap();
+        let place = Local::open(home.path(), None, Rights::default()).unwrap();
         let new = part(&place, "d1", b"new").await;
         fs::write(home.path().join("film.mp4"), "mine").unwrap();
         assert!(matches!(place.put(&new, &path("film.mp4")), Err(Error::Taken { .. })));
@@ -239,7 +249,7 @@ mod tests {
     #[tokio::test]
     async fn many_at_once_get_places_of_their_own_and_outcomes_of_their_own() {
         let home = tempfile::tempdir().unwrap();
-        let place = Local::open(home.path(), None).unwrap();
+        let place = Local::open(home.path(), None, Rights::default()).unwrap();
         let mut wishes = Vec::new();
         for (name, wanted) in
             [("d1", "film.mp4"), ("d2", "film.mp4"), ("d3", "a/film.mp4"), ("d4", "film.mp4")]
@@ -273,7 +283,7 @@ mod tests {
     #[tokio::test]
     async fn only_an_untouched_file_is_replaced() {
         let home = tempfile::tempdir().unwrap();
-        let place = Local::open(home.path(), None).unwrap();
+        let place = Local::open(home.path(), None, Rights::default()).unwrap();
         let first = part(&place, "d1", b"first").await;
         let earlier = record(&first, "a/film.mp4", false);
         place.put(&first, &earlier.path).unwrap();
@@ -296,8 +306,8 @@ mod tests {
     #[tokio::test]
     async fn the_disk_tells_what_a_crash_interrupted() {
         let home = tempfile::tempdir().unwrap();
-        Local::open(home.path(), None).unwrap();
-        let place = Local::open(home.path(), None).unwrap();
+        Local::open(home.path(), None, Rights::default()).unwrap();
+        let place = Local::open(home.path(), None, Rights::default()).unwrap();
         let new = part(&place, "d1", b"new").await;
         let planned = record(&new, "film.mp4", false);
         assert_eq!(place.settle(&id("d1"), &planned, None).unwrap(), Settled::NotYet, "before the rename");
@@ -306,7 +316,7 @@ mod tests {
         fs::remove_file(home.path().join("film.mp4")).unwrap();
         assert_eq!(place.settle(&id("d1"), &planned, None).unwrap(), Settled::Published, "and taken away");
         fs::remove_dir_all(home.path().join(crate::spool::HIDDEN)).unwrap();
-        let anew = Local::open(home.path(), None).unwrap();
+        let anew = Local::open(home.path(), None, Rights::default()).unwrap();
         assert_eq!(anew.settle(&id("d1"), &planned, None).unwrap(), Settled::NotYet, "the evidence is gone");
     }
 
@@ -314,8 +324,8 @@ mod tests {
     async fn an_interrupted_replacement_is_finished_and_keeps_what_was_edited() {
         for (edited, left) in [(false, vec!["film.mp4"]), (true, vec!["film [kept].mp4", "film.mp4"])] {
             let home = tempfile::tempdir().unwrap();
-            Local::open(home.path(), None).unwrap();
-            let place = Local::open(home.path(), None).unwrap();
+            Local::open(home.path(), None, Rights::default()).unwrap();
+            let place = Local::open(home.path(), None, Rights::default()).unwrap();
             let first = part(&place, "d1", b"first").await;
             let earlier = record(&first, "film.mp4", false);
             place.put(&first, &earlier.path).unwrap();
@@ -343,7 +353,7 @@ mod tests {
     async fn no_symbolic_link_is_followed() {
         let home = tempfile::tempdir().unwrap();
         let outside = tempfile::tempdir().unwrap();
-        let place = Local::open(home.path(), None).unwrap();
+        let place = Local::open(home.path(), None, Rights::default()).unwrap();
         std::os::unix::fs::symlink(outside.path(), home.path().join("link")).unwrap();
         let new = part(&place, "d1", b"new").await;
         assert!(place.put(&new, &path("link/film.mp4")).is_err());

@@ -15,7 +15,7 @@ mod writer;
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 pub use buffer::{Buffers, SMALL};
@@ -25,6 +25,7 @@ pub use ranges::Ranges;
 pub use sink::{Lane, Sink};
 
 use crate::model::DeliveryId;
+use crate::owner::{self, Absent};
 
 /// The hidden folder at each destination.
 pub const HIDDEN: &str = ".gdrive-webhook";
@@ -37,18 +38,21 @@ const TRIAL_SIZE: usize = 1 << 20;
 #[derive(Clone, Debug)]
 pub struct Spool {
     directory: PathBuf,
+    /// Of the files that leave it.
+    mode: u32,
 }
 
 impl Spool {
-    /// Opens the spool at a destination; makes its folder if need be.
-    pub fn open(destination: &Path) -> io::Result<Self> {
+    /// Opens the spool at a destination; makes its folder if need be. Nobody but its owner can look into it: a part can be
+    /// read by others only once it is in its place. `mode` is that of the files then.
+    pub fn open(destination: &Path, mode: u32) -> io::Result<Self> {
         let directory = destination.join(HIDDEN);
-        match fs::DirBuilder::new().mode(0o700).create(&directory) {
+        match owner::make_directory(&directory, owner::heir(destination)) {
             Ok(()) => sync_directory(destination)?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => take_over(&directory)?,
             Err(error) => return Err(error),
         }
-        Ok(Self { directory })
+        Ok(Self { directory, mode })
     }
 
     /// Where the part of a delivery is, or would be.
@@ -77,12 +81,17 @@ impl Spool {
     /// Looks whether its disk takes a megabyte.
     pub fn try_out(&self) -> io::Result<()> {
         let path = self.directory.join(TRIAL);
-        let written = fs::File::create(&path).and_then(|mut file| {
+        let written = owner::open(&path, Absent::Make).and_then(|mut file| {
             file.write_all(&vec![0; TRIAL_SIZE])?;
             file.sync_all()
         });
         let removed = durable::remove(&path);
         written.and(removed)
+    }
+
+    /// The mode of the files that leave it.
+    pub(super) fn mode(&self) -> u32 {
+        self.mode
     }
 
     /// The deliveries that have a part here.
@@ -100,4 +109,21 @@ impl Spool {
         found.dedup();
         Ok(found)
     }
+}
+
+/// What root has left in it belongs to the owner of the destination, and others cannot look into it.
+fn take_over(directory: &Path) -> io::Result<()> {
+    if owner::heir(owner::parent(directory)).is_some() {
+        owner::heal(directory)?;
+        for entry in fs::read_dir(directory)? {
+            owner::heal(&entry?.path())?;
+        }
+    }
+    let metadata = fs::metadata(directory)?;
+    let mode = metadata.permissions().mode();
+    if mode & 0o077 != 0 && metadata.uid() == rustix::process::geteuid().as_raw() {
+        // Where there is a setgid bit it stays, but it may not be asked for under systemd: then the mode stays as well.
+        let _ = fs::set_permissions(directory, fs::Permissions::from_mode(mode & !0o077));
+    }
+    Ok(())
 }

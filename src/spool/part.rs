@@ -1,10 +1,10 @@
 //! One part: bytes written and hashed by threads of their own, continued after a crash, and turned into a
 //! `VerifiedPart` only here, only when length and checksum are what Drive said.
 
-use std::fs::OpenOptions;
+use std::fs::{File, Permissions};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -23,6 +23,7 @@ use super::sink::Sink;
 use super::writer::Output;
 use crate::model::DeliveryId;
 use crate::model::file::Checksum;
+use crate::owner::{self, Absent, Want};
 
 /// What the whole file must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub struct Part {
     there: Ranges,
     expected: Expected,
     progress: Progress,
+    /// That it gets when it is verified.
+    mode: u32,
 }
 
 /// The result of looking at a finished part.
@@ -69,9 +72,10 @@ impl Part {
     /// Opens the part of a delivery: a new one, or one that an earlier run has left. Bytes beyond the expected size
     /// cannot belong to this content, so such a part begins again.
     pub async fn open(spool: &Spool, id: &DeliveryId, expected: Expected) -> io::Result<Self> {
-        let path = spool.path(id);
+        let (path, mode) = (spool.path(id), spool.mode());
         blocking(move || {
-            let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
+            let opened = owner::open(&path, Absent::Make);
+            let file = opened.map_err(|error| owner::explained(error, &path, Want::Write))?;
             let length = file.metadata()?.len();
             let mut progress = Progress::of(&path, expected.size, expected.checksum.tagged());
             let known = match progress.load()? {
@@ -93,7 +97,7 @@ impl Part {
                 // What it said beyond the file's end must not come true by bytes that are written beyond that.
                 progress.save(&there)?;
             }
-            Ok(Self { path, output, there, expected, progress })
+            Ok(Self { path, output, there, expected, progress, mode })
         })
         .await
     }
@@ -163,7 +167,7 @@ impl Part {
     }
 }
 
-/// Length, checksum, modification time, fsync, in that order: the time is part of what the fsync makes durable.
+/// Length, checksum, modification time and mode, fsync, in that order: these are part of what the fsync makes durable.
 pub(super) fn verify(mut part: Part, hasher: Option<Hasher>) -> io::Result<Verdict> {
     let length = part.there.front();
     let hasher = match hasher {
@@ -179,7 +183,7 @@ pub(super) fn verify(mut part: Part, hasher: Option<Hasher>) -> io::Result<Verdi
         None
     };
     part.settle_progress()?;
-    let Part { path, output, expected, .. } = part;
+    let Part { path, output, expected, mode, .. } = part;
     let file = output.file();
     if let Some(wrong) = wrong {
         std::fs::remove_file(&path)?;
@@ -192,6 +196,7 @@ pub(super) fn verify(mut part: Part, hasher: Option<Hasher>) -> io::Result<Verdi
             file.set_modified(time)?;
         }
     }
+    set_mode(file, &path, mode)?;
     file.sync_all()?;
     let metadata = file.metadata()?;
     Ok(Verdict::Verified(VerifiedPart {
@@ -201,6 +206,19 @@ pub(super) fn verify(mut part: Part, hasher: Option<Hasher>) -> io::Result<Verdi
         modified_ns: metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec()),
         checksum,
     }))
+}
+
+/// Whatever the umask is. A file system without modes has one for all files.
+fn set_mode(file: &File, path: &Path, mode: u32) -> io::Result<()> {
+    match file.set_permissions(Permissions::from_mode(mode)) {
+        Err(error)
+            if [io::ErrorKind::PermissionDenied, io::ErrorKind::Unsupported].contains(&error.kind()) =>
+        {
+            debug!(path = %path.display(), %error, "a file keeps its mode");
+            Ok(())
+        }
+        set => set,
+    }
 }
 
 impl VerifiedPart {
@@ -261,7 +279,7 @@ mod tests {
     }
 
     async fn part(directory: &Path) -> Part {
-        let spool = Spool::open(directory).unwrap();
+        let spool = Spool::open(directory, 0o640).unwrap();
         Part::open(&spool, &DeliveryId::new("d1"), expected()).await.unwrap()
     }
 
@@ -296,14 +314,14 @@ mod tests {
             put(&sink, 0, bytes).await;
             let Verdict::Wrong(why) = sink.finish().await.unwrap() else { panic!("the bytes are wrong") };
             assert!(why.contains(word), "{why}");
-            assert_eq!(Spool::open(home.path()).unwrap().parts().unwrap(), []);
+            assert_eq!(Spool::open(home.path(), 0o640).unwrap().parts().unwrap(), []);
         }
     }
 
     #[tokio::test]
     async fn a_part_that_is_too_long_begins_again() {
         let home = tempfile::tempdir().unwrap();
-        let spool = Spool::open(home.path()).unwrap();
+        let spool = Spool::open(home.path(), 0o640).unwrap();
         std::fs::write(spool.path(&DeliveryId::new("d1")), b"something longer than eleven bytes").unwrap();
         assert_eq!(*part(home.path()).await.there(), Ranges::default());
     }
@@ -323,7 +341,7 @@ mod tests {
         let mut hasher = Hasher::like(&Checksum::Sha256(String::new()));
         hasher.update(film);
         let expected = Expected { size: film.len() as u64, checksum: hasher.finish(), modified: None };
-        Part::open(&Spool::open(directory).unwrap(), &DeliveryId::new("d1"), expected).await.unwrap()
+        Part::open(&Spool::open(directory, 0o640).unwrap(), &DeliveryId::new("d1"), expected).await.unwrap()
     }
 
     async fn assert_film(sink: Sink, film: &[u8], directory: &Path) {
@@ -357,7 +375,7 @@ mod tests {
     #[tokio::test]
     async fn room_that_was_taken_beforehand_is_given_back_at_the_end_of_an_attempt() {
         let (home, film) = (tempfile::tempdir().unwrap(), film());
-        let spool = Spool::open(home.path()).unwrap();
+        let spool = Spool::open(home.path(), 0o640).unwrap();
         let sink = film_part(home.path(), &film).await.into_sink(1, &Buffers::default());
         put(&sink, 0, &film[..MIB]).await;
         sink.pause().await.unwrap();
@@ -388,7 +406,7 @@ mod tests {
         put(&sink, 2 * MIB as u64, &film[2 * MIB..4 * MIB]).await;
         sink.pause().await.unwrap();
         let path = home.path().join(super::super::HIDDEN).join("d1.part");
-        OpenOptions::new().write(true).open(&path).unwrap().set_len(3 * MIB as u64).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(3 * MIB as u64).unwrap();
         let part = film_part(home.path(), &film).await;
         let left = Ranges::from(vec![[0, MIB as u64], [2 * MIB as u64, 3 * MIB as u64]]);
         assert_eq!(*part.there(), left);

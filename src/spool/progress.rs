@@ -2,7 +2,7 @@
 //! on: its length says it all. It says no more than what was durable when it was written, so that neither a crash nor
 //! a power cut can make it promise what is not there.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::durable::remove;
 use super::ranges::Ranges;
 use super::{EXTENSION, sync_directory};
+use crate::owner::{self, Absent};
 
 const SAVING: &str = "ranges-new";
 pub(super) const SAVED: &str = "ranges";
@@ -73,7 +74,8 @@ impl Progress {
     pub(super) fn save(&mut self, ranges: &Ranges) -> io::Result<()> {
         let saved = Saved { size: self.size, checksum: self.checksum.clone(), ranges: ranges.clone() };
         let new = self.path.with_extension(SAVING);
-        let mut file = File::create(&new)?;
+        let mut file = owner::open(&new, Absent::Make)?;
+        file.set_len(0)?;
         file.write_all(&serde_json::to_vec(&saved)?)?;
         file.sync_data()?;
         fs::rename(&new, &self.path)?;

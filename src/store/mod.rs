@@ -11,6 +11,7 @@ mod pages;
 mod shortcuts;
 mod steps;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use jiff::Timestamp;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow, install_default_drivers};
 use sqlx::{AnyPool, Executor, Row};
 
+use crate::owner::{self, Absent, Want};
 pub use deliveries::{Counts, Ledger};
 pub use folders::{Folder, Listing};
 pub use pages::{Found, LogState, NewDelivery, Outcome};
@@ -49,7 +51,7 @@ impl Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Its directory or file cannot be used.
-    #[error("cannot open the state database {path}")]
+    #[error("cannot open the database {path}")]
     Open {
         /// The file.
         path: PathBuf,
@@ -57,26 +59,33 @@ pub enum Error {
         #[source]
         source: sqlx::Error,
     },
+    /// The system does not let us at its file, its lock or its directory.
+    #[error("cannot {doing} the database {path}: {why}")]
+    Denied {
+        /// What was attempted.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not, and what helps.
+        why: String,
+    },
+    /// There is none.
+    #[error("there is no database at {path}; `gdrive-webhook run` and `gdrive-webhook sync` make one")]
+    Missing {
+        /// Where it would be.
+        path: PathBuf,
+    },
     /// Another process holds it.
     #[error(
-        "the state database {path} is in use by another gdrive-webhook; stop that one first, or ask it by `gdrive-webhook status`"
+        "the database {path} is in use by another gdrive-webhook; stop that one first, or ask it by `gdrive-webhook status`"
     )]
     Locked {
         /// The file.
         path: PathBuf,
     },
-    /// The lock beside it cannot be taken.
-    #[error("cannot lock the state database {path}")]
-    Lock {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
     /// Written by a newer program.
     #[error(
-        "the state database {path} has schema {found}, this program knows up to {known}; use the newer program"
+        "the database {path} has schema {found}, this program knows up to {known}; use the newer program"
     )]
     Newer {
         /// The file.
@@ -86,11 +95,24 @@ pub enum Error {
         /// The newest known here.
         known: i64,
     },
+    /// Written by an older program, and only looked at.
+    #[error(
+        "the database {path} has schema {found}, this program reads {known}; the next `gdrive-webhook run` or \
+         `gdrive-webhook sync` brings it up to date"
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The newest known here.
+        known: i64,
+    },
     /// A statement failed.
-    #[error("the state database failed")]
+    #[error("the database failed")]
     Sql(#[from] sqlx::Error),
     /// A value in it is none that this program writes.
-    #[error("the state database holds `{value}` as {what}, which this program does not know")]
+    #[error("the database holds `{value}` as {what}, which this program does not know")]
     Value {
         /// The column, in words.
         what: &'static str,
@@ -100,6 +122,11 @@ pub enum Error {
 }
 
 impl Error {
+    fn denied(doing: &'static str, path: &Path, error: &std::io::Error) -> Self {
+        let want = if ["read", "look for"].contains(&doing) { Want::Read } else { Want::Write };
+        Self::Denied { doing, path: path.to_owned(), why: owner::explain(error, path, want) }
+    }
+
     /// The same once more, for another delivery that it concerns.
     #[must_use]
     pub fn again(&self) -> Self {
@@ -111,12 +138,14 @@ impl Error {
     }
 }
 
-/// Whether the opener changes the ledger.
+/// What the opener does with the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// The one engine room: keeps every other one out.
+    /// The one engine room: keeps every other one out, and makes what is missing.
     Exclusive,
-    /// A look from the side, or a small correction.
+    /// A correction while nothing else is there: keeps every other one out, and makes nothing.
+    Existing,
+    /// A look from the side, which changes nothing.
     Shared,
 }
 
@@ -126,7 +155,7 @@ pub struct Store {
     pool: AnyPool,
     path: PathBuf,
     /// Held as long as any clone lives.
-    _lock: Option<Arc<std::fs::File>>,
+    _lock: Option<Arc<File>>,
 }
 
 /// Schemas in order. A published one is never edited: a change is a new entry.
@@ -136,43 +165,49 @@ const MIGRATIONS: [&str; 4] = [
     include_str!("shortcuts.sql"),
     include_str!("indexes.sql"),
 ];
+const KNOWN: i64 = MIGRATIONS.len() as i64;
 
 impl Store {
-    /// Opens the database and brings its schema up to date.
+    /// Opens the database. Whoever keeps others out brings its schema up to date.
     pub async fn open(config: &Config, access: Access) -> Result<Self, Error> {
+        let store = Self::connect(config, access).await?;
+        match access {
+            Access::Exclusive | Access::Existing => store.migrate().await?,
+            Access::Shared => store.check_schema().await?,
+        }
+        Ok(store)
+    }
+
+    async fn connect(config: &Config, access: Access) -> Result<Self, Error> {
         let path = config.path();
-        let lock = match access {
-            Access::Exclusive => Some(Arc::new(lock(&path)?)),
-            Access::Shared => None,
-        };
+        let lock = prepare(&path, access)?.map(Arc::new);
         let open = |source| Error::Open { path: path.clone(), source };
-        keep_private(&path).map_err(|error| open(sqlx::Error::Io(error)))?;
         install_default_drivers();
+        let (mode, pragmas) = match access {
+            Access::Exclusive | Access::Existing => {
+                ("rw", "pragma journal_mode = wal; pragma synchronous = full")
+            }
+            Access::Shared => ("ro", ""),
+        };
         let options =
-            AnyConnectOptions::from_str(&format!("sqlite:{}?mode=rwc", path.display())).map_err(open)?;
+            AnyConnectOptions::from_str(&format!("sqlite:{}?mode={mode}", path.display())).map_err(open)?;
         let pool = AnyPoolOptions::new()
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
             // A file needs no question whether it is still there.
             .test_before_acquire(false)
-            .after_connect(|connection, _| {
+            .after_connect(move |connection, _| {
                 Box::pin(async move {
-                    connection
-                        .execute(
-                            "pragma journal_mode = wal; pragma synchronous = full; pragma busy_timeout = 10000; \
-                             pragma foreign_keys = on",
-                        )
-                        .await?;
+                    connection.execute("pragma busy_timeout = 10000; pragma foreign_keys = on").await?;
+                    connection.execute(pragmas).await?;
                     Ok(())
                 })
             })
             .connect_with(options)
             .await
             .map_err(open)?;
-        let store = Self { pool, path, _lock: lock };
-        store.migrate().await?;
-        Ok(store)
+        Ok(Self { pool, path, _lock: lock })
     }
 
     /// The file of the database.
@@ -180,15 +215,36 @@ impl Store {
         &self.path
     }
 
-    /// Writes a copy of the ledger into a new file.
-    pub async fn copy_to(&self, path: &Path) -> Result<(), Error> {
-        sqlx::query("vacuum into $1").bind(path.display().to_string()).execute(&self.pool).await?;
+    /// Writes a copy of the ledger, whatever its schema is, into a new file, which nobody else can read.
+    pub async fn copy(config: &Config, to: &Path) -> Result<(), Error> {
+        let store = Self::connect(config, Access::Shared).await?;
+        // SQLite takes an empty file for none.
+        owner::open(to, Absent::Make).map_err(|error| Error::denied("copy", to, &error))?;
+        sqlx::query("vacuum into $1").bind(to.display().to_string()).execute(&store.pool).await?;
+        store.close().await;
         Ok(())
     }
 
     /// Closes it; the journal is folded into the file.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+
+    /// What is only looked at is not changed, since an older program may be at work on it.
+    async fn check_schema(&self) -> Result<(), Error> {
+        let found =
+            sqlx::query("select coalesce(max(version), 0) from schema_version").fetch_one(&self.pool).await;
+        let path = self.path.clone();
+        match found.and_then(|row| row.try_get::<i64, _>(0)) {
+            Ok(KNOWN) => Ok(()),
+            Ok(found) if found > KNOWN => Err(Error::Newer { path, found, known: KNOWN }),
+            Ok(found) => Err(Error::Older { path, found, known: KNOWN }),
+            // A file that a program was about to begin with.
+            Err(sqlx::Error::Database(error)) if error.message().contains("no such table") => {
+                Err(Error::Older { path, found: 0, known: KNOWN })
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn migrate(&self) -> Result<(), Error> {
@@ -200,9 +256,8 @@ impl Store {
             .fetch_one(&mut *transaction)
             .await?
             .try_get(0)?;
-        let known = MIGRATIONS.len() as i64;
-        if found > known {
-            return Err(Error::Newer { path: self.path.clone(), found, known });
+        if found > KNOWN {
+            return Err(Error::Newer { path: self.path.clone(), found, known: KNOWN });
         }
         for (index, migration) in MIGRATIONS.iter().enumerate().skip(found as usize) {
             transaction.execute(*migration).await?;
@@ -216,30 +271,63 @@ impl Store {
     }
 }
 
-/// Page tokens and file names are nobody else's business. The file is made before SQLite opens it: SQLite gives its
-/// journal the same mode.
-fn keep_private(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-    let file = std::fs::File::options().create(true).truncate(false).write(true).mode(0o600).open(path)?;
-    if file.metadata()?.permissions().mode() & 0o077 != 0
-        && let Err(error) = file.set_permissions(std::fs::Permissions::from_mode(0o600))
-    {
-        // A file system without modes, or another owner: not worth stopping for.
-        tracing::debug!(path = %path.display(), %error, "the state database keeps its mode");
+/// Takes the lock and makes the file, as far as the opener may. Page tokens and file names are nobody else's business, and
+/// whoever could open the lock could keep the program from starting: both have mode 0600. The file is made before SQLite
+/// opens it, and SQLite gives its journal the same mode and owner.
+fn prepare(path: &Path, access: Access) -> Result<Option<File>, Error> {
+    let absent = match access {
+        Access::Exclusive => {
+            make_room(path)?;
+            Absent::Make
+        }
+        Access::Existing | Access::Shared => match path.try_exists() {
+            Ok(true) => Absent::Fail,
+            Ok(false) => return Err(Error::Missing { path: path.to_owned() }),
+            Err(error) => return Err(Error::denied("look for", path, &error)),
+        },
+    };
+    if access == Access::Shared {
+        File::open(path).map_err(|error| Error::denied("read", path, &error))?;
+        return Ok(None);
     }
-    Ok(())
+    let lock = lock(path, absent)?;
+    owner::open(path, absent).map_err(|error| Error::denied("open", path, &error))?;
+    for ending in ["-wal", "-shm"] {
+        // Left by root's earlier commands.
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(ending);
+        owner::heal(Path::new(&beside)).map_err(|error| Error::denied("open", Path::new(&beside), &error))?;
+    }
+    Ok(lock)
 }
 
-/// Takes the lock file beside the database. The system drops it with the process, however that ends.
-fn lock(path: &Path) -> Result<std::fs::File, Error> {
+/// The directory is made with what is missing above it: only the last one is the program's own.
+fn make_room(path: &Path) -> Result<(), Error> {
+    let directory = owner::parent(path);
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let denied = |error: std::io::Error| Error::denied("make the directory of", path, &error);
+    std::fs::create_dir_all(owner::parent(directory)).map_err(denied)?;
+    // Where a service of this name is installed, its user is whom root makes it for.
+    let service = owner::heir(owner::parent(directory)).or_else(|| owner::user_id(owner::SERVICE));
+    owner::make_directory(directory, service).map_err(denied)
+}
+
+/// Takes the lock file beside the database. The system drops it with the process, however that ends. Where nothing is
+/// made, a lock that is not there is nobody's.
+fn lock(path: &Path, absent: Absent) -> Result<Option<File>, Error> {
     let beside = path.with_added_extension("lock");
-    let fail = |source| Error::Lock { path: path.to_owned(), source };
-    let file =
-        std::fs::File::options().create(true).truncate(false).write(true).open(&beside).map_err(fail)?;
+    let file = match owner::open(&beside, absent) {
+        Err(error) if absent == Absent::Fail && error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        opened => opened.map_err(|error| Error::denied("lock", &beside, &error))?,
+    };
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Some(file)),
         Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked { path: path.to_owned() }),
-        Err(std::fs::TryLockError::Error(source)) => Err(fail(source)),
+        Err(std::fs::TryLockError::Error(error)) => Err(Error::denied("lock", &beside, &error)),
     }
 }
 

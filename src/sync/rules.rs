@@ -42,6 +42,10 @@ pub struct Folder {
     pub on_update: OnUpdate,
     /// Whether what shortcuts point at counts.
     pub shortcuts: bool,
+    /// The mode of delivered files.
+    pub file_mode: u32,
+    /// The mode of the directories that are made for them.
+    pub dir_mode: u32,
 }
 
 /// What happens to files that were there before the first run.
@@ -296,6 +300,8 @@ pub(super) mod tests {
             path: Template::parse("{folder}/{name}").unwrap(),
             on_update: OnUpdate::Replace,
             shortcuts: true,
+            file_mode: 0o640,
+            dir_mode: 0o750,
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Rooms by floor, the ground floor first. A room may name rooms on lower floors only.
 const FLOORS: [&[&str]; 11] = [
-    &["checkpoint", "model", "process", "retry", "sandbox", "task", "telemetry"],
+    &["checkpoint", "model", "owner", "process", "retry", "sandbox", "task", "telemetry"],
     &["http", "listen", "spool", "store"],
     &["admin", "auth", "destination"],
     &["drive"],

@@ -1,0 +1,84 @@
+//! What commands do before they begin: warnings, and what an earlier command of root's has left.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use tracing::{info, warn};
+
+use super::{ConfigCommand, Exit};
+use crate::config::{self, Problems, Settings, former, secrets};
+use crate::daemon::connect;
+use crate::{owner, store};
+
+/// Before a command that writes: secrets that others can read are named, and files of root's are given to whoever owns the
+/// directory that they lie in.
+pub(super) fn writing(settings: &Settings) {
+    for warning in secrets::warnings(settings) {
+        warn!("{warning}");
+    }
+    let database = settings.store.path();
+    let beside = ["", "-wal", "-shm", ".lock"].map(|ending| {
+        let mut path = database.as_os_str().to_owned();
+        path.push(ending);
+        PathBuf::from(path)
+    });
+    for path in beside.iter().chain([&settings.google.token]) {
+        match owner::heal(path) {
+            Ok(true) => info!(path = %path.display(), "given from root to the owner of its directory"),
+            Ok(false) => {}
+            Err(error) => {
+                warn!(path = %path.display(), %error, "cannot be given to the owner of its directory");
+            }
+        }
+    }
+}
+
+/// Before a command that begins anew where there is no database: there may be one that was forgotten.
+pub(super) fn making(settings: &Settings) -> Option<Exit> {
+    let said = former::left_behind(settings)?;
+    eprintln!("gdrive-webhook: {said}");
+    Some(Exit::Configuration)
+}
+
+/// A database that is not there may lie where it lay before.
+pub(super) fn missing(error: store::Error, settings: &Settings) -> anyhow::Error {
+    match (&error, former::left_behind(settings)) {
+        (store::Error::Missing { .. }, Some(said)) => anyhow::anyhow!(said),
+        _ => error.into(),
+    }
+}
+
+/// A command that only asks has been answered, although the file has mistakes.
+pub(super) fn mistaken(problems: Option<&Problems>) {
+    if let Some(problems) = problems {
+        let said = problems.to_string().replace('\n', "; ");
+        eprintln!(
+            "gdrive-webhook: the configuration has mistakes, and the daemon goes on with what it had: {said}"
+        );
+    }
+}
+
+/// The commands about the configuration.
+pub(super) fn config(command: &ConfigCommand, settings: &Settings) -> Exit {
+    match command {
+        ConfigCommand::Check { .. } => {
+            let credentials = connect(settings).map(drop);
+            let token = settings.admin.token().map(drop).context("the admin token cannot be used");
+            let mut exit = Exit::Done;
+            for error in [credentials, token].into_iter().filter_map(Result::err) {
+                eprintln!("gdrive-webhook: {error:#}");
+                exit = Exit::Configuration;
+            }
+            for warning in secrets::warnings(settings) {
+                eprintln!("gdrive-webhook: warning: {warning}");
+            }
+            if exit == Exit::Done {
+                println!("{}: no mistakes", settings.source.display());
+            }
+            return exit;
+        }
+        ConfigCommand::Show => print!("{}", config::show(settings)),
+        ConfigCommand::Systemd => print!("{}", config::systemd::drop_in(settings)),
+    }
+    Exit::Done
+}

@@ -1,0 +1,24 @@
+//! What an earlier version has left where this one does not look: it kept its database in the directory that it was
+//! started in.
+
+use super::Settings;
+
+/// Says so, with the command that moves it, if the database is missing in its place and there is one in the working
+/// directory. To begin anew beside it would deliver everything once more, or nothing of what is there.
+pub fn left_behind(settings: &Settings) -> Option<String> {
+    let here = std::env::current_dir().ok()?;
+    let (path, token) = (settings.store.path(), &settings.google.token);
+    let former = here.join(path.strip_prefix(&settings.state_dir).ok()?);
+    if path.exists() || former == path || !former.is_file() {
+        return None;
+    }
+    let (place, old) = (settings.state_dir.display(), former.display());
+    let former_token = token.strip_prefix(&settings.state_dir).map(|name| here.join(name));
+    let login = former_token.ok().filter(|former| former.is_file() && !token.exists());
+    let login = login.map_or(String::new(), |former| format!(" {}", former.display()));
+    Some(format!(
+        "there is no database at {}, but one at {old}, where earlier versions kept it; move it: \
+         mkdir -p -m 0700 {place} && mv {old}*{login} {place}/",
+        path.display()
+    ))
+}

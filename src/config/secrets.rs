@@ -1,0 +1,54 @@
+//! Who else can read the secrets that the configuration names, and whether the service can.
+
+use std::fs::Metadata;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use super::Settings;
+use crate::{auth, owner};
+
+/// What should be mended, and does not keep anything from working here and now; each with the command that helps.
+pub fn warnings(settings: &Settings) -> Vec<String> {
+    let mut warnings: Vec<String> = settings.ignored.iter().cloned().collect();
+    let credentials = auth::locate(&settings.google).ok();
+    let secrets =
+        [credentials.as_deref(), Some(&settings.google.token), settings.admin.token_file.as_deref()];
+    warnings.extend(secrets.into_iter().flatten().filter_map(owner::exposure));
+    // Root reads everything; the service that root looks after does not.
+    if let Some(service) = owner::heir(&settings.state_dir) {
+        let read =
+            [Some(settings.source.as_path()), credentials.as_deref(), settings.admin.token_file.as_deref()];
+        warnings.extend(read.into_iter().flatten().filter_map(|path| unreadable(path, service)));
+    }
+    warnings
+}
+
+fn unreadable(path: &Path, service: owner::Owner) -> Option<String> {
+    let metadata = path.metadata().ok()?;
+    let directory = owner::parent(path).metadata().ok()?;
+    let culprit = match (may(&directory, service, 1), may(&metadata, service, 4)) {
+        (true, true) => return None,
+        (true, false) => path,
+        (false, _) => owner::parent(path),
+    };
+    let (user, group) = (owner::user(service.uid), owner::group(service.gid));
+    let (shown, right) = (culprit.display(), if culprit == path { "0640" } else { "0750" });
+    let name = path.display();
+    Some(format!(
+        "{name} cannot be read by {user}, who owns {place}; chgrp {group} {shown} && chmod {right} {shown}, unless the \
+         unit loads it (LoadCredential=)",
+        place = "state.dir",
+    ))
+}
+
+/// Whether a user may read (4) or enter (1). Further groups of that user are not known here: a group that is not the user's
+/// own counts, if it is not root's.
+fn may(metadata: &Metadata, service: owner::Owner, wanted: u32) -> bool {
+    let mode = metadata.permissions().mode();
+    let class = match (metadata.uid() == service.uid, metadata.gid() == service.gid || metadata.gid() != 0) {
+        (true, _) => 6,
+        (false, true) if mode & (wanted << 3) != 0 => 3,
+        (false, _) => 0,
+    };
+    mode & (wanted << class) != 0
+}

@@ -1,0 +1,192 @@
+//! The drop-in that lets the unit write to the destinations of the configuration, and to nothing else.
+
+use std::fmt::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::Settings;
+use crate::{auth, owner};
+
+/// `StateDirectory=` of the unit.
+const STATE: &str = "/var/lib/gdrive-webhook";
+/// What `ProtectHome=` of the unit hides.
+const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
+/// Where the unit looks for the configuration.
+const SOURCE: &str = "/etc/gdrive-webhook/gdrive-webhook.toml";
+
+const HEADING: &str = "\
+# What the systemd unit of gdrive-webhook may write, made from the configuration. Put it in place, and once more whenever
+# a destination is added:
+#   sudo mkdir -p /etc/systemd/system/gdrive-webhook.service.d
+#   gdrive-webhook config systemd | sudo tee /etc/systemd/system/gdrive-webhook.service.d/destinations.conf
+#   sudo systemctl daemon-reload && sudo systemctl restart gdrive-webhook
+";
+
+/// Renders it.
+pub fn drop_in(settings: &Settings) -> String {
+    let mut text = HEADING.to_owned();
+    if settings.source != Path::new(SOURCE) {
+        let source = settings.source.display().to_string();
+        text += &format!("# Made from {}; the unit reads {SOURCE}.\n", one_line(&source));
+    }
+    let service = service(settings);
+    let places = places(settings);
+    for place in places.iter().filter(|place| !place.exists()) {
+        let shown = shell(&place.display().to_string());
+        text += &format!(
+            "# It is not there yet. Before the restart: sudo install -d -m 0750 -o {service} -g {service} {shown}\n"
+        );
+    }
+    text += "[Service]\n";
+    let is_home = |place: &Path| HOMES.iter().any(|home| place.starts_with(home));
+    if places.iter().any(|place| is_home(place)) {
+        text += "# Of the home directories the unit sees these only.\nProtectHome=tmpfs\n";
+    }
+    for place in &places {
+        if place.to_string_lossy().contains(char::is_control) {
+            text += &format!("# No unit can name {}: rename it.\n", one_line(&place.display().to_string()));
+            continue;
+        }
+        let key = if is_home(place) { "BindPaths" } else { "ReadWritePaths" };
+        // A directory that is missing must not keep the unit from starting: the others go on, and status names it.
+        let _ = writeln!(text, "{key}={}", escaped(place));
+    }
+    if places.is_empty() {
+        text += "# Every destination lies in the state directory: nothing more is needed.\n";
+    }
+    text + &credentials(settings)
+}
+
+/// Whatever is written outside the unit's state directory, each once, without what lies below another one.
+fn places(settings: &Settings) -> Vec<PathBuf> {
+    let mut places: Vec<PathBuf> = settings.folders.iter().map(|folder| folder.destination.clone()).collect();
+    // Where it is beside the file by default, it is elsewhere under systemd.
+    if Some(settings.state_dir.as_path()) != settings.source.parent() {
+        places.push(settings.state_dir.clone());
+    }
+    for path in [&settings.store.path(), &settings.google.token] {
+        if !path.starts_with(&settings.state_dir) {
+            places.push(owner::parent(path).to_owned());
+        }
+    }
+    places.retain(|place| !place.starts_with(STATE));
+    places.sort();
+    places.dedup_by(|later, earlier| later.starts_with(&*earlier));
+    places
+}
+
+/// What only root can read is handed to the service by systemd.
+fn credentials(settings: &Settings) -> String {
+    let mut text = String::new();
+    let found = auth::locate(&settings.google).ok();
+    let secrets = [
+        (found.as_deref(), "GDRIVE_WEBHOOK__GOOGLE__CREDENTIALS"),
+        (settings.admin.token_file.as_deref(), "GDRIVE_WEBHOOK__ADMIN__TOKEN_FILE"),
+    ];
+    for (path, variable) in secrets {
+        let Some((path, name)) = path.and_then(|path| Some((path, path.file_name()?.to_str()?))) else {
+            continue;
+        };
+        let Ok(metadata) = path.metadata() else { continue };
+        let mode = metadata.permissions().mode();
+        let group_reads = mode & 0o040 != 0 && metadata.gid() != 0;
+        if metadata.uid() == 0 && !group_reads && mode & 0o004 == 0 {
+            let name = name.replace('%', "%%");
+            text += "# Only root can read it: systemd hands it to the service.\n";
+            // The path is the rest of the line, whatever is in it.
+            text += &format!("LoadCredential={name}:{}\n", percent(path));
+            text += &format!("Environment={}\n", quoted(&format!("{variable}={name}")));
+        }
+    }
+    text
+}
+
+fn service(settings: &Settings) -> String {
+    let uid = settings.state_dir.metadata().map_or(0, |metadata| metadata.uid());
+    if uid == 0 { owner::SERVICE.to_owned() } else { owner::user(uid) }
+}
+
+/// A path in a list of the unit's: `-` where it may be missing, `%` twice, in quotes if need be.
+fn escaped(path: &Path) -> String {
+    quoted(&format!("-{}", percent(path)))
+}
+
+fn percent(path: &Path) -> String {
+    path.display().to_string().replace('%', "%%")
+}
+
+fn quoted(text: &str) -> String {
+    if text.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\\' | ':')) {
+        format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    } else {
+        text.to_owned()
+    }
+}
+
+/// In a comment: nothing in it begins a line of its own.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+fn shell(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,".contains(c);
+    let text = one_line(text);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load_from;
+
+    fn drop_in_of(source: &str, text: &str) -> String {
+        let path = Path::new(source);
+        drop_in(&load_from(text, path, path.parent().unwrap(), []).unwrap())
+    }
+
+    fn folder(destination: &str) -> String {
+        format!("[[folder]]\nid = \"1AbC\"\ndestination = {destination:?}\n")
+    }
+
+    #[test]
+    fn each_destination_is_named_once_as_a_unit_can_read_it() {
+        let places = [
+            "/srv/100% mine",
+            "/srv/videos/deep",
+            "/srv/videos",
+            "/home/me/a:b",
+            "/var/lib/gdrive-webhook/v",
+        ];
+        let text: String = places.iter().map(|place| folder(place)).collect();
+        let said = drop_in_of(SOURCE, &text);
+        let lines: Vec<&str> = said.lines().skip_while(|line| *line != "[Service]").collect();
+        let expected = [
+            "[Service]",
+            "# Of the home directories the unit sees these only.",
+            "ProtectHome=tmpfs",
+            "BindPaths=\"-/home/me/a:b\"",
+            "ReadWritePaths=\"-/srv/100%% mine\"",
+            "ReadWritePaths=-/srv/videos",
+        ];
+        assert_eq!(lines, expected, "{said}");
+        assert!(
+            said.contains("install -d -m 0750 -o gdrive-webhook -g gdrive-webhook '/srv/100% mine'\n"),
+            "{said}"
+        );
+        assert!(said.contains("systemctl daemon-reload") && !said.contains("Made from"), "{said}");
+    }
+
+    #[test]
+    fn what_lies_elsewhere_is_named_as_well() {
+        let text = format!(
+            "{}[state]\ndir = \"/data/state\"\nurl = \"sqlite:/fast/x/state.db\"\n",
+            folder("/srv/v\nReadWritePaths=/")
+        );
+        let said = drop_in_of("/opt/a.toml", &text);
+        assert!(said.contains("ReadWritePaths=-/data/state\nReadWritePaths=-/fast/x\n"), "{said}");
+        assert!(said.contains("# Made from /opt/a.toml"), "{said}");
+        assert!(!said.lines().any(|line| line == "ReadWritePaths=/"), "{said}");
+        let none = drop_in_of(SOURCE, &folder("/var/lib/gdrive-webhook/videos"));
+        assert!(none.contains("nothing more is needed") && !none.contains("Paths="), "{none}");
+    }
+}

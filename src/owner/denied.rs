@@ -1,0 +1,223 @@
+//! Why the system says no, in words: whose the thing is and who we are, or what keeps a service from it; and the command
+//! that helps.
+
+use std::fmt;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Access;
+
+use super::{group, process, user};
+
+/// What was attempted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// To read a file.
+    Read,
+    /// To write a file or into a directory, or to make one.
+    Write,
+}
+
+/// Where `ProtectHome=` of a unit hides what there is.
+const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
+const MOUNTS: &str = "/proc/self/mountinfo";
+const DROP_IN: &str = "`gdrive-webhook config systemd` writes the drop-in for the unit that allows it";
+
+/// Whether systemd has started the program.
+pub fn is_service() -> bool {
+    ["INVOCATION_ID", "NOTIFY_SOCKET"].iter().any(|name| std::env::var_os(name).is_some())
+}
+
+/// What happened at a path; where the system says no, why, and what helps.
+pub fn explain(error: &io::Error, path: &Path, want: Want) -> String {
+    if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Explained>) {
+        return error.to_string();
+    }
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let is_home = HOMES.iter().any(|home| whole.starts_with(home));
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound
+            if is_home && is_service() && is_hidden(&whole) =>
+        {
+            format!("ProtectHome= of the systemd unit hides it; {DROP_IN}")
+        }
+        io::ErrorKind::PermissionDenied => denied(&whole, want),
+        io::ErrorKind::ReadOnlyFilesystem => read_only(&whole),
+        _ => error.to_string(),
+    }
+}
+
+/// The same as an error of the same kind.
+pub fn explained(error: io::Error, path: &Path, want: Want) -> io::Error {
+    let said = explain(&error, path, want);
+    if said == error.to_string() { error } else { io::Error::new(error.kind(), Explained(said)) }
+}
+
+#[derive(Debug)]
+struct Explained(String);
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Explained {}
+
+/// A home directory that nobody can look into, or an empty file system in its place.
+fn is_hidden(path: &Path) -> bool {
+    let Some(home) = HOMES.iter().map(Path::new).find(|home| path.starts_with(home)) else { return false };
+    let is_closed = fs::metadata(home).is_ok_and(|metadata| rights(&metadata) == 0);
+    let mounts = fs::read_to_string(MOUNTS).unwrap_or_default();
+    is_closed || mount_of(&mounts, home).is_some_and(|mount| mount.point == home && mount.is_temporary)
+}
+
+fn rights(metadata: &Metadata) -> u32 {
+    metadata.permissions().mode() & 0o777
+}
+
+fn denied(path: &Path, want: Want) -> String {
+    let (culprit, metadata) = culprit(path, want);
+    let ((us, our_group), shown) = (process(), culprit.display());
+    let Some(metadata) = metadata else { return format!("Permission denied to {us}") };
+    let (owner, owning_group) = (user(metadata.uid()), group(metadata.gid()));
+    let mode = metadata.permissions().mode() & 0o7777;
+    let what = match (want, culprit == path) {
+        (_, false) if metadata.is_dir() => "cannot use that directory",
+        (Want::Read, _) => "cannot read it",
+        (Want::Write, _) => "cannot write it",
+    };
+    let remedy = remedy(&culprit, &metadata, want, &us, &our_group);
+    format!(
+        "Permission denied: {shown} belongs to {owner}:{owning_group} with mode {mode:04o}, and {us} {what}; {remedy}"
+    )
+}
+
+/// The command that helps. What belongs to root is shared with our group, or given to us if we write it; what belongs to
+/// another user is a matter of that user's.
+fn remedy(path: &Path, metadata: &Metadata, want: Want, us: &str, our_group: &str) -> String {
+    let shown = path.display();
+    let is_roots = metadata.uid() == 0;
+    let owner = user(metadata.uid());
+    match (metadata.is_dir(), want) {
+        (true, Want::Read) if is_roots => format!("chgrp {our_group} {shown} && chmod 0750 {shown}"),
+        (true, Want::Read) => {
+            format!("chmod o+x {shown}, or run this as {owner}: sudo -u {owner} gdrive-webhook …")
+        }
+        (false, Want::Read) if is_roots => format!("chgrp {our_group} {shown} && chmod 0640 {shown}"),
+        (false, Want::Read) | (_, Want::Write) if !is_roots && rights(metadata).trailing_zeros() >= 6 => {
+            format!(
+                "run this as {owner}: sudo -u {owner} gdrive-webhook …, or give it to {us}: chown {us}: {shown}"
+            )
+        }
+        (false, Want::Read) => format!("chmod g+r {shown} for its group, or run this as {owner}"),
+        (_, Want::Write) if is_roots => format!("chown {us}: {shown}"),
+        (true, Want::Write) => {
+            format!("chgrp {our_group} {shown} && chmod 2770 {shown}, or run this as {owner}")
+        }
+        (false, Want::Write) => format!("chown {us}: {shown}, or run this as {owner}"),
+    }
+}
+
+/// What the system says no to: the first directory on the way that cannot be entered, the thing itself, or where it is not
+/// there the directory that it would be made in.
+fn culprit(path: &Path, want: Want) -> (PathBuf, Option<Metadata>) {
+    let ways: Vec<&Path> = path.ancestors().skip(1).collect();
+    let may = |path: &Path, access| {
+        rustix::fs::accessat(rustix::fs::CWD, path, access, rustix::fs::AtFlags::EACCESS).is_ok()
+    };
+    for directory in ways.into_iter().rev() {
+        let Ok(metadata) = fs::metadata(directory) else { break };
+        if !may(directory, Access::EXEC_OK) {
+            return (directory.to_owned(), Some(metadata));
+        }
+    }
+    match fs::metadata(path) {
+        // A file that may be written lies in a directory in which none may be made beside it.
+        Ok(metadata) if want == Want::Read || !may(path, Access::WRITE_OK) => {
+            (path.to_owned(), Some(metadata))
+        }
+        _ => {
+            let directory = path.ancestors().skip(1).find(|directory| directory.exists()).unwrap_or(path);
+            (directory.to_owned(), fs::metadata(directory).ok())
+        }
+    }
+}
+
+/// A unit's `ProtectSystem=` mounts read-only what is writable elsewhere.
+fn read_only(path: &Path) -> String {
+    let mounts = fs::read_to_string(MOUNTS).unwrap_or_default();
+    match mount_of(&mounts, path) {
+        Some(mount) if mount.is_disk_writable && is_service() => {
+            format!(
+                "the systemd unit may not write there: ReadWritePaths={} is missing; {DROP_IN}",
+                path.display()
+            )
+        }
+        Some(mount) if mount.is_disk_writable => {
+            format!("it is mounted read-only here (at {}); mount it for writing", mount.point.display())
+        }
+        _ => "the disk is read-only; mount it for writing".to_owned(),
+    }
+}
+
+struct Mount {
+    point: PathBuf,
+    /// Elsewhere, if not here.
+    is_disk_writable: bool,
+    is_temporary: bool,
+}
+
+/// The mount that a path lies on: the last one of those that are nearest.
+fn mount_of(mounts: &str, path: &Path) -> Option<Mount> {
+    let mut nearest: Option<Mount> = None;
+    for line in mounts.lines() {
+        let Some((before, after)) = line.split_once(" - ") else { continue };
+        let (Some(point), Some(options)) = (before.split(' ').nth(4), after.split(' ').nth(2)) else {
+            continue;
+        };
+        let point = PathBuf::from(point.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\"));
+        let depth = |path: &Path| path.components().count();
+        if path.starts_with(&point) && nearest.as_ref().is_none_or(|best| depth(&best.point) <= depth(&point))
+        {
+            let is_disk_writable = options.split(',').any(|option| option == "rw");
+            nearest = Some(Mount { point, is_disk_writable, is_temporary: after.starts_with("tmpfs ") });
+        }
+    }
+    nearest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_is_the_nearest_one_and_the_last_of_several() {
+        let mounts = "1 0 8:1 / / ro - ext4 /dev/a rw,errors=remount-ro\n\
+                      2 1 8:2 / /srv/my\\040videos ro - ext4 /dev/b ro\n\
+                      3 1 8:3 / /srv rw - ext4 /dev/c ro\n4 1 8:3 / /srv rw - ext4 /dev/c rw\nbroken\n";
+        for (path, point, writable) in
+            [("/var", "/", true), ("/srv/my videos/x", "/srv/my videos", false), ("/srv/x", "/srv", true)]
+        {
+            let mount = mount_of(mounts, Path::new(path)).unwrap();
+            assert_eq!(
+                (mount.point.as_path(), mount.is_disk_writable),
+                (Path::new(point), writable),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_refusal_stays_as_it_is() {
+        let error = io::Error::from_raw_os_error(2);
+        assert_eq!(explained(error, Path::new("/nowhere"), Want::Read).raw_os_error(), Some(2));
+        let error = io::Error::from(io::ErrorKind::PermissionDenied);
+        let said = explained(error, Path::new("/"), Want::Write);
+        assert_eq!(said.kind(), io::ErrorKind::PermissionDenied);
+        assert!(said.to_string().contains("/ belongs to root:root with mode"), "{said}");
+        assert_eq!(explain(&said, Path::new("/"), Want::Write), said.to_string(), "explained once");
+    }
+}
