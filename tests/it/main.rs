@@ -18,6 +18,7 @@ mod luck;
 mod model;
 mod names;
 mod noise;
+mod places;
 // Only a debug build can be killed at a point.
 #[cfg(debug_assertions)]
 mod points;

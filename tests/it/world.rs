@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -37,14 +38,15 @@ impl World {
         let inbox = drive.folder(&drive.root_id(), "Inbox");
         let home = tempfile::tempdir().unwrap();
         let (public, private) = (free_port(), free_port());
-        fs::write(home.path().join("credentials.json"), drive.service_account_json()).unwrap();
+        let credentials = home.path().join("credentials.json");
+        fs::write(&credentials, drive.service_account_json()).unwrap();
+        fs::set_permissions(&credentials, fs::Permissions::from_mode(0o600)).unwrap();
         let base = format!(
             "[google]\ncredentials = {credentials:?}\ntoken = {token:?}\napi_url = {api:?}\n\
              [state]\nurl = \"sqlite:{state}\"\n\
              [admin]\nlisten = \"127.0.0.1:{private}\"\n\
              [log]\nlevel = \"debug\"\nformat = \"json\"\n\
              [[folder]]\nid = {inbox:?}\ndestination = {videos:?}\n{folder}\n",
-            credentials = home.path().join("credentials.json"),
             token = home.path().join("token.json"),
             api = drive.url(),
             state = home.path().join("state.db").display(),
