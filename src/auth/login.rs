@@ -139,8 +139,10 @@ pub fn check_place(path: &Path) -> Result<(), Error> {
         Err(Errno::NOENT) => {
             let shown = directory.display();
             let command = match owner::user_id(SERVICE) {
-                Some(_) => format!("sudo install -d -m 0700 -o {SERVICE} -g {SERVICE} {shown}"),
-                None => format!("mkdir -p -m 0700 {shown}"),
+                Some(_) => {
+                    format!("sudo install -d -m 0700 -o {SERVICE} -g {SERVICE} {}", owner::shell(directory))
+                }
+                None => format!("mkdir -p -m 0700 {}", owner::shell(directory)),
             };
             Err(wrong(format!("cannot be written: there is no directory {shown}; make it first: {command}")))
         }

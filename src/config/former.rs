@@ -2,6 +2,7 @@
 //! started in.
 
 use super::Settings;
+use crate::owner;
 
 /// Says so, with the command that moves it, if the database is missing in its place and there is one in the working
 /// directory. To begin anew beside it would deliver everything once more, or nothing of what is there.
@@ -12,13 +13,14 @@ pub fn left_behind(settings: &Settings) -> Option<String> {
     if path.exists() || former == path || !former.is_file() {
         return None;
     }
-    let (place, old) = (settings.state_dir.display(), former.display());
+    let (place, old) = (owner::shell(&settings.state_dir), owner::shell(&former));
     let former_token = token.strip_prefix(&settings.state_dir).map(|name| here.join(name));
     let login = former_token.ok().filter(|former| former.is_file() && !token.exists());
-    let login = login.map_or(String::new(), |former| format!(" {}", former.display()));
+    let login = login.map_or(String::new(), |former| format!(" {}", owner::shell(&former)));
     Some(format!(
-        "there is no database at {}, but one at {old}, where earlier versions kept it; move it: \
+        "there is no database at {}, but one at {}, where earlier versions kept it; move it: \
          mkdir -p -m 0700 {place} && mv {old}*{login} {place}/",
-        path.display()
+        path.display(),
+        former.display()
     ))
 }

@@ -32,7 +32,7 @@ fn unreadable(path: &Path, service: owner::Owner) -> Option<String> {
         (false, _) => owner::parent(path),
     };
     let (user, group) = (owner::user(service.uid), owner::group(service.gid));
-    let (shown, right) = (culprit.display(), if culprit == path { "0640" } else { "0750" });
+    let (shown, right) = (owner::shell(culprit), if culprit == path { "0640" } else { "0750" });
     let name = path.display();
     Some(format!(
         "{name} cannot be read by {user}, who owns {place}; chgrp {group} {shown} && chmod {right} {shown}, unless the \

@@ -32,7 +32,7 @@ pub fn drop_in(settings: &Settings) -> String {
     let service = service(settings);
     let places = places(settings);
     for place in places.iter().filter(|place| !place.exists()) {
-        let shown = shell(&place.display().to_string());
+        let shown = owner::shell(place);
         text += &format!(
             "# It is not there yet. Before the restart: sudo install -d -m 0750 -o {service} -g {service} {shown}\n"
         );
@@ -126,12 +126,6 @@ fn quoted(text: &str) -> String {
 /// In a comment: nothing in it begins a line of its own.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
-fn shell(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,".contains(c);
-    let text = one_line(text);
-    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 #[cfg(test)]

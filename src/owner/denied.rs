@@ -80,7 +80,7 @@ fn rights(metadata: &Metadata) -> u32 {
 
 fn denied(path: &Path, want: Want) -> String {
     let (culprit, metadata) = culprit(path, want);
-    let ((us, our_group), shown) = (process(), culprit.display());
+    let (us, our_group) = process();
     let Some(metadata) = metadata else { return format!("Permission denied to {us}") };
     let (owner, owning_group) = (user(metadata.uid()), group(metadata.gid()));
     let mode = metadata.permissions().mode() & 0o7777;
@@ -89,36 +89,37 @@ fn denied(path: &Path, want: Want) -> String {
         (Want::Read, _) => "cannot read it",
         (Want::Write, _) => "cannot write it",
     };
+    let whose = if culprit == path { "it".to_owned() } else { culprit.display().to_string() };
     let remedy = remedy(&culprit, &metadata, want, &us, &our_group);
     format!(
-        "Permission denied: {shown} belongs to {owner}:{owning_group} with mode {mode:04o}, and {us} {what}; {remedy}"
+        "Permission denied: {whose} belongs to {owner}:{owning_group} with mode {mode:04o}, and {us} {what}; {remedy}"
     )
 }
 
 /// The command that helps. What belongs to root is shared with our group, or given to us if we write it; what belongs to
 /// another user is a matter of that user's.
 fn remedy(path: &Path, metadata: &Metadata, want: Want, us: &str, our_group: &str) -> String {
-    let shown = path.display();
-    let is_roots = metadata.uid() == 0;
-    let owner = user(metadata.uid());
-    match (metadata.is_dir(), want) {
-        (true, Want::Read) if is_roots => format!("chgrp {our_group} {shown} && chmod 0750 {shown}"),
-        (true, Want::Read) => {
-            format!("chmod o+x {shown}, or run this as {owner}: sudo -u {owner} gdrive-webhook …")
-        }
-        (false, Want::Read) if is_roots => format!("chgrp {our_group} {shown} && chmod 0640 {shown}"),
-        (false, Want::Read) | (_, Want::Write) if !is_roots && rights(metadata).trailing_zeros() >= 6 => {
-            format!(
-                "run this as {owner}: sudo -u {owner} gdrive-webhook …, or give it to {us}: chown {us}: {shown}"
-            )
-        }
-        (false, Want::Read) => format!("chmod g+r {shown} for its group, or run this as {owner}"),
-        (_, Want::Write) if is_roots => format!("chown {us}: {shown}"),
-        (true, Want::Write) => {
-            format!("chgrp {our_group} {shown} && chmod 2770 {shown}, or run this as {owner}")
-        }
-        (false, Want::Write) => format!("chown {us}: {shown}, or run this as {owner}"),
+    let (shown, owner) = (shell(path), user(metadata.uid()));
+    let share = |mode: &str| format!("sudo chgrp {our_group} {shown} && sudo chmod {mode} {shown}");
+    let take = format!("sudo chown {us}: {shown}");
+    let run = format!("run this as {owner} (sudo -u {owner} gdrive-webhook …)");
+    let is_private = rights(metadata).trailing_zeros() >= 6;
+    match (metadata.uid() == 0, metadata.is_dir(), want) {
+        (true, true, Want::Read) => share("0750"),
+        (true, false, Want::Read) => share("0640"),
+        (true, _, Want::Write) => take,
+        (false, true, Want::Read) => format!("sudo chmod o+x {shown}, or {run}"),
+        (false, false, Want::Read) if !is_private => format!("sudo chmod g+r {shown}, or {run}"),
+        (false, true, Want::Write) if !is_private => format!("{}, or {run}", share("2770")),
+        (false, _, _) => format!("{run}, or give it to {us}: {take}"),
     }
+}
+
+/// A path as a shell takes it.
+pub fn shell(path: &Path) -> String {
+    let text: String = path.to_string_lossy().chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// What the system says no to: the first directory on the way that cannot be entered, the thing itself, or where it is not
@@ -217,7 +218,8 @@ mod tests {
         let error = io::Error::from(io::ErrorKind::PermissionDenied);
         let said = explained(error, Path::new("/"), Want::Write);
         assert_eq!(said.kind(), io::ErrorKind::PermissionDenied);
-        assert!(said.to_string().contains("/ belongs to root:root with mode"), "{said}");
+        assert!(said.to_string().contains("it belongs to root:root with mode"), "{said}");
+        assert_eq!(shell(Path::new("/srv/it's mine\n")), "'/srv/it'\\''s mine?'");
         assert_eq!(explain(&said, Path::new("/"), Want::Write), said.to_string(), "explained once");
     }
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 use rustix::fs::{Gid, OFlags, Uid};
 use rustix::process::geteuid;
 
-pub use denied::{Want, explain, explained, is_service};
+pub use denied::{Want, explain, explained, is_service, shell};
 pub use names::{group, process, user, user_id};
 
 /// The user that the service runs as, where it is installed as one.
@@ -139,7 +139,8 @@ pub fn exposure(path: &Path) -> Option<String> {
     };
     let path = path.display();
     Some(format!(
-        "{path} is a secret, and {who} can read or change it (mode {mode:04o}); chmod {right:04o} {path}"
+        "{path} is a secret, and {who} can read or change it (mode {mode:04o}); chmod {right:04o} {}",
+        shell(Path::new(&whole))
     ))
 }
 
