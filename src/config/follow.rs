@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use super::{Settings, load, show};
+use super::{Settings, load_again, show};
 use crate::destination::Rights;
 use crate::download::Downloader;
 use crate::model::channel::Address;
@@ -117,7 +117,7 @@ impl Follower {
 
     fn take_over(&mut self) -> Outcome {
         let refused = |why: String| format!("the configuration is not taken over: {why}");
-        let settings = load(Some(&self.settings.source)).map_err(|problems| refused(problems.to_string()))?;
+        let settings = load_again(&self.settings).map_err(|problems| refused(problems.to_string()))?;
         let known = destinations(&self.settings);
         for destination in destinations(&settings).keys() {
             if !known.contains_key(destination) {

@@ -39,6 +39,8 @@ use problem::Place;
 pub struct Settings {
     /// The file it was read from.
     pub source: PathBuf,
+    /// It was named on the command line, so that no `.env` counts.
+    pub is_named: bool,
     /// Where the program keeps what it writes for itself: the database, the login.
     pub state_dir: PathBuf,
     /// Why a `.env` file does not count, if there is one that does not.
@@ -84,12 +86,24 @@ pub fn load(named: Option<&Path>) -> Result<Settings, Problems> {
 /// The same for those who only ask the running daemon: what is right counts, whatever is wrong with the rest, and the
 /// defaults stand in for it. With problems nothing may be started by it.
 pub fn load_leniently(named: Option<&Path>) -> (Settings, Option<Problems>) {
-    let Dotenv { mut variables, mut problems, ignored } = dotenv::read(Path::new("."), named.is_some());
+    read(named, named.is_some())
+}
+
+/// The same file once more, with what counted beside it the first time.
+pub fn load_again(settings: &Settings) -> Result<Settings, Problems> {
+    match read(Some(&settings.source), settings.is_named) {
+        (settings, None) => Ok(settings),
+        (_, Some(problems)) => Err(problems),
+    }
+}
+
+fn read(path: Option<&Path>, is_named: bool) -> (Settings, Option<Problems>) {
+    let Dotenv { mut variables, mut problems, ignored } = dotenv::read(Path::new("."), is_named);
     let (process, unreadable) = process_variables(std::env::vars_os());
     variables.extend(process);
     problems.append(unreadable);
     let read =
-        find(named, &variables).map_err(|problems| (PathBuf::from(PLACES[1]), problems)).and_then(|path| {
+        find(path, &variables).map_err(|problems| (PathBuf::from(PLACES[1]), problems)).and_then(|path| {
             match std::fs::read_to_string(&path) {
                 Ok(text) => Ok((path, text)),
                 Err(error) => {
@@ -103,7 +117,7 @@ pub fn load_leniently(named: Option<&Path>) -> (Settings, Option<Problems>) {
         Ok((path, text)) => assemble(&text, &path, &directory_of(&path), variables),
         Err((path, unread)) => (assemble("", &path, &directory_of(&path), variables).0, unread),
     };
-    settings.ignored = ignored;
+    (settings.ignored, settings.is_named) = (ignored, is_named);
     problems.append(more);
     (settings, problems.some())
 }

@@ -45,6 +45,7 @@ pub(super) fn settings(raw: &Raw, written: Written, source: &Path, bases: &Bases
         source: source.to_owned(),
         state_dir: check.state_dir.clone(),
         ignored: None,
+        is_named: false,
         shutdown_grace: check.value("shutdown_grace", grace, values::duration).unwrap_or(DEFAULT_GRACE),
         google: check.google(&raw.google),
         drive: check.drive(&raw.google),

@@ -185,7 +185,8 @@ impl Store {
         install_default_drivers();
         let (mode, pragmas) = match access {
             Access::Exclusive | Access::Existing => {
-                ("rw", "pragma journal_mode = wal; pragma synchronous = full")
+                // What SQLite sorts stays in memory: there may be no other directory that can be written to.
+                ("rw", "pragma journal_mode = wal; pragma synchronous = full; pragma temp_store = memory")
             }
             Access::Shared => ("ro", ""),
         };

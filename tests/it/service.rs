@@ -78,7 +78,8 @@ async fn systemd_hears_what_goes_on_and_what_is_wrong() {
     std::fs::create_dir_all(world.videos()).unwrap();
     world.upload("film.mp4", 1_000);
     world.wait_for_file("film.mp4").await;
-    std::fs::remove_dir_all(world.videos()).unwrap();
+    world.wait_until_idle().await;
+    world.wait("it is gone", async || std::fs::remove_dir_all(world.videos()).is_ok()).await;
     std::fs::create_dir(world.videos()).unwrap();
     world.upload("next.mp4", 1_000);
     let wrong = systemd.until("what is wrong", |said| said.starts_with("STATUS=Not ready: "));
@@ -274,6 +275,27 @@ async fn a_wrong_file_is_refused_with_its_line_and_what_was_stays_in_force() {
     let reload = world.output(&["reload"]).await;
     assert_eq!(reload.status.code(), Some(1));
     assert!(text(&reload.stderr).contains("no daemon answers at"), "{}", text(&reload.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_counted_beside_the_file_at_the_start_counts_at_a_reload() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut world = World::new("").await;
+    let dotenv = world.home().join(".env");
+    std::fs::write(&dotenv, "GDRIVE_WEBHOOK__DOWNLOAD__CONCURRENCY=7\n").unwrap();
+    std::fs::set_permissions(&dotenv, PermissionsExt::from_mode(0o600)).unwrap();
+    // Found in the working directory, where `.env` counts.
+    let here = |argument: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gdrive-webhook"));
+        command.env_clear().current_dir(world.home()).arg(argument).stderr(Stdio::null());
+        command
+    };
+    let mut reload = here("reload");
+    let run = here("run");
+    world.spawn_command(run);
+    world.until_ready().await;
+    let said = tokio::task::spawn_blocking(move || reload.output().unwrap()).await.unwrap();
+    assert_eq!((said.status.code(), text(&said.stdout).trim()), (Some(0), "as in the file"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

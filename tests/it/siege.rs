@@ -200,7 +200,7 @@ async fn a_body_that_nobody_reads_does_not_take_the_answer_away() {
     stream.write_all(head.as_bytes()).await.unwrap();
     // The answer is there, and the connection is closed, before the body comes.
     tokio::time::sleep(Duration::from_millis(200)).await;
-    stream.write_all(&[b'x'; 40_000]).await.unwrap();
+    stream.write_all(&vec![b'x'; 40_000]).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
