@@ -124,7 +124,7 @@ impl Door {
             };
             match accepted {
                 Ok((stream, _peer)) => {
-                    let seat = table.seat().await;
+                    let Some(seat) = table.seat().await else { continue };
                     let end = End { stop: stop.clone(), cut: cut.clone() };
                     tasks.spawn(answer(stream, seat, router.clone(), limits.requests, end));
                 }

@@ -57,14 +57,14 @@ impl Table {
         }
     }
 
-    /// A place for a connection that was accepted. Waits no longer than it takes to close another.
-    pub(super) async fn seat(&self) -> Seat {
+    /// A place for a connection that was accepted. Waits no longer than it takes to close another. `None`: all others
+    /// are being answered at this moment.
+    pub(super) async fn seat(&self) -> Option<Seat> {
         let permit = if let Ok(permit) = self.room.clone().try_acquire_owned() {
-            Some(permit)
+            permit
         } else {
-            self.make_room();
-            // The semaphore is never closed: there is always a permit in the end.
-            self.room.clone().acquire_owned().await.ok()
+            self.make_room().then_some(())?;
+            self.room.clone().acquire_owned().await.ok()?
         };
         let (Requests::One(time) | Requests::Many(time)) = self.requests;
         let visit = Arc::new(Visit::new(time));
@@ -74,19 +74,13 @@ impl Table {
         open.by_number.insert(number, visit.clone());
         drop(open);
         self.connections.opened();
-        Seat {
-            number,
-            visit,
-            open: self.open.clone(),
-            connections: self.connections.clone(),
-            _permit: permit,
-        }
+        let (open, connections) = (self.open.clone(), self.connections.clone());
+        Some(Seat { number, visit, open, connections, _permit: permit })
     }
 
-    fn make_room(&self) {
-        if !self.close_one() {
-            return;
-        }
+    /// Closes a connection, and tells. `false`: the new one has to go instead.
+    fn make_room(&self) -> bool {
+        let is_made = self.close_one();
         let now = Timestamp::now();
         self.connections.close_for_room(now);
         if let Some(closed) = self.full.count(Instant::now().into_std()) {
@@ -99,12 +93,15 @@ impl Table {
                 self.connections.name()
             );
         }
+        is_made
     }
 
-    /// `false`: there is none.
+    /// `false`: there is none that may be closed.
     fn close_one(&self) -> bool {
+        let now = Instant::now();
         let mut open = self.open.lock();
-        let longest = open.by_number.iter().min_by_key(|(_, visit)| visit.rank()).map(|(number, _)| *number);
+        let ranks = open.by_number.iter().filter_map(|(number, visit)| Some((visit.rank(now)?, *number)));
+        let longest = ranks.min().map(|(_, number)| number);
         // Out of the map at once, so that the next one does not choose it again.
         let visit = longest.and_then(|number| open.by_number.remove(&number));
         if let Some(visit) = &visit {
@@ -160,16 +157,28 @@ enum Phase {
     LongLived,
 }
 
-/// One connection: what it is about, and until when.
+/// A request that is being answered keeps its place for as long. Were it closed for any newcomer, nobody at all would be
+/// answered when requests come faster than answers are made.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// One connection: what it is about, since when, and until when.
 #[derive(Debug)]
 pub(super) struct Visit {
-    state: Mutex<(Phase, Option<Instant>)>,
+    state: Mutex<State>,
     closed: Notify,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    phase: Phase,
+    since: Instant,
+    deadline: Option<Instant>,
 }
 
 impl Visit {
     fn new(time: Duration) -> Self {
-        let state = Mutex::new((Phase::Waiting, Some(Instant::now() + time)));
+        let since = Instant::now();
+        let state = Mutex::new(State { phase: Phase::Waiting, since, deadline: Some(since + time) });
         Self { state, closed: Notify::new() }
     }
 
@@ -180,7 +189,8 @@ impl Visit {
 
     /// Its answer goes on for as long as it likes.
     pub(super) fn goes_on(&self) {
-        *self.lock() = (Phase::LongLived, None);
+        let since = Instant::now();
+        *self.lock() = State { phase: Phase::LongLived, since, deadline: None };
     }
 
     /// The answer is made; the next request has so long to come.
@@ -190,26 +200,29 @@ impl Visit {
 
     /// Nothing more is said; the peer has so long to close its end, if it has.
     pub(super) fn leaves(&self, time: Duration) {
+        let since = Instant::now();
         let mut state = self.lock();
-        let end = Instant::now() + time;
-        *state = (Phase::Leaving, Some(state.1.map_or(end, |deadline| deadline.min(end))));
+        let deadline = Some(state.deadline.map_or(since + time, |deadline| deadline.min(since + time)));
+        *state = State { phase: Phase::Leaving, since, deadline };
     }
 
     fn turn(&self, phase: Phase, time: Option<Duration>) {
+        let since = Instant::now();
         let mut state = self.lock();
-        *state = (phase, time.map_or(state.1, |time| Some(Instant::now() + time)));
+        *state = State { phase, since, deadline: time.map_or(state.deadline, |time| Some(since + time)) };
     }
 
-    /// The lowest is closed first.
-    fn rank(&self) -> (Phase, Option<Instant>) {
-        *self.lock()
+    /// The lowest is closed first. `None`: it keeps its place for now.
+    fn rank(&self, now: Instant) -> Option<(Phase, Instant)> {
+        let State { phase, since, .. } = *self.lock();
+        (phase != Phase::Answering || now.duration_since(since) >= GRACE).then_some((phase, since))
     }
 
     /// Waits until it has to end: its time is over, or another one needs its place.
     pub(super) async fn over(&self) {
         let late = async {
             loop {
-                let deadline = self.lock().1;
+                let deadline = self.lock().deadline;
                 match deadline {
                     Some(deadline) if deadline <= Instant::now() => return,
                     Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -224,8 +237,8 @@ impl Visit {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, (Phase, Option<Instant>)> {
-        // Two values that are written together.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Values that are written together.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -237,7 +250,7 @@ pub(super) struct Seat {
     pub(super) visit: Arc<Visit>,
     open: Arc<Open>,
     connections: Arc<Connections>,
-    _permit: Option<OwnedSemaphorePermit>,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Drop for Seat {
