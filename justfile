@@ -27,6 +27,10 @@ durability:
 disk:
     bash .ci/disk
 
+# A thousand connections held open at each address
+doors:
+    bash .ci/doors
+
 # What strangers and Drive can send: FUZZ_SECONDS=600 just fuzz
 fuzz:
     bash .ci/fuzz

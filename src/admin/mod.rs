@@ -3,19 +3,22 @@
 
 pub mod health;
 pub mod origin;
+mod shared;
 pub mod status;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderName, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use jiff::Timestamp;
 use tracing::error;
 
@@ -26,6 +29,7 @@ use crate::process;
 use crate::store::Store;
 use crate::task::{Reason, Wake};
 use origin::Guard;
+use shared::Shared;
 use status::{Live, readiness, report};
 
 /// `[admin]` of the configuration.
@@ -69,7 +73,12 @@ struct Admin {
     live: Live,
     /// Whoever reads the configuration again.
     configuration: Wake,
+    readiness: Arc<Shared<Answer>>,
+    status: Arc<Shared<Answer>>,
 }
+
+/// An answer that several may be given.
+type Answer = (StatusCode, [(HeaderName, &'static str); 1], Bytes);
 
 /// Everything that the operator can ask for. `token` guards all but the two health checks, which orchestrators ask for
 /// without one.
@@ -86,7 +95,7 @@ pub fn router(store: Store, live: Live, configuration: Wake, token: Option<&str>
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .layer(middleware::from_fn(move |request, next| refuse_strangers(origins, request, next)))
-        .with_state(Admin { store, live, configuration })
+        .with_state(Admin { store, live, configuration, readiness: Arc::default(), status: Arc::default() })
 }
 
 async fn refuse_strangers(guard: Guard, request: Request, next: Next) -> Response {
@@ -112,15 +121,19 @@ async fn livez() -> &'static str {
     "ok\n"
 }
 
-async fn readyz(State(admin): State<Admin>) -> Response {
+async fn readyz(State(admin): State<Admin>) -> Answer {
+    admin.readiness.get(async || ready(&admin).await).await
+}
+
+async fn ready(admin: &Admin) -> Answer {
     let reasons = match admin.store.channels().await {
         Ok(channels) => readiness(&admin.live, &channels, Timestamp::now()),
         Err(error) => vec![format!("the ledger cannot be read: {error}")],
     };
     if reasons.is_empty() {
-        "ready\n".into_response()
+        text(StatusCode::OK, "ready\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{}\n", reasons.join("\n"))).into_response()
+        text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{}\n", reasons.join("\n")))
     }
 }
 
@@ -133,12 +146,24 @@ async fn reload(State(admin): State<Admin>) -> Response {
     }
 }
 
-async fn show(State(admin): State<Admin>) -> Response {
-    match report(&admin.store, Some(&admin.live)).await {
-        Ok(report) => Json(report).into_response(),
+async fn show(State(admin): State<Admin>) -> Answer {
+    admin.status.get(async || status(&admin).await).await
+}
+
+async fn status(admin: &Admin) -> Answer {
+    let report = match report(&admin.store, Some(&admin.live)).await {
+        Ok(report) => serde_json::to_vec(&report).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match report {
+        Ok(json) => (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], json.into()),
         Err(error) => {
             error!(%error, "the status cannot be gathered");
-            (StatusCode::INTERNAL_SERVER_ERROR, "the ledger cannot be read; see the log\n").into_response()
+            text(StatusCode::INTERNAL_SERVER_ERROR, "the ledger cannot be read; see the log\n")
         }
     }
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.into())
 }

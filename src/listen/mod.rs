@@ -29,8 +29,9 @@ const BACKLOG: u32 = 4096;
 const KERNEL_BUFFER: usize = 32 * 1024;
 /// After a failed accept trying at once again would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// After the stop signal, for requests that are being answered. The program is to end within two seconds.
-const FAREWELL: Duration = Duration::from_millis(1500);
+/// After the stop signal, for requests that are on their way or being answered. The program is to end within two
+/// seconds, on a machine that is busy as well.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How many connections there may be, and what each may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -157,8 +157,9 @@ enum Phase {
     LongLived,
 }
 
-/// A request that is being answered keeps its place for as long. Were it closed for any newcomer, nobody at all would be
-/// answered when requests come faster than answers are made.
+/// The first request of a connection keeps its place for as long while it is answered. Were it closed for any newcomer,
+/// nobody at all would be answered when requests come faster than answers are made. Later requests of the same
+/// connection have no such right: one that brings many without a pause has had its turn.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// One connection: what it is about, since when, and until when.
@@ -173,24 +174,26 @@ struct State {
     phase: Phase,
     since: Instant,
     deadline: Option<Instant>,
+    answers: u64,
 }
 
 impl Visit {
     fn new(time: Duration) -> Self {
         let since = Instant::now();
-        let state = Mutex::new(State { phase: Phase::Waiting, since, deadline: Some(since + time) });
-        Self { state, closed: Notify::new() }
+        let state = State { phase: Phase::Waiting, since, deadline: Some(since + time), answers: 0 };
+        Self { state: Mutex::new(state), closed: Notify::new() }
     }
 
     /// A request has come; `Some`: from now on it has so long.
     pub(super) fn answers(&self, time: Option<Duration>) {
         self.turn(Phase::Answering, time);
+        self.lock().answers += 1;
     }
 
     /// Its answer goes on for as long as it likes.
     pub(super) fn goes_on(&self) {
-        let since = Instant::now();
-        *self.lock() = State { phase: Phase::LongLived, since, deadline: None };
+        let mut state = self.lock();
+        *state = State { phase: Phase::LongLived, since: Instant::now(), deadline: None, ..*state };
     }
 
     /// The answer is made; the next request has so long to come.
@@ -203,19 +206,21 @@ impl Visit {
         let since = Instant::now();
         let mut state = self.lock();
         let deadline = Some(state.deadline.map_or(since + time, |deadline| deadline.min(since + time)));
-        *state = State { phase: Phase::Leaving, since, deadline };
+        *state = State { phase: Phase::Leaving, since, deadline, ..*state };
     }
 
     fn turn(&self, phase: Phase, time: Option<Duration>) {
         let since = Instant::now();
         let mut state = self.lock();
-        *state = State { phase, since, deadline: time.map_or(state.deadline, |time| Some(since + time)) };
+        let deadline = time.map_or(state.deadline, |time| Some(since + time));
+        *state = State { phase, since, deadline, ..*state };
     }
 
     /// The lowest is closed first. `None`: it keeps its place for now.
     fn rank(&self, now: Instant) -> Option<(Phase, Instant)> {
-        let State { phase, since, .. } = *self.lock();
-        (phase != Phase::Answering || now.duration_since(since) >= GRACE).then_some((phase, since))
+        let State { phase, since, answers, .. } = *self.lock();
+        let keeps_its_place = phase == Phase::Answering && answers == 1 && now.duration_since(since) < GRACE;
+        (!keeps_its_place).then_some((phase, since))
     }
 
     /// Waits until it has to end: its time is over, or another one needs its place.

@@ -1,6 +1,7 @@
 //! One door at a time, on sockets of this machine.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
@@ -190,6 +191,35 @@ async fn whoever_has_waited_longest_makes_room() {
     assert!(tokio::time::timeout(DEADLINE / 6, busy.read(&mut nothing)).await.is_err(), "it was closed");
     drop(others);
 }
+
+#[tokio::test]
+async fn an_answer_that_is_not_read_is_not_kept_by_the_kernel() {
+    let written = Arc::new(AtomicUsize::new(0));
+    let count = written.clone();
+    let router = Router::new().route(
+        "/",
+        get(async move || {
+            let blocks = stream::repeat_with(move || {
+                count.fetch_add(BLOCK.len(), Ordering::Relaxed);
+                Ok::<_, std::io::Error>(Bytes::from_static(&BLOCK))
+            });
+            (axum::Extension(LongLived), Body::from_stream(blocks))
+        }),
+    );
+    let door = Door::bind(LOOPBACK).unwrap().with_limits(many(1));
+    let mut stream = TcpStream::connect(door.address()).await.unwrap();
+    tokio::spawn(door.serve(router, CancellationToken::new()));
+    stream.write_all(GET.as_bytes()).await.unwrap();
+    let mut before = 0;
+    while written.load(Ordering::Relaxed) == 0 || written.load(Ordering::Relaxed) > before {
+        before = written.load(Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // The peer's own buffer is among it.
+    assert!(before < 512 * 1024, "{before} bytes were taken");
+}
+
+static BLOCK: [u8; 4096] = [b'x'; 4096];
 
 #[tokio::test]
 async fn a_flood_leaves_no_place_taken() {

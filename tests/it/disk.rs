@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::world::World;
+use crate::world::{BOUND, World};
 
 /// A destination that was held is looked at again within half a minute.
 const LOOK: Duration = Duration::from_mins(1);
@@ -86,7 +86,9 @@ async fn a_hidden_folder_that_was_removed_is_made_again() {
     world.wait_until_idle().await;
     fs::remove_dir_all(world.videos().join(".gdrive-webhook")).unwrap();
     let second = world.upload("second.mp4", 1_000);
-    world.wait_for_file("second.mp4").await;
+    // The destination is looked at again every half minute.
+    let there = world.videos().join("second.mp4");
+    world.wait_for("it is delivered", BOUND * 3, async || there.exists()).await;
     world.assert_same("second.mp4", &second);
     assert!(problem(&world).await.is_empty(), "the first file proves that it is the same directory");
 }

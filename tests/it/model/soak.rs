@@ -25,11 +25,12 @@ async fn sample(play: &Play) -> Sample {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim_start_matches(':').split_whitespace().next().unwrap().parse().unwrap()
     };
+    let process = play.world.status().await["process"].clone();
     Sample {
         resident: number("VmRSS"),
-        handles: fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() as u64,
+        handles: process["open_files"].as_u64().unwrap(),
         threads: number("Threads"),
-        tasks: play.world.status().await["process"]["tasks"].as_u64().unwrap(),
+        tasks: process["tasks"].as_u64().unwrap(),
     }
 }
 
