@@ -36,7 +36,7 @@ pub(super) async fn sync(settings: &Settings, stop: CancellationToken) -> anyhow
     };
     clear_line();
     engine.stop().await;
-    let failed = tell(&parts.store, began).await?;
+    let failed = tell(&parts, began).await?;
     parts.store.close().await;
     // What Drive refused is reported last, when everything that was known has been fetched.
     match read {
@@ -90,9 +90,10 @@ async fn catch_up(parts: &Parts, settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// Says what became of each delivery, and how many are not in their place.
-async fn tell(store: &Store, since: Timestamp) -> anyhow::Result<usize> {
+async fn tell(parts: &Parts, since: Timestamp) -> anyhow::Result<usize> {
     let (mut delivered, mut left) = (0, 0);
-    for delivery in store.moved_since(since).await? {
+    let moved = parts.store.moved_since(since).await?;
+    for delivery in &moved {
         let reason = printable(delivery.reason.as_deref().unwrap_or("not finished"));
         let name = printable(&delivery.name);
         match delivery.stage {
@@ -102,7 +103,7 @@ async fn tell(store: &Store, since: Timestamp) -> anyhow::Result<usize> {
                 println!(
                     "delivered {} ({})",
                     place.under(&delivery.destination).display(),
-                    known_size(&delivery)
+                    known_size(delivery)
                 );
             }
             Stage::Skipped => println!("skipped {name}: {reason}"),
@@ -116,6 +117,15 @@ async fn tell(store: &Store, since: Timestamp) -> anyhow::Result<usize> {
             }
             Stage::Superseded | Stage::Existing => {}
         }
+    }
+    // What goes to a destination that cannot be used has not moved at all.
+    for (path, hold) in parts.holds.snapshot() {
+        let open = parts.store.in_stages(&[Stage::Unready, Stage::Pending], i64::MAX).await?;
+        let waits = |open: &&Delivery| {
+            open.destination.to_string_lossy() == path && !moved.iter().any(|told| told.id == open.id)
+        };
+        left += open.iter().filter(waits).count();
+        println!("{path} cannot be used: {}", hold.why);
     }
     println!("{delivered} delivered, {left} waiting or failed");
     Ok(left)

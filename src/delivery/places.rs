@@ -350,8 +350,12 @@ fn is_silence(error: &destination::Error) -> bool {
 
 /// Why a destination is held after this.
 pub(super) fn why_held(error: &destination::Error) -> String {
-    match after_destination(error, 0, 0.0) {
-        Step::Hold(why) => why,
+    match (after_destination(error, 0, 0.0), error) {
+        (Step::Hold(why), _) => why,
+        // Whose it is and what helps says enough.
+        (_, destination::Error::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            source.to_string()
+        }
         _ => error.to_string(),
     }
 }

@@ -364,3 +364,42 @@ fn filled<T>(values: &[T]) -> impl Iterator<Item = Vec<&T>> {
 fn placeholders(before: usize, count: usize) -> String {
     (before + 1..=before + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_look_changes_nothing_and_says_what_it_cannot_read() {
+        let home = tempfile::tempdir().unwrap();
+        let config = Config { url: format!("sqlite:{}", home.path().join("state.db").display()) };
+        for access in [Access::Shared, Access::Existing] {
+            let missing = Store::open(&config, access).await;
+            assert!(matches!(missing, Err(Error::Missing { .. })), "{missing:?}");
+        }
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+
+        let running = Store::open(&config, Access::Exclusive).await.unwrap();
+        let beside = Store::open(&config, Access::Shared).await.unwrap();
+        assert!(beside.counts().await.is_ok() && beside.set_marker(home.path(), "m").await.is_err());
+        assert!(matches!(Store::open(&config, Access::Existing).await, Err(Error::Locked { .. })));
+        sqlx::query("delete from schema_version where version = $1")
+            .bind(KNOWN)
+            .execute(&running.pool)
+            .await
+            .unwrap();
+        let older = Store::open(&config, Access::Shared).await;
+        assert!(matches!(older, Err(Error::Older { found, .. }) if found == KNOWN - 1), "{older:?}");
+        sqlx::query("insert into schema_version values ($1)")
+            .bind(KNOWN + 1)
+            .execute(&running.pool)
+            .await
+            .unwrap();
+        assert!(matches!(Store::open(&config, Access::Shared).await, Err(Error::Newer { .. })));
+
+        let copy = home.path().join("copy.db");
+        Store::copy(&config, &copy).await.unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&copy.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}

@@ -411,6 +411,31 @@ async fn a_refusal_names_the_owner_and_the_remedy() {
     }
 }
 
+/// As `ProtectSystem=strict` has it: read-only here, and writable elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_that_the_unit_keeps_closed_is_told_with_its_remedy() {
+    if !is_root() {
+        return;
+    }
+    let world = World::with_folder("", "existing = \"download\"").await;
+    world.upload("film.mp4", 1_000);
+    let videos = world.videos();
+    fs::create_dir(&videos).unwrap();
+    let service = format!("ReadWritePaths={} is missing; `gdrive-webhook config systemd`", videos.display());
+    let mount = format!("it is mounted read-only here (at {}); mount it for writing", videos.display());
+    for (variables, expected) in [(vec![("INVOCATION_ID", "1")], service), (vec![], mount)] {
+        let mut command = Command::new("unshare");
+        command.env_clear().envs(variables).current_dir("/");
+        let script = "mount --bind $0 $0 && mount -o remount,bind,ro $0 && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", script]).arg(&videos).arg(env!("CARGO_BIN_EXE_gdrive-webhook"));
+        command.arg("--config").arg(world.config_path()).arg("sync");
+        let sync = output(command).await;
+        assert_eq!(sync.status.code(), Some(1), "{}", said(&sync));
+        assert!(said(&sync).contains(&expected), "{}", said(&sync));
+    }
+    assert_eq!(world.output(&["sync"]).await.status.code(), Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_of_variables_counts_only_if_nobody_else_could_have_written_it() {
     let world = relative("").await;
