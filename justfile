@@ -31,6 +31,14 @@ disk:
 doors:
     bash .ci/doors
 
+# The image and the compose file, by the README's lines, with a Docker Engine; --keep leaves the images
+image *arguments:
+    bash .ci/image {{arguments}}
+
+# Crates, licences, the SBOM, and whether two builds give the same bytes
+supply:
+    bash .ci/supply
+
 # What strangers and Drive can send: FUZZ_SECONDS=600 just fuzz
 fuzz:
     bash .ci/fuzz
