@@ -43,12 +43,16 @@ class Container:
         return self.state()["State"].get("Health", {}).get("Status")
 
     def pid(self):
-        return self.state()["State"]["Pid"]
+        """Of a container that does not run it would be 0, which is everybody."""
+        pid = self.state()["State"]["Pid"]
+        if not pid:
+            raise RuntimeError(f"the container does not run: {self.log()[-2000:]}")
+        return pid
 
     def log(self):
         return docker("logs", self.id())
 
-    def run(self, *arguments):
+    def tell(self, *arguments):
         return docker("exec", self.id(), "/usr/bin/gdrive-webhook", *arguments, check=False)
 
 

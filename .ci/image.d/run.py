@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -37,8 +38,8 @@ def own(path, user):
 
 
 class Proof:
-    def __init__(self, report, drive, home):
-        self.report, self.drive, self.tree = report, drive, home / "tree"
+    def __init__(self, report, drive, home, place):
+        self.report, self.drive, self.tree, self.place = report, drive, home / "tree", place
         checkout(self.tree)
         self.local, self.videos = self.tree / "local", self.tree / "local/videos"
         downloads = home / "user/Downloads"
@@ -93,7 +94,12 @@ class Proof:
             print(f"    in {time.monotonic() - began:.0f} s")
             size = int(docker("image", "inspect", "--format", "{{.Size}}", PROJECT))
             self.holds(f"the image has {size / 1e6:.1f} MB, {LARGEST / 1e6:.0f} at most", size <= LARGEST)
-            contents.check(self.report, self.tree, PROJECT)
+            contents.check(self.report, self.tree, PROJECT, self.place)
+            again = self.preparing.splitlines()[-1]
+            self.lines(f"{again} --build-arg UID=1234 --build-arg GID=1235", "it is built for another user")
+            user = docker("image", "inspect", "--format", "{{.Config.User}}", PROJECT)
+            self.report.equal("which is the one that it runs as", user, "1234:1235")
+            self.lines(again, "it is built for user 1000 again")
 
     def login(self):
         with self.report.part("the first login, in a container"):
@@ -181,7 +187,7 @@ class Proof:
                        status != 0 and "does not exist" in text and not self.videos.exists(), text)  # fmt: skip
             self.videos.mkdir(mode=0o755)
             self.lines("docker-compose up -d", "it starts over videos that belong to root")
-            said = eventually("word of it", lambda: explained(self.container.run("status"), "/videos"), PATIENCE)
+            said = eventually("word of it", lambda: explained(self.container.tell("status"), "/videos"), PATIENCE)
             self.holds(f"it says what to do: {said}", True)
             self.videos.rmdir()
             (self.local / "kept").rename(self.videos)
@@ -209,7 +215,8 @@ class Proof:
             self.write(file, file.read_text() + "// A comment.\n")
             process = subprocess.Popen(
                 self.user.command("docker-compose build --build-arg COMMIT=changed"), cwd=self.tree, text=True,
-                env=self.user.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **self.user.identity,
+                env=self.user.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+                **self.user.identity,
             )  # fmt: skip
             output = ""
             for line in process.stdout:
@@ -217,7 +224,7 @@ class Proof:
                 if "Compiling" in line:
                     time.sleep(3)
                     break
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)
             output += process.communicate()[0]
             found = steps(output)
             dependencies = next((cached for line, cached, _ in found if "build-release /target static" in line), None)
@@ -277,7 +284,7 @@ def main():
     proof = None
     try:
         with Drive(emulator, home) as drive:
-            proof = Proof(report, drive, home)
+            proof = Proof(report, drive, home, emulator.parent.parent / "image")
             for step in (proof.build, proof.login, proof.up, proof.edit, proof.end, proof.owners, proof.profiles, proof.change):  # fmt: skip
                 step()
     finally:
