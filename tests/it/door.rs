@@ -10,8 +10,18 @@ use tokio::net::TcpStream;
 use crate::world::{World, client};
 
 pub(crate) struct Channel {
-    pub(crate) id: String,
-    pub(crate) token: String,
+    id: String,
+    token: String,
+}
+
+impl Channel {
+    /// What Google sends on it.
+    pub(crate) fn notification(&self) -> String {
+        format!(
+            "POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nX-Goog-Channel-ID: {}\r\nX-Goog-Channel-Token: {}\r\nX-Goog-Resource-State: change\r\n\r\n",
+            self.id, self.token
+        )
+    }
 }
 
 pub(crate) fn channel(world: &World) -> Channel {
@@ -99,10 +109,7 @@ async fn ten_thousand_notifications_cost_two_listings() {
     let ours = channel(&world);
     let before = settled_listings(&world).await;
     let address = SocketAddr::from(([127, 0, 0, 1], world.public));
-    let request = format!(
-        "POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nX-Goog-Channel-ID: {}\r\nX-Goog-Channel-Token: {}\r\nX-Goog-Resource-State: change\r\n\r\n",
-        ours.id, ours.token
-    );
+    let request = ours.notification();
     let callers: Vec<_> = (0..CALLERS)
         .map(|_| {
             let request = request.clone();
