@@ -33,9 +33,16 @@ pub(super) fn writing(settings: &Settings) {
     }
 }
 
-/// Before a command that begins anew where there is no database: there may be one that was forgotten.
+/// Before a command that begins anew where there is no database: there may be one that was forgotten. The state directory
+/// is made.
 pub(super) fn making(settings: &Settings) -> Option<Exit> {
-    let said = former::left_behind(settings)?;
+    let made = || {
+        let place = &settings.state_dir;
+        let error = owner::make_room(place).err()?;
+        let why = owner::explain(&error, place, owner::Want::Write);
+        Some(format!("cannot make the directory {}: {why}", place.display()))
+    };
+    let said = former::left_behind(settings).or_else(made)?;
     eprintln!("gdrive-webhook: {said}");
     Some(Exit::Configuration)
 }

@@ -39,10 +39,10 @@ use problem::Place;
 pub struct Settings {
     /// The file it was read from.
     pub source: PathBuf,
-    /// It was named on the command line, so that no `.env` counts.
-    pub is_named: bool,
     /// Where the program keeps what it writes for itself: the database, the login.
     pub state_dir: PathBuf,
+    /// Whether the file was named by `--config`: then no `.env` counts.
+    pub is_named: bool,
     /// Why a `.env` file does not count, if there is one that does not.
     pub ignored: Option<String>,
     /// How long the end may take.
@@ -83,27 +83,25 @@ pub fn load(named: Option<&Path>) -> Result<Settings, Problems> {
     }
 }
 
+/// Reads the file of these settings again, and what was laid over it.
+pub fn load_again(settings: &Settings) -> Result<Settings, Problems> {
+    let (settings, problems) = read(Some(&settings.source), settings.is_named);
+    problems.map_or(Ok(settings), Err)
+}
+
 /// The same for those who only ask the running daemon: what is right counts, whatever is wrong with the rest, and the
 /// defaults stand in for it. With problems nothing may be started by it.
 pub fn load_leniently(named: Option<&Path>) -> (Settings, Option<Problems>) {
     read(named, named.is_some())
 }
 
-/// The same file once more, with what counted beside it the first time.
-pub fn load_again(settings: &Settings) -> Result<Settings, Problems> {
-    match read(Some(&settings.source), settings.is_named) {
-        (settings, None) => Ok(settings),
-        (_, Some(problems)) => Err(problems),
-    }
-}
-
-fn read(path: Option<&Path>, is_named: bool) -> (Settings, Option<Problems>) {
+fn read(named: Option<&Path>, is_named: bool) -> (Settings, Option<Problems>) {
     let Dotenv { mut variables, mut problems, ignored } = dotenv::read(Path::new("."), is_named);
     let (process, unreadable) = process_variables(std::env::vars_os());
     variables.extend(process);
     problems.append(unreadable);
-    let read =
-        find(path, &variables).map_err(|problems| (PathBuf::from(PLACES[1]), problems)).and_then(|path| {
+    let text =
+        find(named, &variables).map_err(|problems| (PathBuf::from(PLACES[1]), problems)).and_then(|path| {
             match std::fs::read_to_string(&path) {
                 Ok(text) => Ok((path, text)),
                 Err(error) => {
@@ -113,7 +111,7 @@ fn read(path: Option<&Path>, is_named: bool) -> (Settings, Option<Problems>) {
                 }
             }
         });
-    let (mut settings, more) = match read {
+    let (mut settings, more) = match text {
         Ok((path, text)) => assemble(&text, &path, &directory_of(&path), variables),
         Err((path, unread)) => (assemble("", &path, &directory_of(&path), variables).0, unread),
     };

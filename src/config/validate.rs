@@ -44,8 +44,8 @@ pub(super) fn settings(raw: &Raw, written: Written, source: &Path, bases: &Bases
     let settings = Settings {
         source: source.to_owned(),
         state_dir: check.state_dir.clone(),
+        is_named: true,
         ignored: None,
-        is_named: false,
         shutdown_grace: check.value("shutdown_grace", grace, values::duration).unwrap_or(DEFAULT_GRACE),
         google: check.google(&raw.google),
         drive: check.drive(&raw.google),

@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
+use rustix::io::Errno;
 
 use super::{group, process, user};
 
@@ -45,6 +46,11 @@ pub fn explain(error: &io::Error, path: &Path, want: Want) -> String {
         }
         io::ErrorKind::PermissionDenied => denied(&whole, want),
         io::ErrorKind::ReadOnlyFilesystem => read_only(&whole),
+        _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
+            && super::heir(super::parent(path)).is_some() =>
+        {
+            "it is a symbolic link, and root follows none in a directory of another user's".to_owned()
+        }
         _ => error.to_string(),
     }
 }

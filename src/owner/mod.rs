@@ -89,6 +89,16 @@ pub fn make_directory(path: &Path, owner: Option<Owner>) -> io::Result<()> {
     }
 }
 
+/// Makes a directory of its own with what is missing above it, if it is not there. Where the service is installed, root
+/// makes it for the service.
+pub fn make_room(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(parent(directory))?;
+    make_directory(directory, heir(parent(directory)).or_else(|| user_id(SERVICE)))
+}
+
 /// Gives an open file or directory to its heir.
 pub fn give(file: impl AsFd, owner: Owner) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));

@@ -278,7 +278,8 @@ impl Store {
 fn prepare(path: &Path, access: Access) -> Result<Option<File>, Error> {
     let absent = match access {
         Access::Exclusive => {
-            make_room(path)?;
+            owner::make_room(owner::parent(path))
+                .map_err(|error| Error::denied("make the directory of", path, &error))?;
             Absent::Make
         }
         Access::Existing | Access::Shared => match path.try_exists() {
@@ -300,19 +301,6 @@ fn prepare(path: &Path, access: Access) -> Result<Option<File>, Error> {
         owner::heal(Path::new(&beside)).map_err(|error| Error::denied("open", Path::new(&beside), &error))?;
     }
     Ok(lock)
-}
-
-/// The directory is made with what is missing above it: only the last one is the program's own.
-fn make_room(path: &Path) -> Result<(), Error> {
-    let directory = owner::parent(path);
-    if directory.is_dir() {
-        return Ok(());
-    }
-    let denied = |error: std::io::Error| Error::denied("make the directory of", path, &error);
-    std::fs::create_dir_all(owner::parent(directory)).map_err(denied)?;
-    // Where a service of this name is installed, its user is whom root makes it for.
-    let service = owner::heir(owner::parent(directory)).or_else(|| owner::user_id(owner::SERVICE));
-    owner::make_directory(directory, service).map_err(denied)
 }
 
 /// Takes the lock file beside the database. The system drops it with the process, however that ends. Where nothing is

@@ -27,7 +27,7 @@ fn begin_login(world: &World) -> (Child, String, BufReader<std::process::ChildSt
     (child, address.trim().to_owned(), lines)
 }
 
-async fn log_in(world: &World) {
+pub(crate) async fn log_in(world: &World) {
     let (child, address, _lines) = begin_login(world);
     let page = client().get(&address).send().await.unwrap();
     assert!(page.status().is_success(), "{}", page.status());

@@ -230,6 +230,19 @@ async fn a_file_with_mistakes_still_leads_to_the_daemon() {
     assert_eq!(asked.status.code(), Some(78), "{}", said(&asked));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_health_check_needs_no_token_that_the_file_does_not_tell_any_more() {
+    let mut world = World::new("").await;
+    fs::write(world.home().join("admin-token"), "secret\n").unwrap();
+    set_mode(&world.home().join("admin-token"), 0o600);
+    world.replace_config("[admin]", "[admin]\ntoken_file = \"admin-token\"");
+    world.start().await;
+    assert_eq!(world.output(&["status"]).await.status.code(), Some(0));
+    world.replace_config("token_file =", "tokn_file =");
+    assert_eq!(world.output(&["status", "--check"]).await.status.code(), Some(0));
+    assert_eq!(world.output(&["status"]).await.status.code(), Some(78));
+}
+
 /// The program with this umask.
 async fn sync_with_umask(world: &World, umask: &str) -> Output {
     let mut command = Command::new("/bin/sh");
@@ -351,12 +364,22 @@ async fn what_root_makes_belongs_to_the_owner_of_the_directory() {
         assert!(!is_ours || owner(&entry).0 == STRANGER, "{}", entry.display());
     }
 
+    // A login by root is one that the owner can use.
+    fs::write(home.join("token.json"), "{}").unwrap();
+    assert_eq!(world.output(&["sync"]).await.status.code(), Some(0));
+    assert_eq!(owner(&home.join("token.json")), (STRANGER, GROUP), "an earlier one");
+    fs::write(home.join("credentials.json"), world.drive.installed_client_json()).unwrap();
+    crate::login::log_in(&world).await;
+    assert_eq!((owner(&home.join("token.json")), mode(&home.join("token.json"))), ((STRANGER, GROUP), 0o600));
+
     // No command of root's writes through a link of the owner's.
     let outside = home.join("credentials.json");
     let content = fs::read(&outside).unwrap();
     fs::remove_file(home.join("state.db.lock")).unwrap();
     symlink(&outside, home.join("state.db.lock")).unwrap();
-    assert_eq!(world.output(&["sync"]).await.status.code(), Some(1));
+    let sync = world.output(&["sync"]).await;
+    assert_eq!(sync.status.code(), Some(1), "{}", said(&sync));
+    assert!(said(&sync).contains("it is a symbolic link"), "{}", said(&sync));
     assert_eq!((owner(&outside).0, fs::read(&outside).unwrap()), (0, content));
 }
 
