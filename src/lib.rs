@@ -65,9 +65,11 @@
 //! - When Drive asks for fewer calls, or answers nobody, all calls pause, and one caller finds out whether that is over.
 //! - A channel's row is written before Drive is asked for the channel: its first message can come before the answer.
 //! - The files `model/*`, `retry`, `sync/decide`, `sync/rules`, `sync/tree`, `channel/plan`, `delivery/step`,
-//!   `download/plan`, `download/streams`, `spool/ranges`, `receiver/notification`, `admin/health` and `drive/error` decide and do nothing else: no clock, no
+//!   `download/plan`, `download/streams`, `spool/ranges`, `receiver/notification`, `admin/health`, `admin/origin` and `drive/error` decide and do nothing else: no clock, no
 //!   disk, no network, no luck, no `async`. Time and luck are arguments.
 //! - The receiver waits for nobody: it reads the registry, wakes, answers.
+//! - A connection ends by its deadline, whatever its peer does. When an address has as many as it may, the one that has
+//!   waited longest for a request is closed for each new one.
 //! - An engine that ends by itself takes the program down. Half a program would look alive. One that is stuck is no longer
 //!   vouched for to systemd's watchdog.
 //! - What has to be done before there is a second thread is done in `cli`: the socket that systemd hands over is taken, and

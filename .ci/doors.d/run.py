@@ -125,9 +125,14 @@ def hold(report, emulator, binary, home, kind):
             with Strangers(kind, daemon.private, "/api/status") as askers:
                 at_work(report, daemon, emulator, channel, f"{name}-2.mp4")
                 report.true("status says that the admin address is full", daemon.full_since("admin"))
+                emulator.control("settings", {"rate": 200_000})
+                emulator.upload(f"{name}-3.mp4", 2_000_000, emulator.inbox)
+                parts = daemon.videos / ".gdrive-webhook"
+                eventually("download that is under way", lambda: daemon.check() or list(parts.glob("*.part")))
                 print(f"   strangers came {callers.opened()} and {askers.opened()} times", flush=True)
                 took, code = daemon.stop()
-        report.equal("SIGTERM ends it in order", code, 0)
+        emulator.control("settings", {"rate": None})
+        report.equal("SIGTERM ends it in order in the middle of a download", code, 0)
         report.true(f"in {took * 1000:.0f} ms", took < STOP, took)
         left = [path.name for path in (daemon.home / "state.db-wal", daemon.home / "state.db-shm") if path.exists()]
         report.equal("with its database closed", left, [])
