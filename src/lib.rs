@@ -68,8 +68,8 @@
 //!   `download/plan`, `download/streams`, `spool/ranges`, `receiver/notification`, `admin/health`, `admin/origin` and `drive/error` decide and do nothing else: no clock, no
 //!   disk, no network, no luck, no `async`. Time and luck are arguments.
 //! - The receiver waits for nobody: it reads the registry, wakes, answers.
-//! - A connection ends by its deadline, whatever its peer does. When an address has as many as it may, the one that has
-//!   waited longest for a request is closed for each new one.
+//! - A connection ends by its deadline, whatever its peer does. When an address has as many as it may, the oldest is
+//!   closed for each new one.
 //! - An engine that ends by itself takes the program down. Half a program would look alive. One that is stuck is no longer
 //!   vouched for to systemd's watchdog.
 //! - What has to be done before there is a second thread is done in `cli`: the socket that systemd hands over is taken, and

@@ -1,6 +1,6 @@
-//! The connections that are open at one address. When there are as many as there may be, the one that has kept its
-//! peer's request waiting longest is closed for each new one: whoever sends a request at once is always answered,
-//! however many others hold a connection and send nothing. Peers are not told apart: behind a proxy all are the same.
+//! The connections that are open at one address. When there are as many as there may be, the oldest is closed for each
+//! new one: whoever sends a request at once is answered, however many others hold a connection and send nothing. Peers
+//! are not told apart: behind a proxy all are the same.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -89,7 +89,7 @@ impl Table {
                 connections = self.connections.limit(),
                 since = %self.connections.full_since(now).unwrap_or(now),
                 closed,
-                "the {} address is full: for each new connection the one that has waited longest is closed",
+                "the {} address is full: for each new connection the oldest is closed",
                 self.connections.name()
             );
         }
@@ -101,9 +101,9 @@ impl Table {
         let now = Instant::now();
         let mut open = self.open.lock();
         let ranks = open.by_number.iter().filter_map(|(number, visit)| Some((visit.rank(now)?, *number)));
-        let longest = ranks.min().map(|(_, number)| number);
+        let oldest = ranks.min().map(|(_, number)| number);
         // Out of the map at once, so that the next one does not choose it again.
-        let visit = longest.and_then(|number| open.by_number.remove(&number));
+        let visit = oldest.and_then(|number| open.by_number.remove(&number));
         if let Some(visit) = &visit {
             visit.closed.notify_one();
         }
@@ -144,8 +144,8 @@ impl Table {
 /// How often a full address is looked at.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// What a connection is about, those that are closed first before the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What a connection is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Everything was said; the peer has not closed its end.
     Leaving,
@@ -216,11 +216,16 @@ impl Visit {
         *state = State { phase, since, deadline, ..*state };
     }
 
-    /// The lowest is closed first. `None`: it keeps its place for now.
-    fn rank(&self, now: Instant) -> Option<(Phase, Instant)> {
+    /// The oldest of the lowest is closed first. `None`: it keeps its place for now. Whether a request is waited for or
+    /// answered makes no difference: one connection that brings many without a pause would outlast all newcomers.
+    fn rank(&self, now: Instant) -> Option<u8> {
         let State { phase, since, answers, .. } = *self.lock();
-        let keeps_its_place = phase == Phase::Answering && answers == 1 && now.duration_since(since) < GRACE;
-        (!keeps_its_place).then_some((phase, since))
+        match phase {
+            Phase::Leaving => Some(0),
+            Phase::Answering if answers == 1 && now.duration_since(since) < GRACE => None,
+            Phase::Waiting | Phase::Answering => Some(1),
+            Phase::LongLived => Some(2),
+        }
     }
 
     /// Waits until it has to end: its time is over, or another one needs its place.

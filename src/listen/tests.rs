@@ -28,6 +28,7 @@ struct Served {
 fn serve(door: Door, limits: Limits) -> Served {
     let router = Router::new()
         .route("/", get(async || "here\n").post(async |request: Request| read(request).await))
+        .route("/slow", get(async || tokio::time::sleep(DEADLINE / 20).await))
         .route("/never", get(std::future::pending::<()>))
         .route("/endless", get(async || endless()))
         .route("/events", get(async || (axum::Extension(LongLived), endless())));
@@ -164,7 +165,7 @@ async fn an_answer_that_says_so_goes_on_past_the_deadline_until_the_stop() {
 }
 
 #[tokio::test]
-async fn whoever_has_waited_longest_makes_room() {
+async fn the_oldest_makes_room() {
     let served = serve(Door::bind(LOOPBACK).unwrap(), many(3));
     let mut events = say(&served, "GET /events HTTP/1.1\r\nHost: x\r\n\r\n").await;
     let mut busy = say(&served, "GET /never HTTP/1.1\r\nHost: x\r\n\r\n").await;
@@ -190,6 +191,22 @@ async fn whoever_has_waited_longest_makes_room() {
     let mut nothing = [0; 1];
     assert!(tokio::time::timeout(DEADLINE / 6, busy.read(&mut nothing)).await.is_err(), "it was closed");
     drop(others);
+}
+
+#[tokio::test]
+async fn one_that_brings_requests_without_a_pause_is_no_younger_for_it() {
+    let served = serve(Door::bind(LOOPBACK).unwrap(), many(2));
+    let mut endless = say(&served, &"GET /slow HTTP/1.1\r\n\r\n".repeat(200)).await;
+    tokio::time::sleep(DEADLINE / 4).await;
+    let mut new = say(&served, "").await;
+    let mut newer = say(&served, GET).await;
+    let mut answer = [0; 12];
+    newer.read_exact(&mut answer).await.unwrap();
+    let (_, took) = hear(&mut endless).await;
+    assert!(took < DEADLINE / 2, "{took:?}");
+    new.write_all(GET.as_bytes()).await.unwrap();
+    new.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
 }
 
 #[tokio::test]
