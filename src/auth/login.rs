@@ -190,7 +190,7 @@ fn read_answer(answer: &str, state: &str) -> Result<String, Error> {
     let query = answer.trim().split_once('?').map_or("", |(_, query)| query);
     let query = query.split('#').next().unwrap_or_default();
     let url = reqwest::Url::parse(&format!("http://127.0.0.1/?{query}"))
-        .map_err(|_| refused("that is no address; paste the whole address that the browser ended on"))?;
+        .map_err(|_| refused("that is not an address; paste the whole address that the browser ended on"))?;
     let value =
         |key: &str| url.query_pairs().find(|(name, _)| name == key).map(|(_, value)| value.into_owned());
     if let Some(error) = value("error") {

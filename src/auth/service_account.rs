@@ -22,7 +22,7 @@ pub(super) struct ServiceAccount {
 impl ServiceAccount {
     pub(super) fn read(text: &str, impersonate: Option<String>, http: Plain) -> Result<Self, String> {
         let key = yup_oauth2::parse_service_account_key(text)
-            .map_err(|error| format!("is no whole service-account key: {error}"))?;
+            .map_err(|error| format!("is not a complete service-account key: {error}"))?;
         check_endpoint(&key.token_uri)?;
         Ok(Self { key, impersonate, http })
     }

@@ -38,7 +38,7 @@ impl Client {
     /// Reads the file that the Google Cloud console gives out for a "Desktop app".
     pub(super) fn from_installed(text: &str) -> Result<Self, String> {
         let secret = yup_oauth2::parse_application_secret(text)
-            .map_err(|error| format!("is no whole OAuth client: {error}"))?;
+            .map_err(|error| format!("is not a complete OAuth client: {error}"))?;
         check_endpoint(&secret.token_uri)?;
         Ok(Self {
             id: secret.client_id,

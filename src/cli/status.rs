@@ -82,7 +82,7 @@ async fn fetch(settings: &Settings) -> anyhow::Result<Option<Report>> {
         "{} answers {status}; is it this program, and is admin.token_file right?",
         settings.admin.listen
     );
-    Ok(Some(response.json().await.context("admin.listen answers something that is no status")?))
+    Ok(Some(response.json().await.context("admin.listen answers something that is not a status")?))
 }
 
 async fn is_ready(settings: &Settings) -> bool {

@@ -166,11 +166,11 @@ fn shaped(key: &Key, value: &DeValue<'_>) -> Result<Value, String> {
         (Shape::List, DeValue::Array(items)) => {
             let text = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
                 DeValue::String(text) => Ok(Value::String(text.to_string())),
-                other => Err(format!("{} in the list is no text", shown(other))),
+                other => Err(format!("{} in the list is not text", shown(other))),
             };
             items.iter().map(text).collect::<Result<_, _>>().map(Value::Array)
         }
-        (shape, other) => Err(format!("{} is no {}", shown(other), word(shape))),
+        (shape, other) => Err(format!("{} is not {}", shown(other), word(shape))),
     }
 }
 
@@ -184,22 +184,21 @@ pub(super) fn fits(shape: Shape, text: &str) -> Result<(), String> {
         Shape::Text | Shape::Size => true,
         Shape::List => false,
     };
-    if fits { Ok(()) } else { Err(format!("{} is no {}", quoted(text), word(shape))) }
+    if fits { Ok(()) } else { Err(format!("{} is not {}", quoted(text), word(shape))) }
 }
 
 fn integer(value: &DeValue<'_>) -> Result<i64, String> {
-    let DeValue::Integer(integer) = value else { return Err(format!("{} is no number", shown(value))) };
-    i64::from_str_radix(integer.as_str(), integer.radix())
-        .map_err(|_| format!("{integer} is out of all range"))
+    let DeValue::Integer(integer) = value else { return Err(format!("{} is not a number", shown(value))) };
+    i64::from_str_radix(integer.as_str(), integer.radix()).map_err(|_| format!("{integer} is out of range"))
 }
 
 fn word(shape: Shape) -> &'static str {
     match shape {
         Shape::Text => "text in quotes",
-        Shape::Size => "size",
-        Shape::Number => "number",
-        Shape::Flag => "yes or no",
-        Shape::List => "list",
+        Shape::Size => "a size",
+        Shape::Number => "a number",
+        Shape::Flag => "true or false",
+        Shape::List => "a list",
     }
 }
 
@@ -252,32 +251,32 @@ mod tests {
         for (text, expected) in [
             (
                 "\n[download]\nconcurrency = \"many\"",
-                "a.toml:3: download.concurrency: \"many\" is no number; write a whole number from 1 to 64",
+                "a.toml:3: download.concurrency: \"many\" is not a number; write a whole number from 1 to 64",
             ),
             (
                 "[download]\nconcurrency = 1.5",
-                "a.toml:2: download.concurrency: 1.5 is no number; write a whole number from 1 to 64",
+                "a.toml:2: download.concurrency: 1.5 is not a number; write a whole number from 1 to 64",
             ),
             (
                 "[download]\nconcurrency = 99999999999999999999",
-                "a.toml:2: download.concurrency: 99999999999999999999 is out of all range; write a whole number from 1 to 64",
+                "a.toml:2: download.concurrency: 99999999999999999999 is out of range; write a whole number from 1 to 64",
             ),
             (
                 "download.acknowledge_abuse = 3",
-                "a.toml:1: download.acknowledge_abuse: 3 is no yes or no; write true or false",
+                "a.toml:1: download.acknowledge_abuse: 3 is not true or false; write true or false",
             ),
             ("log = \"info\"", "a.toml:1: log is a section; write [log] and its keys below"),
             (
                 "[log]\nlevel = true",
-                "a.toml:2: log.level: true is no text in quotes; write \"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
+                "a.toml:2: log.level: true is not text in quotes; write \"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
             ),
             (
                 "[log.level]\nx = 1",
-                "a.toml:1: log.level: a section is no text in quotes; write \"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
+                "a.toml:1: log.level: a section is not text in quotes; write \"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
             ),
             (
                 "[shutdown_grace]",
-                "a.toml:1: shutdown_grace: a section is no text in quotes; write a duration such as \"90s\", \"10m\", \"1h 30m\" or \"7d\"",
+                "a.toml:1: shutdown_grace: a section is not text in quotes; write a duration such as \"90s\", \"10m\", \"1h 30m\" or \"7d\"",
             ),
             (
                 "[folder]\nid = \"x\"",
@@ -289,11 +288,11 @@ mod tests {
             ),
             (
                 "[[folder]]\ninclude = \"video/*\"",
-                "a.toml:2: folder.include: \"video/*\" is no list; write a list of MIME types such as [\"video/*\"]",
+                "a.toml:2: folder.include: \"video/*\" is not a list; write a list of MIME types such as [\"video/*\"]",
             ),
             (
                 "[[folder]]\nname = [\"*\", 1]",
-                "a.toml:2: folder.name: 1 in the list is no text; write a list of name patterns such as [\"*\"]",
+                "a.toml:2: folder.name: 1 in the list is not text; write a list of name patterns such as [\"*\"]",
             ),
             ("[downlod]\nx = 1", "a.toml:1: unknown section [downlod]; did you mean [download]?"),
             (

@@ -173,14 +173,14 @@ fn mime_pattern(text: &str) -> Result<(), String> {
         {
             Ok(())
         }
-        _ => Err("is no MIME type".to_owned()),
+        _ => Err("is not a MIME type".to_owned()),
     }
 }
 
 fn extension(text: &str) -> Result<String, String> {
     let plain = text.trim_start_matches('.').to_lowercase();
     if plain.is_empty() || plain.contains(['.', '/', '*', ' ']) {
-        Err("is no ending of a name".to_owned())
+        Err("is not a file extension".to_owned())
     } else {
         Ok(plain)
     }
@@ -190,7 +190,7 @@ fn existing(text: &str) -> Result<Existing, String> {
     match text {
         "ignore" => Ok(Existing::Ignore),
         "download" => Ok(Existing::Download),
-        _ => Err("is neither".to_owned()),
+        _ => Err("is not known".to_owned()),
     }
 }
 
@@ -199,7 +199,7 @@ fn on_update(text: &str) -> Result<OnUpdate, String> {
         "replace" => Ok(OnUpdate::Replace),
         "keep-both" => Ok(OnUpdate::KeepBoth),
         "ignore" => Ok(OnUpdate::Ignore),
-        _ => Err("is none of them".to_owned()),
+        _ => Err("is not known".to_owned()),
     }
 }
 

@@ -282,7 +282,7 @@ mod tests {
             problems("[download]\nconcurency = 3\nstall = \"soon\"\n"),
             [
                 "a.toml:5: unknown key download.concurency; did you mean download.concurrency?",
-                "a.toml:6: download.stall: \"soon\" is no duration; write a duration from \"1s\"",
+                "a.toml:6: download.stall: \"soon\" is not a duration; write a duration from \"1s\"",
             ]
         );
     }
@@ -294,9 +294,9 @@ mod tests {
                 "[google]\napi_url = \"http://example.com\"",
                 "google.api_url: \"http://example.com\" is not encrypted",
             ),
-            ("[google]\nimpersonate = \"bob\"", "google.impersonate: \"bob\" is no address of a user"),
-            ("[webhook]\npublic_url = \"grok\"", "webhook.public_url: \"grok\" is no address"),
-            ("[webhook]\nngrok_api = \"4040\"", "webhook.ngrok_api: \"4040\" is no address"),
+            ("[google]\nimpersonate = \"bob\"", "google.impersonate: \"bob\" is not the address of a user"),
+            ("[webhook]\npublic_url = \"grok\"", "webhook.public_url: \"grok\" is not an address"),
+            ("[webhook]\nngrok_api = \"4040\"", "webhook.ngrok_api: \"4040\" is not an address"),
             ("[webhook]\nngrok_api = \"http://ngrok:4040/api\"", "has more, or less, than a host"),
             (
                 "[webhook]\npath = \"/google1.html\"\nsite_verification = \"google1.html\"",
@@ -324,9 +324,9 @@ mod tests {
                 "folder.include: empty, and folder.extensions as well",
             ),
             ("[webhook]\npath = \"hook\"", "webhook.path: \"hook\" does not begin with /"),
-            ("[webhook]\nlisten = \"8080\"", "webhook.listen: \"8080\" is no address to listen on"),
+            ("[webhook]\nlisten = \"8080\"", "webhook.listen: \"8080\" is not an address to listen on"),
             ("[channel]\nlifetime = \"30d\"", "channel.lifetime: \"30d\" is longer than Drive grants"),
-            ("[sync]\npoll = \"0s\"", "sync.poll: \"0s\" is no time at all"),
+            ("[sync]\npoll = \"0s\"", "sync.poll: \"0s\" is zero"),
             ("[download]\nconcurrency = 0", "download.concurrency: 0 is out of range"),
             (
                 "[state]\nurl = \"postgres://x\"",
@@ -340,9 +340,9 @@ mod tests {
                 "[admin]\nlisten = \"127.0.0.1:8080\"",
                 "admin.listen: 127.0.0.1:8080 is taken by webhook.listen",
             ),
-            ("[log]\nlevel = \"loud\"", "log.level: \"loud\" is no level"),
-            ("[log]\nformat = \"xml\"", "log.format: \"xml\" is no format"),
-            ("[[folder]]\nid = \"x y\"\ndestination = \"d\"", "folder.id: \"x y\" is no id of a folder"),
+            ("[log]\nlevel = \"loud\"", "log.level: \"loud\" is not a log level"),
+            ("[log]\nformat = \"xml\"", "log.format: \"xml\" is not a log format"),
+            ("[[folder]]\nid = \"x y\"\ndestination = \"d\"", "folder.id: \"x y\" is not the id of a folder"),
             ("[[folder]]\nid = \"x\"", "folder.destination: is missing"),
             (
                 "[[folder]]\nid = \"x\"\ndestination = \"s3://b\"",
@@ -354,11 +354,11 @@ mod tests {
             ),
             (
                 "[[folder]]\nid = \"x\"\ndestination = \"d\"\nexclude = [\"[a\"]",
-                "folder.exclude: `[a` is no glob",
+                "folder.exclude: `[a` is not a name pattern",
             ),
             (
                 "[[folder]]\nid = \"x\"\ndestination = \"d\"\ninclude = [\"video\"]",
-                "folder.include: \"video\" is no MIME type",
+                "folder.include: \"video\" is not a MIME type",
             ),
             (
                 "[[folder]]\nid = \"x\"\ndestination = \"d\"\npath = \"{nmae}\"",
@@ -366,7 +366,7 @@ mod tests {
             ),
             (
                 "[[folder]]\nid = \"x\"\ndestination = \"d\"\nexisting = \"yes\"",
-                "folder.existing: \"yes\" is neither",
+                "folder.existing: \"yes\" is not known",
             ),
             (
                 "[[folder]]\nid = \"x\"\ndestination = \"d\"\nfile_mode = \"0666\"",
@@ -411,8 +411,12 @@ mod tests {
                 "4",
                 "unknown key download.concurency; did you mean download.concurrency?",
             ),
-            ("GDRIVE_WEBHOOK__DOWNLOAD__CONCURRENCY", "many", "download.concurrency: \"many\" is no number"),
-            ("GDRIVE_WEBHOOK__SYNC__POLL", "never", "sync.poll: \"never\" is no duration"),
+            (
+                "GDRIVE_WEBHOOK__DOWNLOAD__CONCURRENCY",
+                "many",
+                "download.concurrency: \"many\" is not a number",
+            ),
+            ("GDRIVE_WEBHOOK__SYNC__POLL", "never", "sync.poll: \"never\" is not a duration"),
             ("GDRIVE_WEBHOOK__FOLDER__ID", "x", "folders cannot be set in the environment"),
         ] {
             let told = load(&text, &[(name, value)]).unwrap_err();

@@ -138,7 +138,7 @@ fn assignment(line: &str) -> Result<(&str, &str), String> {
     let name = name.strip_prefix("export ").unwrap_or(name).trim_start();
     let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if name.is_empty() || !is_name(name) {
-        return Err(format!("{} is no name of a variable; {right}", quoted(name)));
+        return Err(format!("{} is not the name of a variable; {right}", quoted(name)));
     }
     let value = value.trim();
     let Some(quote) = value.chars().next().filter(|first| ['"', '\''].contains(first)) else {

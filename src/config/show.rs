@@ -37,7 +37,12 @@ pub fn show(settings: &Settings) -> String {
     root.insert("download".to_owned(), download.into());
     let mut state = Table::new();
     put(&mut state, "dir", path(&settings.state_dir));
-    put(&mut state, "url", settings.store.url.clone());
+    let database = settings.store.path();
+    put(
+        &mut state,
+        "url",
+        format!("sqlite:{}", path(database.strip_prefix(&settings.state_dir).unwrap_or(&database))),
+    );
     root.insert("state".to_owned(), state.into());
     let mut admin = Table::new();
     put(&mut admin, "listen", settings.admin.listen.to_string());

@@ -119,7 +119,11 @@ impl Check<'_> {
     fn google(&mut self, raw: &raw::Google) -> auth::Config {
         let default = auth::Config::default();
         let user = |text: &str| {
-            if text.contains('@') { Ok(text.to_owned()) } else { Err("is no address of a user".to_owned()) }
+            if text.contains('@') {
+                Ok(text.to_owned())
+            } else {
+                Err("is not the address of a user".to_owned())
+            }
         };
         let credentials = self.value("google.credentials", raw.credentials.as_deref(), values::path);
         let token = self.value("google.token", raw.token.as_deref(), values::path);
@@ -247,7 +251,7 @@ impl Check<'_> {
                 Ok(format!("sqlite:{}", here.join(path).components().collect::<PathBuf>().display()))
             }
             None if text.starts_with("postgres") => Err("is not supported by this version".to_owned()),
-            None => Err("is no database that is known here".to_owned()),
+            None => Err("is not a kind of database that this version knows".to_owned()),
         };
         let default = store::Config::default().url;
         let url = self.value("state.url", Some(raw.url.as_deref().unwrap_or(&default)), sqlite);
@@ -268,13 +272,13 @@ impl Check<'_> {
     fn log(&mut self, raw: &raw::Log) -> log::Config {
         let default = log::Config::default();
         let level = |text: &str| {
-            log::check_level(text).map(|()| text.to_owned()).map_err(|_| "is no level".to_owned())
+            log::check_level(text).map(|()| text.to_owned()).map_err(|_| "is not a log level".to_owned())
         };
         let format = |text: &str| match text {
             "auto" => Ok(Format::Auto),
             "text" => Ok(Format::Text),
             "json" => Ok(Format::Json),
-            _ => Err("is no format".to_owned()),
+            _ => Err("is not a log format".to_owned()),
         };
         log::Config {
             level: self.value("log.level", raw.level.as_deref(), level).unwrap_or(default.level),

@@ -10,13 +10,13 @@ use crate::model::FileId;
 
 /// `7d`, `1h 30m`, `90s`. Days are 24 hours; months and years have no fixed length and are refused.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let span: Span = text.parse().map_err(|_| "is no duration".to_owned())?;
+    let span: Span = text.parse().map_err(|_| "is not a duration".to_owned())?;
     let exact = span
         .to_duration(SpanRelativeTo::days_are_24_hours())
         .map_err(|_| "has no fixed length".to_owned())?;
     let duration = Duration::try_from(exact).map_err(|_| "is negative".to_owned())?;
     if duration.is_zero() {
-        Err("is no time at all".to_owned())
+        Err("is zero".to_owned())
     } else if !duration.subsec_nanos().is_multiple_of(1_000_000) {
         Err("is finer than a millisecond".to_owned())
     } else {
@@ -50,7 +50,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         "mib" => 1 << 20,
         "gib" => 1 << 30,
         "tib" => 1 << 40,
-        _ => return Err("is no size".to_owned()),
+        _ => return Err("is not a size".to_owned()),
     };
     if let Ok(whole) = number.parse::<u64>() {
         let bytes = whole.checked_mul(factor).filter(|bytes| i64::try_from(*bytes).is_ok());
@@ -59,7 +59,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     match number.parse::<f64>() {
         Ok(part) if part.is_finite() && part * factor as f64 <= 9e18 => Ok((part * factor as f64) as u64),
         Ok(_) => Err("is larger than any file".to_owned()),
-        Err(_) => Err("is no size".to_owned()),
+        Err(_) => Err("is not a size".to_owned()),
     }
 }
 
@@ -78,7 +78,7 @@ pub(super) fn path(text: &str) -> Result<String, String> {
 /// `0640`: the owner has at least these rights, and not everybody may write.
 pub(super) fn mode(text: &str, least: u32) -> Result<u32, String> {
     let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
-    let mode = u32::from_str_radix(text, 8).ok().filter(|_| is_octal).ok_or("is no mode in octal digits")?;
+    let mode = u32::from_str_radix(text, 8).ok().filter(|_| is_octal).ok_or("is not an octal mode")?;
     if mode & !0o777 != 0 {
         Err("has more than rights to read, write and enter; setgid is inherited from the destination"
             .to_owned())
@@ -93,14 +93,14 @@ pub(super) fn mode(text: &str, least: u32) -> Result<u32, String> {
 
 /// `127.0.0.1:8080`
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "is no address to listen on".to_owned())
+    text.parse().map_err(|_| "is not an address to listen on".to_owned())
 }
 
 /// The address of a neighbour that is asked for nothing secret: http will do.
 pub(super) fn http_address(text: &str) -> Result<String, String> {
     match text.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')) {
         Some(rest) if !rest.is_empty() && !rest.contains(['/', '?', '#', '@', ' ']) => {
-            let url = reqwest::Url::parse(text).map_err(|error| format!("is no address: {error}"))?;
+            let url = reqwest::Url::parse(text).map_err(|error| format!("is not an address: {error}"))?;
             Ok(url.as_str().trim_end_matches('/').to_owned())
         }
         Some(_) => Err("has more, or less, than a host and a port".to_owned()),
@@ -133,7 +133,7 @@ pub(super) fn site_verification(text: &str) -> Result<String, String> {
         Some(code) if !code.is_empty() && code.chars().all(|c| c.is_ascii_alphanumeric()) => {
             Ok(text.to_owned())
         }
-        _ => Err("is no file of Search Console's".to_owned()),
+        _ => Err("is not a file of Search Console".to_owned()),
     }
 }
 
@@ -143,9 +143,9 @@ pub(super) fn folder(text: &str) -> Result<(FileId, Option<String>), String> {
     if !text.contains("://") {
         return Ok((id(text)?, None));
     }
-    let url = reqwest::Url::parse(text).map_err(|error| format!("is no address: {error}"))?;
+    let url = reqwest::Url::parse(text).map_err(|error| format!("is not an address: {error}"))?;
     if !matches!(url.host_str(), Some("drive.google.com" | "docs.google.com")) {
-        return Err("is no address of Google Drive".to_owned());
+        return Err("is not an address of Google Drive".to_owned());
     }
     let parts: Vec<&str> = url.path().split('/').filter(|part| !part.is_empty()).collect();
     let after =
@@ -155,12 +155,12 @@ pub(super) fn folder(text: &str) -> Result<(FileId, Option<String>), String> {
         (Some(found), _) => found.to_owned(),
         (None, Some(_)) => return Err("is the address of a file, not of a folder".to_owned()),
         (None, None) if parts.ends_with(&["my-drive"]) => "root".to_owned(),
-        (None, None) => by_query().ok_or_else(|| "is no address of a folder".to_owned())?,
+        (None, None) => by_query().ok_or_else(|| "is not the address of a folder".to_owned())?,
     };
     let key = url.query_pairs().find(|(name, _)| name == "resourcekey").map(|(_, value)| value.into_owned());
     let key = key.filter(|key| !key.is_empty());
     if key.as_ref().is_some_and(|key| !key.chars().all(is_of_id)) {
-        return Err("has a resource key that is none of Drive's".to_owned());
+        return Err("has a resource key that is not valid".to_owned());
     }
     Ok((id(&found)?, key))
 }
@@ -169,7 +169,7 @@ fn id(text: &str) -> Result<FileId, String> {
     if !text.is_empty() && text.chars().all(is_of_id) {
         Ok(FileId::new(text))
     } else {
-        Err("is no id of a folder".to_owned())
+        Err("is not the id of a folder".to_owned())
     }
 }
 
@@ -187,11 +187,11 @@ mod tests {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         for (text, word) in [
-            ("soon", "no duration"),
+            ("soon", "not a duration"),
             ("-5s", "negative"),
-            ("0s", "no time"),
+            ("0s", "zero"),
             ("1mo", "no fixed"),
-            ("5", "no duration"),
+            ("5", "not a duration"),
             ("1500us", "finer"),
         ] {
             assert!(duration(text).unwrap_err().contains(word), "{text}: {:?}", duration(text));
@@ -208,10 +208,10 @@ mod tests {
             ("4750", "more than"),
             ("0440", "keeps the program"),
             ("0650", "keeps the program"),
-            ("64", "no mode"),
-            ("+640", "no mode"),
-            ("0648", "no mode"),
-            ("u=rw", "no mode"),
+            ("64", "not an octal mode"),
+            ("+640", "not an octal mode"),
+            ("0648", "not an octal mode"),
+            ("u=rw", "not an octal mode"),
         ] {
             assert!(mode(text, 0o700).unwrap_err().contains(word), "{text}: {:?}", mode(text, 0o700));
         }
@@ -266,8 +266,8 @@ mod tests {
             ("https://drive.google.com/file/d/1AbC/view", "of a file"),
             ("https://example.com/drive/folders/1AbC", "Google Drive"),
             ("https://drive.google.com/drive/folders/1AbC?resourcekey=0%0d%0aX", "resource key"),
-            ("My Videos", "no id"),
-            ("", "no id"),
+            ("My Videos", "not the id"),
+            ("", "not the id"),
         ] {
             assert!(folder(text).unwrap_err().contains(word), "{text}");
         }

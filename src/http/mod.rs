@@ -159,7 +159,7 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 
 /// An https address, or an http one on this machine; as a browser would write it, without the slash at its end.
 pub fn checked(text: &str) -> Result<String, String> {
-    let url = reqwest::Url::parse(text).map_err(|error| format!("is no address: {error}"))?;
+    let url = reqwest::Url::parse(text).map_err(|error| format!("is not an address: {error}"))?;
     let local = url.host_str().is_some_and(is_loopback);
     match url.scheme() {
         "https" => {}

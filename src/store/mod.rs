@@ -191,7 +191,7 @@ impl Store {
             Access::Shared => ("ro", ""),
         };
         let options =
-            AnyConnectOptions::from_str(&format!("sqlite:{}?mode={mode}", path.display())).map_err(open)?;
+            AnyConnectOptions::from_str(&format!("sqlite:{}?mode={mode}", escaped(&path))).map_err(open)?;
         let pool = AnyPoolOptions::new()
             .max_connections(1)
             .idle_timeout(None)
@@ -270,6 +270,15 @@ impl Store {
         transaction.commit().await?;
         Ok(())
     }
+}
+
+/// A path in an address: directories may have any name.
+fn escaped(path: &Path) -> String {
+    let byte = |byte: &u8| match byte {
+        b'/' | b'-' | b'_' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => char::from(*byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    path.as_os_str().as_encoded_bytes().iter().map(byte).collect()
 }
 
 /// Takes the lock and makes the file, as far as the opener may. Page tokens and file names are nobody else's business, and
@@ -359,7 +368,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_look_changes_nothing_and_says_what_it_cannot_read() {
-        let home = tempfile::tempdir().unwrap();
+        let home = tempfile::Builder::new().prefix("50% ä?b#c ").tempdir().unwrap();
         let config = Config { url: format!("sqlite:{}", home.path().join("state.db").display()) };
         for access in [Access::Shared, Access::Existing] {
             let missing = Store::open(&config, access).await;
@@ -368,6 +377,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
 
         let running = Store::open(&config, Access::Exclusive).await.unwrap();
+        assert!(home.path().join("state.db-wal").exists(), "it lies where it was to lie");
         let beside = Store::open(&config, Access::Shared).await.unwrap();
         assert!(beside.counts().await.is_ok() && beside.set_marker(home.path(), "m").await.is_err());
         assert!(matches!(Store::open(&config, Access::Existing).await, Err(Error::Locked { .. })));

@@ -86,7 +86,7 @@ impl NamePatterns {
             let glob = GlobBuilder::new(pattern.as_ref())
                 .case_insensitive(true)
                 .build()
-                .map_err(|error| format!("`{}` is no glob: {}", pattern.as_ref(), error.kind()))?;
+                .map_err(|error| format!("`{}` is not a name pattern: {}", pattern.as_ref(), error.kind()))?;
             set.add(glob);
         }
         let patterns = patterns.iter().map(|pattern| pattern.as_ref().to_owned()).collect();

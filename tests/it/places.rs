@@ -95,6 +95,7 @@ async fn paths_do_not_depend_on_where_a_command_is_started() {
     let show = run_in(&world, Path::new("/"), &["config", "show"], &variables).await;
     for line in [
         format!("dir = \"{}\"", state.display()),
+        "url = \"sqlite:state.db\"".to_owned(),
         format!("token = \"{}\"", state.join("token.json").display()),
         format!("credentials = \"{}\"", credentials.join("key.json").display()),
         format!("destination = \"{}\"", conf.join("videos").display()),
@@ -209,7 +210,7 @@ async fn a_file_with_mistakes_still_leads_to_the_daemon() {
         (good.replace("level = \"debug\"", "level = \"debug"), "not valid TOML"),
         (good.replace("level =", "levle ="), "unknown key log.levle"),
         (good.replace("[[folder]]", "[[folder]"), "not valid TOML"),
-        (good.replace("destination = ", "destination = 3 # "), "folder.destination: 3 is no text"),
+        (good.replace("destination = ", "destination = 3 # "), "folder.destination: 3 is not text"),
     ] {
         fs::write(world.config_path(), &broken).unwrap();
         for arguments in
@@ -363,6 +364,10 @@ async fn what_root_makes_belongs_to_the_owner_of_the_directory() {
         let is_ours = entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with("state.db"));
         assert!(!is_ours || owner(&entry).0 == STRANGER, "{}", entry.display());
     }
+
+    let check = world.output(&["config", "check"]).await;
+    let unread = format!("credentials.json cannot be read by {STRANGER}, who owns state.dir; chgrp {GROUP} ");
+    assert!(text(&check.stderr).contains(&unread), "{}", said(&check));
 
     // A login by root is one that the owner can use.
     fs::write(home.join("token.json"), "{}").unwrap();

@@ -49,6 +49,7 @@ const PURE: [&str; 17] = [
     "admin/origin.rs",
     "drive/error.rs",
     "drive/wire.rs",
+    "config/folders.rs",
     "config/validate.rs",
 ];
 
