@@ -204,7 +204,7 @@ def play(daemon, emulator, disk, videos, ledger):
     # The ledger's own disk.
     fill(ledger / "filler")
     unwritten = [emulator.upload(f"unwritten-{n}.mp4", 1000, emulator.inbox) for n in range(3)]
-    said = eventually("word about the ledger", lambda: [r for r in daemon.status()["not_ready"] if "state database" in r])
+    said = eventually("word about the ledger", lambda: [r for r in daemon.status()["not_ready"] if "database" in r])
     daemon.claim(f"it says: {said[0]}", True)
     (ledger / "filler").unlink()
     for n, file in enumerate(unwritten):

@@ -39,7 +39,7 @@ pub(super) fn making(settings: &Settings) -> Option<Exit> {
     let made = || {
         let place = &settings.state_dir;
         let error = owner::make_room(place).err()?;
-        let why = owner::explain(&error, place, owner::Want::Write);
+        let why = owner::explain(&error, place, owner::Want::Make);
         Some(format!("cannot make the directory {}: {why}", place.display()))
     };
     let said = former::left_behind(settings).or_else(made)?;

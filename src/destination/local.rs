@@ -2,6 +2,7 @@
 //! that nothing leads out of the destination.
 
 use std::collections::HashSet;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ use super::marker::{self, Marker, Seen};
 use super::rights::{Rights, give_destination, make_directory};
 use crate::model::delivery::PublishedFile;
 use crate::model::{DeliveryId, RelativePath};
+use crate::owner::{self, Want};
 use crate::spool::{Spool, make_directories};
 
 /// A destination directory.
@@ -50,7 +52,7 @@ impl Local {
     /// the destination. An empty marker says that it is meant to begin anew; then it has another one from here on,
     /// which is written by `mark` when the ledger knows it.
     pub fn open(root: &Path, known: Option<&Marker>, rights: Rights) -> Result<Self, Error> {
-        let fail = |source| Error::io("use the destination", root.to_owned(), source);
+        let fail = |source| unusable(root, source);
         let other = |why| Error::NotMounted { path: root.to_owned(), why };
         let (marker, fresh) = match (known, marker::read(root).map_err(fail)?) {
             (None, Seen::Marker(marker)) => (marker, false),
@@ -73,7 +75,7 @@ impl Local {
 
     /// A destination that begins anew, with a marker that is not written yet.
     pub fn anew(root: &Path, rights: Rights) -> Result<Self, Error> {
-        let fail = |source| Error::io("use the destination", root.to_owned(), source);
+        let fail = |source| unusable(root, source);
         let spool = Spool::open(root, rights.file_mode).map_err(fail)?;
         Ok(Self { root: root.to_owned(), spool, marker: Marker::random(), fresh: true, rights })
     }
@@ -106,7 +108,7 @@ impl Local {
 
     /// Looks whether it is still there: its disk may have been unmounted since it was opened.
     pub fn check(&self) -> Result<(), Error> {
-        let fail = |source| Error::io("use the destination", self.root.clone(), source);
+        let fail = |source| unusable(&self.root, source);
         match marker::read(&self.root).map_err(fail)? {
             Seen::Marker(marker) if marker == self.marker => Ok(()),
             Seen::Marker(_) | Seen::Nothing | Seen::Empty => {
@@ -278,6 +280,10 @@ enum Blocked {
     /// By something at this directory's name that is none.
     At(usize),
     By(Errno),
+}
+
+fn unusable(root: &Path, source: io::Error) -> Error {
+    Error::io("use the destination", root.to_owned(), owner::explained(source, root, Want::Make))
 }
 
 pub(super) fn stat_path(path: &Path) -> Result<Option<Stat>, Errno> {

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Access;
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
 use super::{group, process, user};
@@ -17,8 +17,10 @@ use super::{group, process, user};
 pub enum Want {
     /// To read a file.
     Read,
-    /// To write a file or into a directory, or to make one.
+    /// To write a file, or into a directory.
     Write,
+    /// To use a directory, and to make it if it is not there.
+    Make,
 }
 
 /// Where `ProtectHome=` of a unit hides what there is.
@@ -84,40 +86,60 @@ fn rights(metadata: &Metadata) -> u32 {
     metadata.permissions().mode() & 0o777
 }
 
+/// What is missing where the system says no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lack {
+    /// The right to enter a directory on the way.
+    Entry,
+    Reading,
+    Writing,
+    /// The directory itself, and the right to make it.
+    Directory,
+}
+
 fn denied(path: &Path, want: Want) -> String {
-    let (culprit, metadata) = culprit(path, want);
     let (us, our_group) = process();
-    let Some(metadata) = metadata else { return format!("Permission denied to {us}") };
+    let Some((culprit, metadata, lack)) = culprit(path, want) else {
+        return format!("Permission denied to {us}");
+    };
     let (owner, owning_group) = (user(metadata.uid()), group(metadata.gid()));
     let mode = metadata.permissions().mode() & 0o7777;
-    let what = match (want, culprit == path) {
-        (_, false) if metadata.is_dir() => "cannot use that directory",
-        (Want::Read, _) => "cannot read it",
-        (Want::Write, _) => "cannot write it",
-    };
     let whose = if culprit == path { "it".to_owned() } else { culprit.display().to_string() };
-    let remedy = remedy(&culprit, &metadata, want, &us, &our_group);
+    let what = match lack {
+        Lack::Entry => "enter",
+        Lack::Reading => "read",
+        Lack::Writing | Lack::Directory => "write",
+    };
+    let remedy = match lack {
+        Lack::Directory => format!("sudo install -d -m 0750 -o {us} -g {our_group} {}", shell(path)),
+        _ => remedy(&culprit, &metadata, lack, &us, &our_group),
+    };
     format!(
-        "Permission denied: {whose} belongs to {owner}:{owning_group} with mode {mode:04o}, and {us} {what}; {remedy}"
+        "Permission denied: {whose} belongs to {owner}:{owning_group} with mode {mode:04o}, and {us} cannot {what} it; {remedy}"
     )
 }
 
 /// The command that helps. What belongs to root is shared with our group, or given to us if we write it; what belongs to
 /// another user is a matter of that user's.
-fn remedy(path: &Path, metadata: &Metadata, want: Want, us: &str, our_group: &str) -> String {
+fn remedy(path: &Path, metadata: &Metadata, lack: Lack, us: &str, our_group: &str) -> String {
     let (shown, owner) = (shell(path), user(metadata.uid()));
     let share = |mode: &str| format!("sudo chgrp {our_group} {shown} && sudo chmod {mode} {shown}");
     let take = format!("sudo chown {us}: {shown}");
     let run = format!("run this as {owner} (sudo -u {owner} gdrive-webhook …)");
     let is_private = rights(metadata).trailing_zeros() >= 6;
-    match (metadata.uid() == 0, metadata.is_dir(), want) {
-        (true, true, Want::Read) => share("0750"),
-        (true, false, Want::Read) => share("0640"),
-        (true, _, Want::Write) => take,
-        (false, true, Want::Read) => format!("sudo chmod o+x {shown}, or {run}"),
-        (false, false, Want::Read) if !is_private => format!("sudo chmod g+r {shown}, or {run}"),
-        (false, true, Want::Write) if !is_private => format!("{}, or {run}", share("2770")),
-        (false, _, _) => format!("{run}, or give it to {us}: {take}"),
+    match (metadata.uid() == 0, lack) {
+        (true, Lack::Entry) if HOMES.iter().any(|home| path == Path::new(home)) => {
+            "move what is needed somewhere else".to_owned()
+        }
+        (true, Lack::Reading) if !metadata.is_dir() => share("0640"),
+        (true, Lack::Entry | Lack::Reading) => share("0750"),
+        (true, Lack::Writing | Lack::Directory) => take,
+        (false, Lack::Entry) if is_private => format!("{run}, or let others through: sudo chmod o+x {shown}"),
+        (false, Lack::Entry) => format!("sudo chmod o+x {shown}, or {run}"),
+        (false, Lack::Reading) if is_private => run,
+        (false, Lack::Reading) => format!("sudo chmod g+r {shown}, or {run}"),
+        (false, _) if metadata.is_dir() && !is_private => format!("{}, or {run}", share("2770")),
+        (false, _) => format!("{run}, or give it to {us}: {take}"),
     }
 }
 
@@ -130,25 +152,23 @@ pub fn shell(path: &Path) -> String {
 
 /// What the system says no to: the first directory on the way that cannot be entered, the thing itself, or where it is not
 /// there the directory that it would be made in.
-fn culprit(path: &Path, want: Want) -> (PathBuf, Option<Metadata>) {
+fn culprit(path: &Path, want: Want) -> Option<(PathBuf, Metadata, Lack)> {
+    let may = |path: &Path, access| accessat(CWD, path, access, AtFlags::EACCESS).is_ok();
     let ways: Vec<&Path> = path.ancestors().skip(1).collect();
-    let may = |path: &Path, access| {
-        rustix::fs::accessat(rustix::fs::CWD, path, access, rustix::fs::AtFlags::EACCESS).is_ok()
-    };
-    for directory in ways.into_iter().rev() {
+    for directory in ways.iter().rev() {
         let Ok(metadata) = fs::metadata(directory) else { break };
         if !may(directory, Access::EXEC_OK) {
-            return (directory.to_owned(), Some(metadata));
+            return Some((directory.to_path_buf(), metadata, Lack::Entry));
         }
     }
-    match fs::metadata(path) {
-        // A file that may be written lies in a directory in which none may be made beside it.
-        Ok(metadata) if want == Want::Read || !may(path, Access::WRITE_OK) => {
-            (path.to_owned(), Some(metadata))
-        }
-        _ => {
-            let directory = path.ancestors().skip(1).find(|directory| directory.exists()).unwrap_or(path);
-            (directory.to_owned(), fs::metadata(directory).ok())
+    match (fs::metadata(path), want) {
+        (Ok(metadata), Want::Read) => Some((path.to_owned(), metadata, Lack::Reading)),
+        (Ok(metadata), _) if !may(path, Access::WRITE_OK) => Some((path.to_owned(), metadata, Lack::Writing)),
+        // What may be written itself lies in a directory in which nothing may be made beside it.
+        (found, _) => {
+            let directory = ways.into_iter().find(|directory| directory.exists())?;
+            let lack = if want == Want::Make && found.is_err() { Lack::Directory } else { Lack::Writing };
+            Some((directory.to_owned(), fs::metadata(directory).ok()?, lack))
         }
     }
 }

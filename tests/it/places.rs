@@ -49,10 +49,15 @@ async fn relative(more: &str) -> World {
     world
 }
 
-/// The program in this directory, with nobody's environment.
+/// The program in this directory, with nobody's environment, and not for ever: a daemon that ought not to start would run on.
 fn command_in(directory: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gdrive-webhook"));
-    command.env_clear().current_dir(directory).args(arguments);
+    let mut command = Command::new("timeout");
+    command
+        .env_clear()
+        .current_dir(directory)
+        .arg("20")
+        .arg(env!("CARGO_BIN_EXE_gdrive-webhook"))
+        .args(arguments);
     command
 }
 
