@@ -67,6 +67,8 @@
 //! - The files `model/*`, `retry`, `sync/decide`, `sync/rules`, `sync/tree`, `channel/plan`, `delivery/step`,
 //!   `download/plan`, `download/streams`, `spool/ranges`, `receiver/notification`, `admin/health`, `admin/origin` and `drive/error` decide and do nothing else: no clock, no
 //!   disk, no network, no luck, no `async`. Time and luck are arguments.
+//! - Relative paths begin at the configuration file, what is written lies in the state directory; only `run` and `sync`
+//!   make it, and the database. Its files have mode 0600 from the beginning, and root makes them for the directory's owner.
 //! - The receiver waits for nobody: it reads the registry, wakes, answers.
 //! - A connection ends by its deadline, whatever its peer does. When an address has as many as it may, the oldest is
 //!   closed for each new one.

@@ -407,9 +407,9 @@ async fn a_refusal_names_the_owner_and_the_remedy() {
     // By another process: a file that one of ours has open for writing cannot be started.
     let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_gdrive-webhook")).arg(&program).status().unwrap();
     assert!(copied.success());
-    let as_stranger = async |arguments: &[&str]| {
+    let as_stranger = async |arguments: &[&str], variables: &[(&str, &Path)]| {
         let mut command = Command::new(&program);
-        command.env_clear().current_dir("/").uid(STRANGER).gid(GROUP);
+        command.env_clear().envs(variables.iter().copied()).current_dir("/").uid(STRANGER).gid(GROUP);
         command.arg("--config").arg(world.config_path()).args(arguments);
         output(command).await
     };
@@ -434,7 +434,7 @@ async fn a_refusal_names_the_owner_and_the_remedy() {
     ] {
         let path = if name.is_empty() { home.to_owned() } else { home.join(name) };
         set_mode(&path, mode);
-        let refused = as_stranger(arguments).await;
+        let refused = as_stranger(arguments, &[]).await;
         assert_eq!(refused.status.code(), Some(code), "{name} {arguments:?}: {}", said(&refused));
         let told = text(&refused.stderr);
         let whose = format!(" belongs to root:root with mode {mode:04o}, and 54321 ");
@@ -442,6 +442,17 @@ async fn a_refusal_names_the_owner_and_the_remedy() {
         assert!(told.contains(&whose) && told.contains(&remedy), "{name}: {told}");
         set_mode(&path, if name.is_empty() { 0o711 } else { 0o644 });
     }
+    let state = home.join("new/state");
+    let refused = as_stranger(&["sync"], &[("STATE_DIRECTORY", &state)]).await;
+    assert_eq!(refused.status.code(), Some(78), "{}", said(&refused));
+    let remedy = format!("sudo install -d -m 0750 -o 54321 -g 54322 {}", state.display());
+    assert!(text(&refused.stderr).contains(&remedy), "{}", said(&refused));
+    // What is another user's own is not opened to all, and not taken away.
+    chown(home, Some(STRANGER + 1), Some(GROUP + 1)).unwrap();
+    set_mode(home, 0o700);
+    let refused = as_stranger(&["status"], &[]).await;
+    let remedy = "run this as 54322 (sudo -u 54322 gdrive-webhook …), or let others through: sudo chmod o+x";
+    assert!(text(&refused.stderr).contains(remedy), "{}", said(&refused));
 }
 
 /// As `ProtectSystem=strict` has it: read-only here, and writable elsewhere.
