@@ -2,13 +2,19 @@
 //! changes nothing outside its own directories and starts no other program. Reading is left to the unit and to the
 //! image, which have better means for it.
 
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use landlock::{
-    ABI, AccessFs, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
-    RulesetStatus, path_beneath_rules,
+    ABI, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetError, RulesetStatus,
 };
-use tracing::{debug, info};
+use rustix::fs::{Access, Mode, OFlags, access};
+use rustix::io::Errno;
+use tracing::{debug, warn};
 
 /// The directories that may be written to; all of them where there is no Landlock.
 #[derive(Clone, Debug, Default)]
@@ -18,22 +24,40 @@ pub struct Sandbox {
 
 /// The kernel's third version knows all ways to write that there are; an older one holds those that it knows.
 const KNOWN: ABI = ABI::V3;
+/// A disk that has not answered by then is not waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Sandbox {
-    /// From now on this thread, and every one that it starts, writes below `directories` only. To be called before there
-    /// is a second thread.
+    /// From now on this thread, and every one that it starts, writes below these directories only. To be called before
+    /// there is a second thread that writes.
     ///
-    /// A destination is named with the directory that it lies in: a disk that is mounted over it later is another
-    /// directory than the one that was there.
-    pub fn confine(directories: &[PathBuf]) -> Self {
-        let mut writable: Vec<PathBuf> = directories.iter().filter_map(|path| existing(path)).collect();
-        writable.sort();
-        writable.dedup();
-        if writable.iter().any(|path| path.parent().is_none()) {
-            info!("writes are not confined: a destination lies in a directory that does not exist");
-            return Self::default();
+    /// `own` are directories of the program's; `destinations` may be links, may not be there yet, and may be mounted
+    /// again later. What is mounted later is another directory than the one that was there, so the directory that the
+    /// mount point lies in is permitted as well.
+    pub fn confine(own: &[PathBuf], destinations: &[PathBuf]) -> Self {
+        let (sender, found) = mpsc::channel();
+        let (own, destinations) = (own.to_vec(), destinations.to_vec());
+        // In a thread: a disk that does not answer would hold up the start.
+        std::thread::spawn(move || {
+            // Nobody waits any more if it took too long.
+            let _ = sender.send(opened(&own, &destinations));
+        });
+        match found.recv_timeout(PATIENCE) {
+            Err(_) => {
+                warn!("writes are not confined: a destination does not answer");
+                Self::default()
+            }
+            Ok(None) => {
+                warn!("writes are not confined: a destination lies in a directory that does not exist");
+                Self::default()
+            }
+            Ok(Some(roots)) => Self::confine_to(roots),
         }
-        match restrict(&writable) {
+    }
+
+    fn confine_to(roots: Vec<(PathBuf, PathFd)>) -> Self {
+        let (writable, handles): (Vec<PathBuf>, Vec<PathFd>) = roots.into_iter().unzip();
+        match restrict(handles) {
             Ok(RulesetStatus::NotEnforced) => Self::default(),
             Ok(RulesetStatus::PartiallyEnforced | RulesetStatus::FullyEnforced) => {
                 debug!(?writable, "writes are confined");
@@ -46,15 +70,62 @@ impl Sandbox {
         }
     }
 
-    /// Whether something may be written there.
+    /// Whether there is one.
+    pub fn is_there(&self) -> bool {
+        self.writable.is_some()
+    }
+
+    /// Whether something may be written there, as far as it can be told by its path. Looks at the disk.
     pub fn permits(&self, path: &Path) -> bool {
         let Some(writable) = &self.writable else { return true };
         existing(path).is_some_and(|path| writable.iter().any(|root| path.starts_with(root)))
     }
+
+    /// Whether the directory is one that was mounted or made anew since the start, so that it is forbidden although its
+    /// modes permit it. Looks at the disk.
+    pub fn forbids(&self, directory: &Path) -> bool {
+        if self.writable.is_none() || access(directory, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+            return false;
+        }
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        matches!(rustix::fs::open(directory, flags, Mode::RUSR), Err(Errno::ACCESS))
+    }
 }
 
-fn restrict(writable: &[PathBuf]) -> Result<RulesetStatus, RulesetError> {
+/// `None`: one of them would be everything.
+fn opened(own: &[PathBuf], destinations: &[PathBuf]) -> Option<Vec<(PathBuf, PathFd)>> {
+    let mut roots: Vec<PathBuf> = own.iter().filter_map(|path| existing(path)).collect();
+    for destination in destinations {
+        let Some(path) = existing(destination) else { continue };
+        if destination.exists() {
+            roots.extend(around(&path));
+        }
+        roots.push(path);
+    }
+    roots.sort();
+    roots.dedup();
+    if roots.iter().any(|path| path.parent().is_none()) {
+        return None;
+    }
+    // What has gone away since it was looked at is not there to be written to.
+    Some(roots.into_iter().filter_map(|path| PathFd::new(&path).ok().map(|handle| (path, handle))).collect())
+}
+
+/// The directory that the path's mount point lies in, or the one that the path lies in, unless that is everything.
+fn around(path: &Path) -> Option<PathBuf> {
+    let device = |path: &Path| path.metadata().as_ref().map(Metadata::dev).ok();
+    let here = device(path);
+    let outside = path.ancestors().find(|above| device(above) != here);
+    let parent = || path.parent().filter(|parent| parent.parent().is_some());
+    outside.filter(|outside| outside.parent().is_some()).or_else(parent).map(Path::to_owned)
+}
+
+fn restrict(writable: Vec<PathFd>) -> Result<RulesetStatus, RulesetError> {
     let handled: BitFlags<AccessFs> = AccessFs::from_write(KNOWN) | AccessFs::Execute;
+    let rules = writable.into_iter().map(|handle| {
+        // The type of the error that the rules could have.
+        Ok::<_, RulesetError>(PathBeneath::new(handle, AccessFs::from_write(KNOWN)))
+    });
     let status = Ruleset::default()
         // A kernel that cannot permit a move between directories forbids all of them.
         .set_compatibility(CompatLevel::HardRequirement)
@@ -62,7 +133,7 @@ fn restrict(writable: &[PathBuf]) -> Result<RulesetStatus, RulesetError> {
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(handled)?
         .create()?
-        .add_rules(path_beneath_rules(writable, AccessFs::from_write(KNOWN)))?
+        .add_rules(rules)?
         .restrict_self()?;
     Ok(status.ruleset)
 }
@@ -82,14 +153,17 @@ mod tests {
     /// In a thread of its own: what is confined stays confined.
     fn confined(test: impl FnOnce(&Path, &Path) + Send + 'static) {
         let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        std::thread::spawn(move || test(inside.path(), outside.path())).join().unwrap();
+        let tested = std::thread::spawn(move || test(inside.path(), outside.path())).join();
+        tested.unwrap();
     }
 
     #[test]
     fn nothing_is_written_outside_and_nothing_is_started() {
         confined(|inside, outside| {
             fs::write(outside.join("theirs"), "x").unwrap();
-            let sandbox = Sandbox::confine(&[inside.join("videos")]);
+            // A destination may be reached by a link, and need not be there yet.
+            std::os::unix::fs::symlink(inside, inside.join("link")).unwrap();
+            let sandbox = Sandbox::confine(&[], &[inside.join("link/videos")]);
             if sandbox.writable.is_none() {
                 println!("this kernel has no Landlock, so there is nothing to see");
                 return;
@@ -109,6 +183,7 @@ mod tests {
             ] {
                 assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
             }
+            assert!(sandbox.forbids(outside) && !sandbox.forbids(&inside.join("videos")));
             assert!(sandbox.permits(&inside.join("videos/x/y")) && !sandbox.permits(&outside.join("x")));
         });
     }
@@ -116,7 +191,7 @@ mod tests {
     #[test]
     fn what_lies_in_no_directory_is_no_reason_not_to_start() {
         confined(|_, outside| {
-            let sandbox = Sandbox::confine(&[PathBuf::from("/no-such-directory/videos")]);
+            let sandbox = Sandbox::confine(&[], &[PathBuf::from("/no-such-directory/videos")]);
             assert!(sandbox.permits(outside));
             fs::write(outside.join("new"), "y").unwrap();
         });

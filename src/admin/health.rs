@@ -23,6 +23,8 @@ pub struct Facts<'a> {
     pub deliveries: Option<&'a Result<String, String>>,
     /// Destinations that cannot be used.
     pub holds: &'a [(String, Hold)],
+    /// A part of the program that will never go on by itself.
+    pub stuck: Option<&'a str>,
     /// Now.
     pub now: Timestamp,
 }
@@ -51,6 +53,9 @@ pub fn not_ready(facts: &Facts<'_>) -> Vec<String> {
     if let Some(Err(error)) = facts.deliveries {
         reasons.push(format!("deliveries stand still: {error}"));
     }
+    if let Some(stuck) = facts.stuck {
+        reasons.push(format!("the program does not go on ({stuck}); restart it"));
+    }
     for (path, hold) in facts.holds {
         reasons.push(format!("{path} cannot be used: {}", hold.why));
     }
@@ -62,6 +67,8 @@ pub fn not_ready(facts: &Facts<'_>) -> Vec<String> {
 pub struct Work<'a> {
     /// Why the program is not ready.
     pub not_ready: &'a [String],
+    /// Whether the configuration file is refused as it is now.
+    pub is_refused: bool,
     /// Whether Drive is to call at all.
     pub is_called: bool,
     /// Channels that it calls on.
@@ -71,9 +78,6 @@ pub struct Work<'a> {
     /// Files that wait for their turn.
     pub waiting: usize,
 }
-
-/// More would not be read in one line.
-const LINE: usize = 300;
 
 /// In one line what the program does, or what is wrong with it and what to do.
 pub fn summary(work: &Work<'_>) -> String {
@@ -94,11 +98,10 @@ pub fn summary(work: &Work<'_>) -> String {
     if work.waiting > 0 {
         line += &format!("; {} waiting", counted(work.waiting, "file"));
     }
-    let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    match line.char_indices().nth(LINE) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
+    if work.is_refused {
+        line += "; the configuration file has a mistake, see `gdrive-webhook reload`";
     }
+    line
 }
 
 fn counted(count: usize, word: &str) -> String {
@@ -141,28 +144,35 @@ mod tests {
             keeper: None,
             deliveries: None,
             holds: &[],
+            stuck: None,
             now,
         })
     }
 
     #[test]
     fn one_line_says_what_goes_on() {
-        let idle = Work { not_ready: &[], is_called: true, channels: 1, transfers: &[], waiting: 0 };
+        let idle = Work {
+            not_ready: &[],
+            is_refused: false,
+            is_called: true,
+            channels: 1,
+            transfers: &[],
+            waiting: 0,
+        };
         assert_eq!(summary(&idle), "Ready, 1 push channel");
         assert_eq!(summary(&Work { is_called: false, ..idle }), "Ready, polling only");
         let busy = Work { transfers: &[(30, 100), (0, 20)], waiting: 3, ..idle };
         assert_eq!(summary(&busy), "Ready, 1 push channel; 2 downloads under way, 25 %; 3 files waiting");
-        let wrong = ["/srv/videos cannot be used: full\nvery".to_owned(), "and this".to_owned()];
+        let wrong = ["/srv/videos cannot be used: full".to_owned(), "and this".to_owned()];
         assert_eq!(
             summary(&Work { not_ready: &wrong[..1], ..idle }),
-            "Not ready: /srv/videos cannot be used: full very"
+            "Not ready: /srv/videos cannot be used: full"
         );
         assert!(
             summary(&Work { not_ready: &wrong, ..idle })
                 .ends_with("(and 1 more, see `gdrive-webhook status`)")
         );
-        let long = ["ü".repeat(1000)];
-        assert_eq!(summary(&Work { not_ready: &long, ..idle }).chars().count(), LINE + 1);
+        assert!(summary(&Work { is_refused: true, ..idle }).contains("reload"));
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub struct Live {
     /// What came to the public door.
     pub notifications: Arc<Notifications>,
     /// Connections at the webhook address and at the admin address.
-    pub connections: [Arc<Connections>; 2],
+    pub connections: Vec<Arc<Connections>>,
     /// What is downloaded now.
     pub transfers: Arc<Transfers>,
     /// Destinations that cannot be used now.
@@ -55,7 +55,7 @@ pub struct Live {
 impl Live {
     /// An engine that will never go on by itself, if there is one. While calls to Drive pause, whoever waits for one is
     /// not stuck.
-    pub fn stuck(&self, now: Timestamp) -> Option<&'static str> {
+    pub fn stuck(&self) -> Option<&'static str> {
         let paused = self.http.gate.is_troubled();
         let [address, configuration] = &self.followers;
         let boards = [
@@ -65,7 +65,7 @@ impl Live {
             ("sync", &self.sync, paused),
             ("channels", &self.keeper, paused),
         ];
-        let stuck = boards.into_iter().find(|(_, board, excused)| !excused && board.borrow().is_stuck(now));
+        let stuck = boards.into_iter().find(|(_, board, excused)| !excused && board.borrow().is_stuck());
         stuck.map(|(name, ..)| name)
     }
 
@@ -91,6 +91,7 @@ pub fn summary(live: &Live, not_ready: &[String], channels: &[Channel], now: Tim
         live.transfers.snapshot().iter().map(|(_, transfer)| (transfer.received(), transfer.size)).collect();
     health::summary(&health::Work {
         not_ready,
+        is_refused: live.followers[1].borrow().outcome.as_ref().is_some_and(Result::is_err),
         is_called: *live.address.borrow() != Known::Nowhere,
         channels: channels.iter().filter(|channel| is_live(channel, now)).count(),
         transfers: &transfers,
@@ -313,6 +314,7 @@ pub fn readiness(live: &Live, channels: &[Channel], now: Timestamp) -> Vec<Strin
         keeper: keeper.as_ref(),
         deliveries: deliveries.as_ref(),
         holds: &live.holds.snapshot(),
+        stuck: live.stuck(),
         now,
     })
 }

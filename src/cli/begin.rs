@@ -34,17 +34,15 @@ pub(super) fn writing(settings: &Settings) {
 }
 
 /// Before a command that begins anew where there is no database: there may be one that was forgotten. The state directory
-/// is made.
-pub(super) fn making(settings: &Settings) -> Option<Exit> {
+/// is made. What keeps it from beginning, if anything does.
+pub(super) fn making(settings: &Settings) -> Option<String> {
     let made = || {
         let place = &settings.state_dir;
         let error = owner::make_room(place).err()?;
         let why = owner::explain(&error, place, owner::Want::Make);
         Some(format!("cannot make the directory {}: {why}", place.display()))
     };
-    let said = former::left_behind(settings).or_else(made)?;
-    eprintln!("gdrive-webhook: {said}");
-    Some(Exit::Configuration)
+    former::left_behind(settings).or_else(made)
 }
 
 /// A database that is not there may lie where it lay before.

@@ -4,6 +4,7 @@ mod begin;
 mod channels;
 mod login;
 mod reload;
+mod run;
 mod show;
 mod status;
 mod sync_once;
@@ -15,14 +16,11 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use crate::config::{self, Problems, Settings, former};
-use crate::daemon::{Daemon, Surroundings, written_directories};
+use crate::config::{self, Problems};
 use crate::drive::{self, Fault};
-use crate::sandbox::Sandbox;
 use crate::telemetry::log::{self, Format, Level};
-use crate::telemetry::systemd;
 use crate::{auth, channel, sync};
 
 /// Turns Google Drive folders into an inbox: every new video is announced by a push notification, downloaded, verified
@@ -145,9 +143,12 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error).into(),
     };
     crate::http::install_tls();
-    let prepared = match prepare(&arguments) {
-        Ok(prepared) => prepared,
-        Err(exit) => return exit.into(),
+    let prepared = match &arguments.command {
+        Command::Run => match run::prepare(arguments.config.as_ref(), arguments.log_format) {
+            Ok(prepared) => Some(prepared),
+            Err(exit) => return exit.into(),
+        },
+        _ => None,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -172,37 +173,13 @@ fn usage(error: &clap::Error) -> Exit {
     }
 }
 
-/// What `run` has to do before there is a second thread: what systemd hands over, and what the kernel is told to forbid.
-fn prepare(arguments: &Arguments) -> Result<Option<(Settings, Surroundings)>, Exit> {
-    let Arguments { config, log_format, command: Command::Run } = arguments else { return Ok(None) };
-    let socket = systemd::inherited_socket();
-    let settings = config::load(config.as_deref()).map_err(|problems| {
-        // As the log has it: what reads the log of a service finds it there.
-        start_log(&log::Config::default(), *log_format);
-        for problem in problems.to_string().lines() {
-            error!("{problem}");
-        }
-        systemd::status(&format!("The configuration is wrong: {problems}").replace('\n', "; "));
-        Exit::Configuration
-    })?;
-    let level = start_log(&settings.log, *log_format);
-    if let Some(said) = former::left_behind(&settings) {
-        systemd::status(&said);
-        error!("{said}");
-        return Err(Exit::Configuration);
-    }
-    begin::writing(&settings);
-    let sandbox = Sandbox::confine(&written_directories(&settings));
-    Ok(Some((settings, Surroundings { socket, sandbox, level })))
-}
-
 fn start_log(config: &log::Config, format: Option<Format>) -> Level {
     log::start(&log::Config { format: format.unwrap_or(config.format), ..config.clone() })
 }
 
-async fn dispatch(arguments: Arguments, prepared: Option<(Settings, Surroundings)>) -> Exit {
-    if let Some((settings, surroundings)) = prepared {
-        return run(settings, surroundings).await;
+async fn dispatch(arguments: Arguments, prepared: Option<run::Prepared>) -> Exit {
+    if let Some(prepared) = prepared {
+        return run::run(prepared).await;
     }
     let Arguments { config, log_format, command } = arguments;
     #[cfg(feature = "demo")]
@@ -226,8 +203,9 @@ async fn dispatch(arguments: Arguments, prepared: Option<(Settings, Surroundings
     start_log(&settings.log, log_format);
     match &command {
         Command::Sync { dry_run: false } => {
-            if let Some(exit) = begin::making(&settings) {
-                return exit;
+            if let Some(why) = begin::making(&settings) {
+                eprintln!("gdrive-webhook: {why}");
+                return Exit::Configuration;
             }
             begin::writing(&settings);
         }
@@ -254,16 +232,6 @@ async fn dispatch(arguments: Arguments, prepared: Option<(Settings, Surroundings
         Ok(exit) => exit,
         Err(error) => ended(Err(error)),
     }
-}
-
-async fn run(settings: Settings, surroundings: Surroundings) -> Exit {
-    let outcome = async { Daemon::build(settings, surroundings).await?.run(interrupted()).await }.await;
-    if let Err(error) = &outcome {
-        // Whoever watches the service sees it without looking into the log.
-        systemd::status(&format!("{error:#}"));
-        error!("{error:#}");
-    }
-    exit_of(outcome)
 }
 
 fn misconfigured(problems: &Problems) -> Exit {

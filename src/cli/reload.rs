@@ -21,7 +21,8 @@ pub(super) async fn reload(settings: &Settings) -> anyhow::Result<Exit> {
     let answer = match request.send().await {
         Ok(answer) => answer,
         Err(error) if error.is_connect() => anyhow::bail!(
-            "no daemon answers at {listen} (admin.listen); what has changed takes effect when it is started"
+            "no daemon answers at {listen} (admin.listen); what has changed takes effect when it is started. One that runs \
+             and was started with another admin.listen has to be restarted"
         ),
         Err(error) => return Err(error).with_context(|| format!("the daemon at {listen} does not answer")),
     };

@@ -4,13 +4,15 @@
 //! next start.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
-use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tracing::{debug, error, info, warn};
 
 use super::{Settings, load_again, show};
 use crate::destination::Rights;
@@ -26,6 +28,9 @@ use crate::{channel, delivery, sync};
 
 /// A look at a file's time costs nothing.
 const LOOK: Duration = Duration::from_secs(2);
+/// A disk that has not answered by then is not waited for.
+const PATIENCE: Duration = Duration::from_secs(4);
+const UNCHANGED: &str = "as in the file";
 
 /// Everyone who goes by another configuration as soon as there is one.
 #[derive(Debug)]
@@ -93,41 +98,84 @@ pub struct Follower {
     settings: Settings,
     followers: Followers,
     sandbox: Sandbox,
-    seen: Option<SystemTime>,
+    /// Of the webhook address; systemd may have chosen another one than the configuration.
+    port: u16,
+    /// The file as it was when it was read the last time, and when it was looked at the last time.
+    read: Option<Stamp>,
+    seen: Option<Stamp>,
+    /// Whoever asks a disk and has no answer yet.
+    asking: Option<JoinHandle<()>>,
     said: Outcome,
+}
+
+/// What tells a file from an earlier one of the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    size: u64,
+    inode: u64,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Self { modified: metadata.modified().ok(), size: metadata.len(), inode: metadata.ino() })
+    }
 }
 
 impl Follower {
     /// Ready for its first step.
-    pub fn new(settings: Settings, followers: Followers, sandbox: Sandbox) -> Self {
-        let seen = modified(&settings);
-        Self { settings, followers, sandbox, seen, said: Ok("as at the start".to_owned()) }
+    pub fn new(settings: Settings, followers: Followers, sandbox: Sandbox, port: u16) -> Self {
+        let said = Ok("as at the start".to_owned());
+        Self { settings, followers, sandbox, port, read: None, seen: None, asking: None, said }
     }
 
-    fn read_again(&mut self) -> Outcome {
+    /// What a disk answers; `None` if it does not. The runtime's threads wait for no disk: that would hold up everything.
+    async fn ask<T: Send + 'static>(&mut self, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        if self.asking.as_ref().is_some_and(|asking| !asking.is_finished()) {
+            return None;
+        }
+        let (sender, answer) = oneshot::channel();
+        self.asking = Some(tokio::task::spawn_blocking(move || {
+            // Nobody waits any more if it took too long.
+            let _ = sender.send(look());
+        }));
+        let answer = tokio::time::timeout(PATIENCE, answer).await.ok()?.ok();
+        // It has answered, and is about to end.
+        self.asking = None;
+        answer
+    }
+
+    async fn read_again(&mut self) -> Outcome {
         systemd::reloading();
-        let outcome = self.take_over();
+        let outcome = self.take_over().await;
         systemd::ready();
         match &outcome {
+            Ok(said) if said == UNCHANGED => debug!("the configuration was read again; nothing has changed"),
             Ok(said) => info!(outcome = said, "the configuration was read again"),
             Err(said) => error!(error = said, "the configuration was read again and is refused"),
         }
         outcome
     }
 
-    fn take_over(&mut self) -> Outcome {
+    async fn take_over(&mut self) -> Outcome {
         let refused = |why: String| format!("the configuration is not taken over: {why}");
-        let settings = load_again(&self.settings).map_err(|problems| refused(problems.to_string()))?;
+        let known = self.settings.clone();
+        let read = self.ask(move || load_again(&known)).await;
+        let read = read.ok_or_else(|| refused(silent(&self.settings.source)))?;
+        let settings = read.map_err(|problems| refused(problems.to_string()))?;
         let known = destinations(&self.settings);
-        for destination in destinations(&settings).keys() {
-            if !known.contains_key(destination) {
-                self.permits(destination).map_err(refused)?;
-            }
+        for destination in destinations(&settings).into_keys().filter(|path| !known.contains_key(path)) {
+            let (sandbox, path) = (self.sandbox.clone(), destination.clone());
+            let permitted = self.ask(move || permits(&sandbox, &path)).await;
+            permitted.unwrap_or_else(|| Err(silent(&destination))).map_err(refused)?;
         }
         let effective = self.with_what_can_change(&settings);
         let now = changed_lines(&show(&self.settings), &show(&effective));
         let later = changed_lines(&show(&effective), &show(&settings));
-        self.followers.take(&effective);
+        if !now.is_empty() {
+            self.followers.take(&effective);
+        }
         self.settings = effective;
         if !later.is_empty() {
             warn!(
@@ -138,7 +186,7 @@ impl Follower {
         let told = [("in effect now", now), ("takes effect at the next start", later)];
         let told = told.into_iter().filter(|(_, lines)| !lines.is_empty());
         let told: Vec<String> = told.map(|(what, lines)| format!("{what}: {}", lines.join(", "))).collect();
-        Ok(if told.is_empty() { "as in the file".to_owned() } else { told.join("; ") })
+        Ok(if told.is_empty() { UNCHANGED.to_owned() } else { told.join("; ") })
     }
 
     /// What is in effect, with everything of the new settings that can take effect while the program runs.
@@ -148,6 +196,9 @@ impl Follower {
         let is_same_place = new.receiver == self.settings.receiver;
         let address = if is_same_place { &new.channel.address } else { &self.settings.channel.address };
         effective.channel = channel::Config { address: address.clone(), ..new.channel.clone() };
+        if let Address::Ngrok { port, .. } = &mut effective.channel.address {
+            *port = self.port;
+        }
         effective.sync = new.sync;
         effective.folders.clone_from(&new.folders);
         effective.delivery = new.delivery;
@@ -156,43 +207,51 @@ impl Follower {
         effective.log.level.clone_from(&new.log.level);
         effective
     }
+}
 
-    /// What the unit, the image or the kernel forbid cannot be changed while the program runs.
-    fn permits(&self, destination: &Path) -> Result<(), String> {
-        let path = destination.display();
-        if !self.sandbox.permits(destination) {
-            return Err(format!(
-                "the destination {path} is outside the directories that the program was confined to at its start; restart it"
-            ));
-        }
-        let existing = destination.ancestors().find(|path| path.exists()).unwrap_or(destination);
-        match access(existing, Access::WRITE_OK) {
-            Ok(()) => Ok(()),
-            Err(Errno::ROFS) if systemd::is_there() => Err(format!(
-                "the destination {path} is read-only for the service; `gdrive-webhook config systemd` prints the drop-in \
-                 that names it under ReadWritePaths=, then restart the service"
-            )),
-            Err(error) => Err(format!("the destination {path} cannot be written to: {error}")),
-        }
+/// What the unit, the image or the kernel forbid cannot be changed while the program runs.
+fn permits(sandbox: &Sandbox, destination: &Path) -> Result<(), String> {
+    let path = destination.display();
+    if !sandbox.permits(destination) {
+        return Err(format!(
+            "the destination {path} is outside the directories that the program was confined to at its start; restart it"
+        ));
     }
+    let existing = destination.ancestors().find(|path| path.exists()).unwrap_or(destination);
+    match access(existing, Access::WRITE_OK) {
+        Ok(()) => Ok(()),
+        Err(Errno::ROFS) if systemd::is_there() => Err(format!(
+            "the destination {path} is read-only for the service; `gdrive-webhook config systemd` prints the drop-in \
+             that names it under ReadWritePaths=, then restart the service"
+        )),
+        Err(error) => Err(format!("the destination {path} cannot be written to: {error}")),
+    }
+}
+
+fn silent(path: &Path) -> String {
+    format!("the disk of {} does not answer", path.display())
 }
 
 impl Step for Follower {
     /// One step: reads the file if it is another one than the last time, or if somebody asks.
     async fn step(&mut self, activation: Activation) -> Next {
-        let modified = modified(&self.settings);
         let is_asked = activation.asked || activation.reason == Reason::Handover;
-        // A file that is gone for a moment is being replaced.
-        if is_asked || (modified.is_some() && modified != self.seen) {
-            self.seen = modified;
-            self.said = self.read_again();
-        }
-        Next { due: Some(LOOK), settle: Duration::ZERO, outcome: self.said.clone() }
+        let source = self.settings.source.clone();
+        let outcome = match self.ask(move || Stamp::of(&source)).await {
+            None => Err(silent(&self.settings.source)),
+            Some(now) => {
+                // The same at two looks: nobody is writing it. One that is gone for a moment is being replaced.
+                let is_whole = now.is_some() && now == self.seen;
+                self.seen = now;
+                if is_asked || (is_whole && now != self.read) {
+                    self.read = now;
+                    self.said = self.read_again().await;
+                }
+                self.said.clone()
+            }
+        };
+        Next { due: Some(LOOK), settle: Duration::ZERO, outcome }
     }
-}
-
-fn modified(settings: &Settings) -> Option<SystemTime> {
-    std::fs::metadata(&settings.source).and_then(|metadata| metadata.modified()).ok()
 }
 
 /// What is another in the new text than in the old one, and what is not there any more.

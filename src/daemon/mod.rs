@@ -1,16 +1,16 @@
 //! The whole program put together: built, so that everything that can fail at the start fails there; run; and brought
 //! to its end in order. The only room that starts engines.
 
+mod confinement;
 mod report;
 mod running;
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use jiff::Timestamp;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -46,7 +46,8 @@ pub struct Daemon {
     settings: Settings,
     parts: Parts,
     registry: Arc<Registry>,
-    public: Door,
+    /// The first of them is what the configuration calls the webhook address.
+    public: Vec<Door>,
     private: Door,
     admin_token: Option<String>,
     /// For asking an ngrok agent.
@@ -58,29 +59,19 @@ pub struct Daemon {
 #[derive(Debug)]
 pub struct Surroundings {
     /// The webhook address, where systemd listens on it.
-    pub socket: Option<TcpListener>,
+    pub sockets: Vec<TcpListener>,
     /// What may be written.
     pub sandbox: Sandbox,
     /// What is logged.
     pub level: Level,
+    /// SIGHUP: read the configuration again.
+    pub hangups: Option<Signal>,
 }
 
 impl Default for Surroundings {
     fn default() -> Self {
-        Self { socket: None, sandbox: Sandbox::default(), level: Level::none() }
+        Self { sockets: Vec::new(), sandbox: Sandbox::default(), level: Level::none(), hangups: None }
     }
-}
-
-/// The directories that the daemon writes to, each destination with the directory that it lies in.
-pub fn written_directories(settings: &Settings) -> Vec<PathBuf> {
-    let with_parent = |path: &PathBuf| match path.parent() {
-        Some(parent) if parent.parent().is_some() => parent.to_owned(),
-        // What lies at the top of the file system stands for itself alone.
-        Some(_) | None => path.clone(),
-    };
-    let own = [settings.store.path(), settings.google.token.clone()];
-    let own = own.iter().filter_map(|path| path.parent()).map(Path::to_owned);
-    own.chain(follow::destinations(settings).keys().map(with_parent)).collect()
 }
 
 /// What the engines are made of; `sync` uses them without the doors.
@@ -141,17 +132,17 @@ pub fn connect(settings: &Settings) -> anyhow::Result<(Drive, Arc<Http>)> {
 
 impl Daemon {
     /// Opens everything that can fail: the ledger, the credentials, the destinations, both doors.
-    pub async fn build(settings: Settings, mut surroundings: Surroundings) -> anyhow::Result<Self> {
+    pub async fn build(mut settings: Settings, mut surroundings: Surroundings) -> anyhow::Result<Self> {
         let parts = Parts::open(&settings, Access::Exclusive).await?;
         let admin_token = settings.admin.token()?;
         // Before the door opens: a notification on a channel of the last run must not be taken for a stranger's.
         let registry = Arc::new(Registry::default());
         registry.replace(&parts.store.channels().await?);
-        let public = match surroundings.socket.take() {
-            Some(socket) => adopt(socket, settings.receiver.listen)?,
-            None => bind(settings.receiver.listen, "webhook.listen")?,
-        };
-        let public = public.with_limits(receiver::limits());
+        let sockets = std::mem::take(&mut surroundings.sockets);
+        let public = listen(sockets, settings.receiver.listen)?;
+        if let (Address::Ngrok { port, .. }, Some(door)) = (&mut settings.channel.address, public.first()) {
+            *port = door.address().port();
+        }
         let private = bind(settings.admin.listen, "admin.listen")?.with_limits(admin::limits());
         let neighbours = Follower::client().context("the HTTP client cannot be made")?;
         Ok(Self { settings, parts, registry, public, private, admin_token, neighbours, surroundings })
@@ -159,7 +150,7 @@ impl Daemon {
 
     /// Where notifications come in.
     pub fn public_address(&self) -> SocketAddr {
-        self.public.address()
+        self.public.first().map_or(self.settings.receiver.listen, Door::address)
     }
 
     /// Where the operator asks.
@@ -174,7 +165,7 @@ impl Daemon {
         let engines_stop = CancellationToken::new();
         let doors_stop = CancellationToken::new();
         self.greet();
-        let running = self.start(&engines_stop, &doors_stop);
+        let mut running = self.start(&engines_stop, &doors_stop);
         systemd::ready();
         let outcome = running.until_end(&stop).await;
         systemd::stopping();
@@ -188,7 +179,7 @@ impl Daemon {
         info!(
             version = env!("GDRIVE_WEBHOOK_VERSION"),
             account = self.parts.drive.describe(),
-            webhook = %self.public.address(),
+            webhook = %self.public_address(),
             admin = %self.private.address(),
             public_url = self.settings.channel.address.fixed(),
             "started"
@@ -204,6 +195,7 @@ impl Daemon {
 
     fn start(self, engines_stop: &CancellationToken, doors_stop: &CancellationToken) -> Running {
         let Self { settings, parts, registry, public, private, admin_token, neighbours, surroundings } = self;
+        let (port, sandbox) = (public.first().map_or(0, |door| door.address().port()), surroundings.sandbox);
         let (sync_wake, sync_wakeups) = wake_up();
         let (keeper_wake, keeper_wakeups) = wake_up();
         let (delivery_wake, delivery_wakeups) = wake_up();
@@ -215,6 +207,7 @@ impl Daemon {
         let (channel_wanted, channel_config) = watch::channel(settings.channel.clone());
         let (sync_wanted, to_sync) = watch::channel(follow::to_sync(&settings));
         let (delivery_wanted, to_deliver) = watch::channel(follow::to_deliver(&settings));
+        let outdated = tokio::spawn(confinement::until_outdated(sandbox.clone(), to_deliver.clone()));
         let (known, address) = watch::channel(Known::from(&settings.channel.address));
         let live = Live {
             started: Timestamp::now(),
@@ -224,7 +217,7 @@ impl Daemon {
             keeper: boards.channels.subscribe(),
             deliveries: boards.deliveries.subscribe(),
             notifications: notifications.clone(),
-            connections: [public.connections(), private.connections()],
+            connections: public.iter().chain([&private]).map(Door::connections).collect(),
             transfers: parts.transfers.clone(),
             holds: parts.holds.clone(),
             http: parts.http.clone(),
@@ -248,7 +241,7 @@ impl Daemon {
         let reader = parts.sync(to_sync, delivery_wake.clone(), keeper_wake.clone());
         let deliverer = parts.deliveries(to_deliver, delivery_wake);
         let follower = Follower::new(neighbours, configured, known, keeper_wake);
-        let configuration = follow::Follower::new(settings, followers, surroundings.sandbox);
+        let configuration = follow::Follower::new(settings, followers, sandbox, port);
         let stop = engines_stop;
         let engines = vec![
             ("channels", engine(keeper, keeper_wakeups, boards.channels, stop)),
@@ -257,13 +250,17 @@ impl Daemon {
             ("address", engine(follower, address_wakeups, boards.address, stop)),
             ("configuration", engine(configuration, configuration_wakeups, boards.configuration, stop)),
         ];
-        let doors = vec![
-            tokio::spawn(public.serve(public_router, doors_stop.clone())),
+        let public = public
+            .into_iter()
+            .map(|door| tokio::spawn(door.serve(public_router.clone(), doors_stop.clone())))
+            .collect::<Vec<_>>();
+        let mut doors = vec![
             tokio::spawn(private.serve(admin_router, doors_stop.clone())),
-            tokio::spawn(listen_to_hangups(configuration_wake, doors_stop.clone())),
+            tokio::spawn(listen_to_hangups(surroundings.hangups, configuration_wake, doors_stop.clone())),
             tokio::spawn(report::to_systemd(parts.store.clone(), live, doors_stop.clone())),
         ];
-        Running { engines, doors, store: parts.store }
+        doors.extend(public);
+        Running { engines, doors, outdated, store: parts.store }
     }
 }
 
@@ -292,18 +289,28 @@ fn bind(address: SocketAddr, key: &str) -> anyhow::Result<Door> {
     Door::bind(address).with_context(|| format!("{key}: cannot listen on {address}"))
 }
 
-/// Takes the socket that systemd listens on; nobody is refused while the program is not there.
-fn adopt(socket: TcpListener, configured: SocketAddr) -> anyhow::Result<Door> {
-    let door = Door::adopt(socket).context("the socket that systemd hands over cannot be used")?;
-    if door.address() != configured {
+/// The webhook address: the sockets that systemd listens on, so that nobody is refused while the program is not there,
+/// else one of our own. An address that comes from systemd is served, whatever the configuration says.
+fn listen(sockets: Vec<TcpListener>, configured: SocketAddr) -> anyhow::Result<Vec<Door>> {
+    if sockets.is_empty() {
+        return Ok(vec![bind(configured, "webhook.listen")?.with_limits(receiver::limits())]);
+    }
+    let (mut doors, mut limits) = (Vec::new(), receiver::limits());
+    limits.connections = (limits.connections / sockets.len()).max(1);
+    for socket in sockets {
+        let door = Door::adopt(socket).context("the socket that systemd hands over cannot be used")?;
+        doors.push(door.with_limits(limits));
+    }
+    let addresses: Vec<String> = doors.iter().map(|door| door.address().to_string()).collect();
+    if !addresses.contains(&configured.to_string()) {
         warn!(
-            socket = %door.address(),
+            sockets = addresses.join(", "),
             configured = %configured,
             "webhook.listen does not count, the socket unit does: set ListenStream= with `systemctl edit gdrive-webhook.socket`, \
              or webhook.listen to its address"
         );
     }
-    Ok(door)
+    Ok(doors)
 }
 
 /// Starts an engine.
@@ -332,14 +339,8 @@ fn deliver(
 }
 
 /// SIGHUP: read the configuration again.
-async fn listen_to_hangups(configuration: Wake, stop: CancellationToken) {
-    let mut hangups = match signal(SignalKind::hangup()) {
-        Ok(hangups) => hangups,
-        Err(error) => {
-            warn!(%error, "SIGHUP cannot be heard; the configuration is read again only when its file changes");
-            return;
-        }
-    };
+async fn listen_to_hangups(hangups: Option<Signal>, configuration: Wake, stop: CancellationToken) {
+    let Some(mut hangups) = hangups else { return };
     while let Some(Some(())) = stop.run_until_cancelled(hangups.recv()).await {
         // Without its engine the program is ending.
         let _ = configuration.wake(Reason::Handover);

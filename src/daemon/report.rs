@@ -23,18 +23,27 @@ pub(super) async fn to_systemd(store: Store, mut live: Live, stop: CancellationT
         return;
     }
     // Twice in the time that systemd waits, and once more.
-    let look = systemd::watchdog().map_or(LOOK, |patience| (patience / 3).min(LOOK));
+    let watchdog = systemd::watchdog();
+    let look = watchdog.map_or(LOOK, |patience| (patience / 3).min(LOOK));
     let (mut said, mut is_stuck, mut channels) = (String::new(), false, Vec::new());
     loop {
-        match live.stuck(Timestamp::now()) {
-            None => systemd::alive(),
+        match live.stuck() {
+            None => {
+                is_stuck = false;
+                if watchdog.is_some() {
+                    systemd::alive();
+                }
+            }
             Some(engine) if !is_stuck => {
                 is_stuck = true;
-                error!(engine, "an engine does not go on; systemd will start the program again");
+                error!(
+                    engine,
+                    "an engine does not go on; systemd's watchdog, if there is one, starts the program again"
+                );
             }
             Some(_) => {}
         }
-        if said.is_empty() || live.has_news() {
+        if said.is_empty() || is_stuck || live.has_news() {
             // A database that fails, or whose disk does not answer, is named by the engines that need it.
             if let Ok(Ok(known)) = tokio::time::timeout(PATIENCE, store.channels()).await {
                 channels = known;

@@ -1,5 +1,6 @@
 //! Everything at work, until one engine ends by itself or all are told to end.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -22,19 +23,27 @@ const CLOSE: Duration = Duration::from_secs(2);
 pub(super) struct Running {
     pub(super) engines: Vec<(&'static str, JoinHandle<()>)>,
     pub(super) doors: Vec<JoinHandle<()>>,
+    /// Ends when the program has to be started again to be allowed to write to a destination.
+    pub(super) outdated: JoinHandle<PathBuf>,
     pub(super) store: Store,
 }
 
 impl Running {
     /// Until `stop`, or until an engine ends by itself.
-    pub(super) async fn until_end(&self, stop: &CancellationToken) -> anyhow::Result<()> {
+    pub(super) async fn until_end(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         loop {
             if let Some((name, _)) = self.engines.iter().find(|(_, engine)| engine.is_finished()) {
                 error!(engine = name, "an engine has ended by itself; the program ends with it");
                 anyhow::bail!("the engine `{name}` has ended by itself");
             }
-            if stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_none() {
-                return Ok(());
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(LOOK) => {}
+                Ok(destination) = &mut self.outdated => anyhow::bail!(
+                    "the destination {} was mounted or made anew since the start; the program ends so that it is started \
+                     again and may write there",
+                    destination.display()
+                ),
             }
         }
     }
@@ -52,6 +61,7 @@ impl Running {
         };
         let _ = tokio::time::timeout(ANSWERS.min(grace), answered).await;
         engines_stop.cancel();
+        self.outdated.abort();
         let doors = self.doors.into_iter().map(|door| ("connections", door));
         let mut all: Vec<(&str, JoinHandle<()>)> = self.engines.into_iter().chain(doors).collect();
         let ended = tokio::time::timeout(grace, async {

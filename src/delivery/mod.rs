@@ -86,6 +86,8 @@ const LAST_ATTEMPT: Duration = Duration::from_millis(200);
 const FAULT_WAIT: Duration = Duration::from_mins(1);
 /// As long as there are deliveries to begin with, neither the ledger nor a destination is asked more often than this.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// However far away the next delivery seems to be: the clock may be set right meanwhile.
+const LONGEST_SLEEP: Duration = Duration::from_mins(10);
 /// The ledger failed; nothing moves until it works again.
 const STORE_WAIT: Duration = Duration::from_secs(10);
 
@@ -273,11 +275,9 @@ impl Engine {
         }
         let now = Timestamp::now();
         let waiting = self.holds.waiting(now);
-        let due = self
-            .store
-            .next_due(&waiting)
-            .await?
-            .map(|at| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO));
+        let due = self.store.next_due(&waiting).await?.map(|at| {
+            Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO).min(LONGEST_SLEEP)
+        });
         if self.attempts.is_empty() {
             self.downloader.rest();
         }

@@ -129,8 +129,18 @@ impl Engine {
 
     /// Looks whether destinations that are held can be used again.
     pub(super) async fn look_at_held(&mut self) -> Result<(), store::Error> {
-        for held in self.holds.due(Timestamp::now()) {
+        let due = self.holds.due(Timestamp::now());
+        if due.is_empty() {
+            return Ok(());
+        }
+        let awaited = self.store.awaited().await?;
+        for held in due {
             let root = PathBuf::from(held);
+            if !awaited.contains(&root) && !self.wanted.borrow().destinations.contains_key(&root) {
+                // It was taken out of the configuration, and nothing waits for it any more.
+                self.release(&root);
+                continue;
+            }
             match self.open(&root).await? {
                 Ok(_) => self.release(&root),
                 Err(error) => self.hold(&root, &why_held(&error)),

@@ -1,6 +1,6 @@
 //! The destinations that were used, and what each is known by.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sqlx::Row;
 
@@ -29,6 +29,17 @@ impl Store {
         .execute(&self.pool)
         .await?;
         Ok(())
+    }
+
+    /// The destinations of everything that is still to be delivered.
+    pub async fn awaited(&self) -> Result<Vec<PathBuf>, Error> {
+        let rows = sqlx::query(
+            "select distinct destination from delivery \
+             where stage in ('unready', 'pending', 'downloading', 'publishing')",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(|row| Ok(PathBuf::from(row.try_get::<String, _>(0)?))).collect()
     }
 
     /// The latest files that were put there.

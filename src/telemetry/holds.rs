@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -22,6 +23,16 @@ pub struct Hold {
     pub next: Timestamp,
 }
 
+/// Nothing is put off for longer; what seems to be was written down when the clock was ahead.
+const LONGEST: Duration = Duration::from_mins(10);
+
+impl Hold {
+    fn waits(&self, now: Timestamp) -> bool {
+        let wait = self.next.duration_since(now);
+        wait.is_positive() && Duration::try_from(wait).is_ok_and(|wait| wait <= LONGEST)
+    }
+}
+
 impl Holds {
     /// Holds something, or goes on holding it. `true`: that is news, or the reason is.
     pub fn hold(&self, what: &str, why: &str, now: Timestamp, next: Timestamp) -> bool {
@@ -40,12 +51,12 @@ impl Holds {
 
     /// What is held and not to be looked at yet.
     pub fn waiting(&self, now: Timestamp) -> Vec<String> {
-        self.lock().iter().filter(|(_, hold)| hold.next > now).map(|(what, _)| what.clone()).collect()
+        self.lock().iter().filter(|(_, hold)| hold.waits(now)).map(|(what, _)| what.clone()).collect()
     }
 
     /// What is held and to be looked at again.
     pub fn due(&self, now: Timestamp) -> Vec<String> {
-        self.lock().iter().filter(|(_, hold)| hold.next <= now).map(|(what, _)| what.clone()).collect()
+        self.lock().iter().filter(|(_, hold)| !hold.waits(now)).map(|(what, _)| what.clone()).collect()
     }
 
     /// Whether something is held.
@@ -78,6 +89,7 @@ mod tests {
         assert_eq!((holds.waiting(at(59)).len(), holds.waiting(at(60)).len()), (1, 0));
         assert_eq!((holds.due(at(59)).len(), holds.due(at(60)).len()), (0, 1));
         assert!(holds.hold("/srv", "read-only", at(60), at(90)));
+        assert_eq!(holds.due(at(-86_400)), ["/srv"], "the clock was ahead by a day");
         assert!(holds.release("/srv") && !holds.release("/srv"));
     }
 }

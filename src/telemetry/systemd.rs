@@ -1,42 +1,55 @@
-//! What systemd is told, and what it gives: where it is not there, these calls do nothing.
+//! What systemd is told, and what it gives: where it is not there, these calls do nothing. Nobody is waited for: a
+//! wrapper or a container's runtime may set the socket and never read it.
 
+use std::ffi::OsStr;
+use std::io;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-use sd_notify::NotifyState;
+use rustix::net::sockopt;
+use rustix::time::{ClockId, clock_gettime};
+
+/// What the service's state hangs on is worth waiting for a moment, should systemd be busy.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// More would not be read in one line; systemd drops what is far longer.
+const LINE: usize = 300;
 
 /// Everything is open and listening.
 pub fn ready() {
-    tell(&[NotifyState::Ready]);
+    tell("READY=1", Some(PATIENCE));
 }
 
 /// The configuration is read again; `ready` ends it.
 pub fn reloading() {
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::debug!(%error, "the time of a reload is not known"),
-    }
+    let now = clock_gettime(ClockId::Monotonic);
+    let microseconds = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
+    tell(&format!("RELOADING=1\nMONOTONIC_USEC={microseconds}"), Some(PATIENCE));
 }
 
 /// The way out has begun.
 pub fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    tell("STOPPING=1", Some(PATIENCE));
 }
 
 /// What is going on, in one line.
 pub fn status(text: &str) {
-    tell(&[NotifyState::Status(text)]);
+    tell(&format!("STATUS={}", line(text)), None);
 }
 
 /// The program lives.
 pub fn alive() {
-    tell(&[NotifyState::Watchdog]);
+    tell("WATCHDOG=1", None);
 }
 
-/// How often systemd wants to hear `alive`, if it does.
+/// How long systemd waits to hear `alive`, if it does.
 pub fn watchdog() -> Option<Duration> {
-    sd_notify::watchdog_enabled()
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+    let is_ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+    number("WATCHDOG_USEC").filter(|_| is_ours).map(Duration::from_micros)
 }
 
 /// Whether systemd started the program and listens to it.
@@ -44,22 +57,55 @@ pub fn is_there() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
-fn tell(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
+fn line(text: &str) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    match line.char_indices().nth(LINE) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+fn tell(message: &str, patience: Option<Duration>) {
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    if let Err(error) = send(&name, message, patience) {
         tracing::debug!(%error, "systemd did not take a message");
     }
 }
 
-/// The socket that systemd listens on for the webhook address, and hands over. To be called once, before there is a
-/// second thread: the variables that announce it are taken away, so that no child believes that they are its own.
-pub fn inherited_socket() -> Option<TcpListener> {
-    match listenfd::ListenFd::from_env().take_tcp_listener(0) {
-        Ok(socket) => socket,
-        Err(error) => {
-            tracing::warn!(%error, "what systemd hands over is not a TCP socket; it is left alone");
-            None
-        }
+fn send(name: &OsStr, message: &str, patience: Option<Duration>) -> io::Result<()> {
+    let address = match name.as_bytes() {
+        [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest)?,
+        _ => SocketAddr::from_pathname(name)?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    match patience {
+        Some(_) => socket.set_write_timeout(patience)?,
+        None => socket.set_nonblocking(true)?,
     }
+    socket.send_to_addr(message.as_bytes(), &address).map(drop)
+}
+
+/// The sockets that systemd listens on for the webhook address, and hands over. To be called once, before there is a
+/// second thread: the variables that announce them are taken away, so that no child believes that they are its own.
+pub fn inherited_sockets() -> io::Result<Vec<TcpListener>> {
+    let mut handed = listenfd::ListenFd::from_env();
+    let mut sockets = Vec::new();
+    for index in 0..handed.len() {
+        let wrong = |why: &str| {
+            let what = "what systemd hands over cannot be listened on";
+            io::Error::other(format!(
+                "{what}: socket {} {why}; see ListenStream= in the socket unit",
+                index + 1
+            ))
+        };
+        let socket = handed.take_tcp_listener(index).map_err(|_| wrong("is not a TCP socket"))?;
+        let socket = socket.ok_or_else(|| wrong("is gone"))?;
+        if !sockopt::socket_acceptconn(&socket).unwrap_or(true) {
+            return Err(wrong("does not listen"));
+        }
+        sockets.push(socket);
+    }
+    Ok(sockets)
 }
 
 /// Whether standard error goes to the journal, which says so by naming it.
@@ -67,4 +113,32 @@ pub fn is_journal() -> bool {
     let Ok(named) = std::env::var("JOURNAL_STREAM") else { return false };
     let Ok(stat) = rustix::fs::fstat(std::io::stderr().as_fd()) else { return false };
     named == format!("{}:{}", stat.st_dev, stat.st_ino)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_one_short_line() {
+        assert_eq!(line("a\nb\u{1b}"), "a b ");
+        assert_eq!(line(&"ü".repeat(1000)).chars().count(), LINE + 1);
+    }
+
+    #[test]
+    fn a_socket_that_nobody_reads_holds_nobody_up() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("notify");
+        let deaf = UnixDatagram::bind(&path).unwrap();
+        let mut taken = 0;
+        while send(path.as_os_str(), "WATCHDOG=1", None).is_ok() {
+            taken += 1;
+            assert!(taken < 100_000, "it is never full");
+        }
+        let began = std::time::Instant::now();
+        let refused = send(path.as_os_str(), "READY=1", Some(Duration::from_millis(20)));
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert!(began.elapsed() < Duration::from_secs(10));
+        drop(deaf);
+    }
 }

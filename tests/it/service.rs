@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -301,7 +302,11 @@ async fn what_counted_beside_the_file_at_the_start_counts_at_a_reload() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_destination_that_the_service_may_not_write_to_is_refused_at_a_reload() {
     let outside = tempfile::tempdir().unwrap();
-    let mut world = World::running("").await;
+    let mut world = World::new("").await;
+    let systemd = Systemd::new(&world);
+    // Only where somebody starts it again when it ends.
+    world.spawn_with(&[("NOTIFY_SOCKET", &systemd.path)]);
+    world.until_ready().await;
     let second = world.drive.folder(&world.drive.root_id(), "Second");
     world.add_config(&format!(
         "[[folder]]\nid = {second:?}\ndestination = {:?}",
@@ -326,6 +331,41 @@ async fn a_destination_that_the_service_may_not_write_to_is_refused_at_a_reload(
     world.start().await;
     world.drive.upload(Upload::new(&second, "b.mp4", content_of("b.mp4", 1_000)));
     world.wait("it is delivered", async || outside.path().join("videos/b.mp4").exists()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_was_made_anew_behind_the_confinement_leads_to_a_new_start() {
+    let mut world = World::new("").await;
+    let systemd = Systemd::new(&world);
+    let disk = tempfile::tempdir().unwrap();
+    // A link, as people have them.
+    let link = world.videos();
+    std::fs::create_dir_all(disk.path().join("mount/videos")).unwrap();
+    std::os::unix::fs::symlink(disk.path().join("mount/videos"), &link).unwrap();
+    world.spawn_with(&[("NOTIFY_SOCKET", &systemd.path)]);
+    world.until_ready().await;
+    world.upload("first.mp4", 1_000);
+    world.wait_for_file("first.mp4").await;
+    if !world.log().contains("writes are confined") {
+        // Without Landlock nothing is forbidden.
+        return;
+    }
+    // What a mount does: another directory stands where the known one was, and a part of it comes back.
+    std::fs::rename(disk.path().join("mount"), disk.path().join("before")).unwrap();
+    std::fs::create_dir(disk.path().join("mount")).unwrap();
+    std::fs::rename(disk.path().join("before/videos"), disk.path().join("before/moved")).unwrap();
+    copy(&disk.path().join("before/moved"), &disk.path().join("mount/videos"));
+    world.upload("second.mp4", 1_000);
+    assert_eq!(world.until_ended().await, 1, "{}", world.log());
+    assert!(world.log().contains("was mounted or made anew since the start"));
+    world.spawn_with(&[("NOTIFY_SOCKET", &systemd.path)]);
+    world.wait_for_file("second.mp4").await;
+}
+
+/// A directory with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status().unwrap();
+    assert!(copied.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

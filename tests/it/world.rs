@@ -214,6 +214,15 @@ impl World {
         assert_eq!(ended.signal(), Some(9), "{ended}");
     }
 
+    /// Waits until the daemon has ended by itself, and gives its exit code.
+    pub(crate) async fn until_ended(&mut self) -> i32 {
+        let mut child = self.daemon.take().expect("the daemon runs");
+        let ended = tokio::task::spawn_blocking(move || child.wait().unwrap());
+        let ended = tokio::time::timeout(BOUND * 2, ended).await;
+        let ended = ended.unwrap_or_else(|_| panic!("the daemon lives on\n{}", self.log()));
+        ended.unwrap().code().expect("it was not killed")
+    }
+
     /// Whether a daemon was started and not stopped by the test.
     pub(crate) fn has_daemon(&self) -> bool {
         self.daemon.is_some()
