@@ -125,7 +125,7 @@ impl Door {
             };
             match accepted {
                 Ok((stream, _peer)) => {
-                    let Some(seat) = table.seat().await else { continue };
+                    let Some(seat) = stop.run_until_cancelled(table.seat()).await else { break };
                     let end = End { stop: stop.clone(), cut: cut.clone() };
                     tasks.spawn(answer(stream, seat, router.clone(), limits.requests, end));
                 }

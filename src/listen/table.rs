@@ -57,15 +57,9 @@ impl Table {
         }
     }
 
-    /// A place for a connection that was accepted. Waits no longer than it takes to close another. `None`: all others
-    /// are being answered at this moment.
-    pub(super) async fn seat(&self) -> Option<Seat> {
-        let permit = if let Ok(permit) = self.room.clone().try_acquire_owned() {
-            permit
-        } else {
-            self.make_room().then_some(())?;
-            self.room.clone().acquire_owned().await.ok()?
-        };
+    /// A place for a connection that was accepted. Waits no longer than it takes to close another, or to answer one.
+    pub(super) async fn seat(&self) -> Seat {
+        let permit = self.permit().await;
         let (Requests::One(time) | Requests::Many(time)) = self.requests;
         let visit = Arc::new(Visit::new(time));
         let mut open = self.open.lock();
@@ -75,12 +69,28 @@ impl Table {
         drop(open);
         self.connections.opened();
         let (open, connections) = (self.open.clone(), self.connections.clone());
-        Some(Seat { number, visit, open, connections, _permit: permit })
+        Seat { number, visit, open, connections, _permit: permit }
     }
 
-    /// Closes a connection, and tells. `false`: the new one has to go instead.
+    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = self.room.clone().try_acquire_owned() {
+            return Some(permit);
+        }
+        // Where none may be closed all are being answered: one of them ends soon, or has had its time.
+        while !self.make_room() {
+            if let Ok(permit) = tokio::time::timeout(GRACE / 10, self.room.clone().acquire_owned()).await {
+                return permit.ok();
+            }
+        }
+        // The semaphore is never closed.
+        self.room.clone().acquire_owned().await.ok()
+    }
+
+    /// Closes a connection, and tells. `false`: there is none that may be closed.
     fn make_room(&self) -> bool {
-        let is_made = self.close_one();
+        if !self.close_one() {
+            return false;
+        }
         let now = Timestamp::now();
         self.connections.close_for_room(now);
         if let Some(closed) = self.full.count(Instant::now().into_std()) {
@@ -93,7 +103,7 @@ impl Table {
                 self.connections.name()
             );
         }
-        is_made
+        true
     }
 
     /// `false`: there is none that may be closed.
@@ -160,7 +170,7 @@ enum Phase {
 /// The first request of a connection keeps its place for as long while it is answered. Were it closed for any newcomer,
 /// nobody at all would be answered when requests come faster than answers are made. Later requests of the same
 /// connection have no such right: one that brings many without a pause has had its turn.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_millis(500);
 
 /// One connection: what it is about, since when, and until when.
 #[derive(Debug)]
@@ -260,7 +270,7 @@ pub(super) struct Seat {
     pub(super) visit: Arc<Visit>,
     open: Arc<Open>,
     connections: Arc<Connections>,
-    _permit: OwnedSemaphorePermit,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Drop for Seat {
