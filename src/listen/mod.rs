@@ -27,8 +27,6 @@ const BACKLOG: u32 = 4096;
 /// What the kernel keeps for one connection and direction; it doubles this for its own records. Left to itself it keeps
 /// up to 4 MiB that nobody reads and 128 KiB that nobody has asked for.
 const KERNEL_BUFFER: usize = 32 * 1024;
-/// After a failed accept trying at once again would only burn the processor.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// After the stop signal, for requests that are on their way or being answered. The program is to end within two
 /// seconds, on a machine that is busy as well.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -129,10 +127,7 @@ impl Door {
                     let end = End { stop: stop.clone(), cut: cut.clone() };
                     tasks.spawn(answer(stream, seat, router.clone(), limits.requests, end));
                 }
-                Err(error) => {
-                    table.not_accepted(&error);
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
+                Err(error) => table.not_accepted(&error).await,
             }
         }
         // Whoever calls from now on is refused at once, or waits for the next start if the socket is not ours alone.

@@ -120,16 +120,19 @@ impl Table {
         visit.is_some()
     }
 
-    /// A connection could not be accepted, mostly for want of file handles.
-    pub(super) fn not_accepted(&self, error: &io::Error) {
+    /// A connection could not be accepted. Waits until it is worth trying again.
+    pub(super) async fn not_accepted(&self, error: &io::Error) {
+        if let Some(count) = self.failed.count(Instant::now().into_std()) {
+            warn!(address = %self.connections.address(), %error, count, "connections could not be accepted");
+        }
         let is_out_of_handles = [Errno::MFILE, Errno::NFILE]
             .iter()
             .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()));
         if is_out_of_handles && self.close_one() {
             self.connections.close_for_room(Timestamp::now());
-        }
-        if let Some(count) = self.failed.count(Instant::now().into_std()) {
-            warn!(address = %self.connections.address(), %error, count, "connections could not be accepted");
+            tokio::time::sleep(CLOSED_BY).await;
+        } else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
         }
     }
 
@@ -150,6 +153,11 @@ impl Table {
         );
     }
 }
+
+/// A connection that is told to close has given its file handle back by then.
+const CLOSED_BY: Duration = Duration::from_millis(1);
+/// After a failed accept trying at once again would only burn the processor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How often a full address is looked at.
 const LOOK: Duration = Duration::from_secs(5);
