@@ -501,4 +501,16 @@ async fn a_file_of_variables_counts_only_if_nobody_else_could_have_written_it() 
         let warnings = text(&shown.stderr).lines().filter(|line| line.contains(".env")).count();
         assert_eq!(warnings, usize::from(expected.ends_with('4')), "{}", said(&shown));
     }
+    // The same holds for a configuration that nobody has named.
+    let config = conf.join("gdrive-webhook.toml");
+    set_mode(&config, 0o646);
+    for (is_named, code) in [(false, 78), (true, 0)] {
+        let shown = if is_named {
+            run_in(&world, &conf, &["config", "show"], &[]).await
+        } else {
+            output(command_in(&conf, &["config", "show"])).await
+        };
+        assert_eq!(shown.status.code(), Some(code), "{}", said(&shown));
+        assert_eq!(said(&shown).contains("name it with --config"), !is_named, "{}", said(&shown));
+    }
 }
