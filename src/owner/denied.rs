@@ -242,10 +242,10 @@ mod tests {
         let error = io::Error::from_raw_os_error(2);
         assert_eq!(explained(error, Path::new("/nowhere"), Want::Read).raw_os_error(), Some(2));
         let error = io::Error::from(io::ErrorKind::PermissionDenied);
-        let said = explained(error, Path::new("/"), Want::Write);
+        let said = explained(error, Path::new("/"), Want::Read);
         assert_eq!(said.kind(), io::ErrorKind::PermissionDenied);
         assert!(said.to_string().contains("it belongs to root:root with mode"), "{said}");
         assert_eq!(shell(Path::new("/srv/it's mine\n")), "'/srv/it'\\''s mine?'");
-        assert_eq!(explain(&said, Path::new("/"), Want::Write), said.to_string(), "explained once");
+        assert_eq!(explain(&said, Path::new("/"), Want::Read), said.to_string(), "explained once");
     }
 }
