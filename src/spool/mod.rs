@@ -111,6 +111,33 @@ impl Spool {
     }
 }
 
+/// Opens the file of a part, and makes it if need be. Where the destination has got its setgid bit, or another group, after
+/// the hidden folder was made, a new file is made beside that folder and moved into it: so the kernel gives it the group.
+/// Nobody else may, under systemd.
+fn open_part(path: &Path) -> io::Result<fs::File> {
+    let directory = owner::parent(path);
+    let destination = owner::parent(directory);
+    if let Some(name) = path.file_name().and_then(|name| name.to_str())
+        && is_older(directory, destination)?
+        && !path.try_exists()?
+    {
+        // A name for each part: what a crash leaves of it is taken up when that part is opened again.
+        let beside = destination.join(format!("{HIDDEN}-{name}"));
+        let file = owner::open(&beside, Absent::Make)?;
+        fs::rename(&beside, path)?;
+        return Ok(file);
+    }
+    owner::open(path, Absent::Make)
+}
+
+/// Whether files in the hidden folder get another group than files beside it.
+fn is_older(directory: &Path, destination: &Path) -> io::Result<bool> {
+    const SETGID: u32 = 0o2000;
+    let (hidden, destination) = (fs::metadata(directory)?, fs::metadata(destination)?);
+    let has_bit = |metadata: &fs::Metadata| metadata.permissions().mode() & SETGID != 0;
+    Ok(has_bit(&destination) && !(has_bit(&hidden) && hidden.gid() == destination.gid()))
+}
+
 /// What root has left in it belongs to the owner of the destination, and others cannot look into it.
 fn take_over(directory: &Path) -> io::Result<()> {
     if owner::heir(owner::parent(directory)).is_some() {

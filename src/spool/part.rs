@@ -23,7 +23,7 @@ use super::sink::Sink;
 use super::writer::Output;
 use crate::model::DeliveryId;
 use crate::model::file::Checksum;
-use crate::owner::{self, Absent, Want};
+use crate::owner::{self, Want};
 
 /// What the whole file must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,8 +74,8 @@ impl Part {
     pub async fn open(spool: &Spool, id: &DeliveryId, expected: Expected) -> io::Result<Self> {
         let (path, mode) = (spool.path(id), spool.mode());
         blocking(move || {
-            let opened = owner::open(&path, Absent::Make);
-            let file = opened.map_err(|error| owner::explained(error, &path, Want::Write))?;
+            let file =
+                super::open_part(&path).map_err(|error| owner::explained(error, &path, Want::Write))?;
             let length = file.metadata()?.len();
             let mut progress = Progress::of(&path, expected.size, expected.checksum.tagged());
             let known = match progress.load()? {
