@@ -39,6 +39,14 @@ image *arguments:
 supply:
     bash .ci/supply
 
+# The Debian package, into this directory
+package:
+    bash .ci/package .
+
+# The package in a Debian that boots systemd, by the README's lines; needs root
+service:
+    bash .ci/service
+
 # What strangers and Drive can send: FUZZ_SECONDS=600 just fuzz
 fuzz:
     bash .ci/fuzz
