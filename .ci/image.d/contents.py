@@ -10,7 +10,7 @@ from pathlib import Path
 from engine import docker
 
 # Where things lie while the image is built, and on the machines of those who work on it.
-PLACES = rb"/(build|target|root|home/[a-z]+|usr/local/(cargo|rustup))/"
+PLACES = rb"/(build/|root/\.|usr/local/(cargo|rustup)/)"
 SECRETS = ["local/config/credentials.json", "credentials.json", "config/.env", ".env", "token.json", "client_secret_1.json",
            "service-account.json", "state.db", "gdrive-webhook.toml", "src/credentials.json"]  # fmt: skip
 
