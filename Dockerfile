@@ -1,4 +1,4 @@
-# The program alone on an empty root: no shell, no package manager, nothing of the building.
+# The program alone on an empty root: no shell, no package manager, no compiler.
 #   docker build -t gdrive-webhook --build-arg COMMIT="$(git rev-parse HEAD)" .
 ARG UID=1000
 ARG GID=1000
@@ -8,7 +8,7 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev tzdata \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
-# The dependencies, in a layer of their own: they are built with the manifests and empty sources, and not again before a
+# The dependencies, in a layer of their own: they are built from the manifests and empty sources, and again only when a
 # manifest changes.
 COPY Cargo.toml Cargo.lock ./
 COPY tests/emulator/Cargo.toml tests/emulator/
@@ -19,7 +19,7 @@ RUN for path in src/build.rs src/lib.rs src/main.rs tests/emulator/src/lib.rs te
         mkdir -p "${path%/*}" && echo 'fn main() {}' > "$path"; \
     done \
     && .ci/build-release /target static
-# The program. Its sources must be newer than the empty ones, or cargo takes those for what it has built.
+# The program. Its sources must be newer than the empty ones, or cargo does not build them.
 COPY . .
 ARG COMMIT
 RUN find src -type f -exec touch {} + \
@@ -40,7 +40,7 @@ LABEL org.opencontainers.image.title="gdrive-webhook" \
     org.opencontainers.image.licenses="MIT" \
     org.opencontainers.image.revision="$COMMIT"
 COPY --from=build /image/ /
-# What a container without these volumes writes to belongs to the user.
+# Without volumes the program writes here; both directories belong to its user.
 COPY --from=build --chown=${UID}:${GID} /owned/ /
 COPY --from=build --chown=${UID}:${GID} /state/ /var/lib/
 # Why: see config/gdrive-webhook.service. The statically linked glibc heeds it as well.

@@ -65,7 +65,7 @@ def labels(report, tree, image):
     report.true(f"it says which commit it is: {version}", version.endswith(f"({head[:12]})"), head)
     label = docker("image", "inspect", "--format", '{{index .Config.Labels "org.opencontainers.image.revision"}}', image)
     report.equal("so does its label", label, head)
-    report.equal("its user has no rights", docker("image", "inspect", "--format", "{{.Config.User}}", image), "1000:1000")
+    report.equal("it runs as a non-root user", docker("image", "inspect", "--format", "{{.Config.User}}", image), "1000:1000")
     health = docker("image", "inspect", "--format", "{{.Config.Healthcheck.Test}}", image)
     report.true("it asks for its own health", "status --check" in health, health)
 
@@ -89,7 +89,7 @@ def secrets(report, tree):
         unpack("gdrive-webhook-context", Path(home) / "context")
         docker("rmi", "gdrive-webhook-context")
         sent = [name for name in SECRETS if (Path(home) / "context" / name).exists()]
-        report.equal("the build is not shown them", sent, [])
-        report.true("and is shown the sources", (Path(home) / "context/src/main.rs").exists())
+        report.equal("none of these goes into a build", sent, [])
+        report.true("and the sources do", (Path(home) / "context/src/main.rs").exists())
     for path in made:
         path.unlink()
