@@ -196,10 +196,12 @@ class Proof:
             self.lines("docker-compose stop", "it stops")
             os.chown(state, 0, 0)
             os.chmod(state, 0o700)
-            self.user.type("docker-compose up -d")
-            said = eventually("word of it", lambda: explained(self.container.log(), "/var/lib/gdrive-webhook"), PATIENCE)
-            self.holds(f"it says what to do: {said}", True)
-            os.chown(state, USER, USER)
+            try:
+                self.user.type("docker-compose up -d")
+                said = eventually("word of it", lambda: explained(self.container.log(), "/var/lib/gdrive-webhook"), PATIENCE)
+                self.holds(f"it says what to do: {said}", True)
+            finally:
+                os.chown(state, USER, USER)
             self.healthy("with the right owner it is started again and becomes healthy")
             self.lines("docker-compose down", "it is taken away")
 
@@ -236,7 +238,7 @@ class Proof:
 
 def explained(text, place):
     """The line that names the place, both owners, and the command that helps."""
-    words = (place, "chown", str(USER))
+    words = (place, "sudo ch", str(USER))
     return next((line.strip() for line in text.splitlines() if all(word in line for word in words)), None)
 
 
