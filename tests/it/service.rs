@@ -369,6 +369,60 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_does_not_answer_holds_nobody_up() {
+    let mut world = World::running("").await;
+    // Whoever opens a pipe waits for its other end, as with a file on a server that is away.
+    let (path, aside) = (world.config_path(), world.home().join("aside"));
+    std::fs::rename(&path, &aside).unwrap();
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let url = format!("http://127.0.0.1:{}/api/reload", world.private);
+    let answer = client().post(url).send().await.unwrap();
+    assert_eq!(answer.status(), 422);
+    let said = answer.text().await.unwrap();
+    assert!(said.contains("does not answer") && said.contains(path.to_str().unwrap()), "{said}");
+    world.upload("film.mp4", 1_000);
+    world.wait_for_file("film.mp4").await;
+    // It answers again: whoever waits for the other end gets it.
+    let end = std::fs::File::options().read(true).write(true).open(&path).unwrap();
+    std::fs::rename(&aside, &path).unwrap();
+    drop(end);
+    world.wait("it is read again", async || world.output(&["reload"]).await.status.code() == Some(0)).await;
+    assert_eq!(world.terminate().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_to_read_the_file_again_never_ends_the_program() {
+    let mut world = World::new("").await;
+    for _ in 0..5 {
+        let mut systemd = Systemd::new(&world);
+        world.spawn_with(&[("NOTIFY_SOCKET", &systemd.path)]);
+        systemd.until("that it is started", |said| said == "READY=1");
+        world.signal(Signal::HUP);
+        world.until_ready().await;
+        assert_eq!(world.terminate().await, 0);
+        std::fs::remove_file(&systemd.path).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_listened_on_is_refused_with_the_place_to_look() {
+    let world = World::new("").await;
+    let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+    let daemon = world.command(&["run"]);
+    let mut command = Command::new("/bin/sh");
+    command
+        .env_clear()
+        .args(["-c", "exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"", "sh"])
+        .arg(daemon.get_program())
+        .args(daemon.get_args())
+        .stdin(Stdio::from(OwnedFd::from(socket)));
+    let ended = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert_eq!(ended.status.code(), Some(78));
+    let said = text(&ended.stderr);
+    assert!(said.contains("socket 1 is not a TCP socket") && said.contains("ListenStream="), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_level_of_the_log_changes_while_it_runs() {
     let mut world = World::new("").await;
     world.replace_config("level = \"debug\"", "level = \"warn\"");
