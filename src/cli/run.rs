@@ -25,7 +25,9 @@ pub(super) fn prepare(file: Option<&PathBuf>, format: Option<Format>) -> Result<
         let told = problems.to_string();
         let lines: Vec<&str> = told.lines().collect();
         systemd::status(&format!("The configuration is wrong: {}", lines.join("; ")));
-        lines.iter().for_each(|line| error!("{line}"));
+        for line in lines {
+            error!("{line}");
+        }
         return Err(Exit::Configuration);
     }
     let sockets = sockets.map_err(|error| refused(&error.to_string()))?;
