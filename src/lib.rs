@@ -77,6 +77,8 @@
 //! - What has to be done before there is a second thread is done in `cli`: the socket that systemd hands over is taken, and
 //!   the kernel is told what may be written.
 //! - A configuration is taken over whole or not at all. Engines look at theirs when a step begins.
+//! - Change logs are read only while it is known which rule each watched folder belongs to. A folder that no rule names is
+//!   suspended for a day, and listed again if it comes back.
 #![doc = ""]
 #![doc = include_str!("proofs.md")]
 

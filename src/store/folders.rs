@@ -38,14 +38,18 @@ pub enum Listing {
     Deliver,
     /// List it; what is there was there before the first run and is only noted.
     Note,
+    /// List it; a file in it is new if it is not in the ledger. What folders and shortcuts in it bring was there before
+    /// they counted, and is only noted.
+    Widen,
 }
 
 impl Listing {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Deliver => "deliver",
             Self::Note => "note",
+            Self::Widen => "widen",
         }
     }
 
@@ -54,6 +58,7 @@ impl Listing {
             "done" => Ok(Self::Done),
             "deliver" => Ok(Self::Deliver),
             "note" => Ok(Self::Note),
+            "widen" => Ok(Self::Widen),
             _ => Err(Error::Value { what: "a folder's listing", value: word }),
         }
     }
@@ -77,21 +82,14 @@ impl Store {
         Ok(known)
     }
 
-    /// The watched folders of the last run.
-    pub async fn watched(&self) -> Result<Vec<Folder>, Error> {
-        let rows =
-            sqlx::query("select * from folder where watched = 1 order by id").fetch_all(&self.pool).await?;
-        rows.iter().map(folder).collect()
-    }
-
-    /// The logs that speak of known folders, the user's own first.
+    /// The logs that speak of known folders, the user's own first. Those that speak of paused ones only are left out.
     pub async fn folder_logs(&self) -> Result<Vec<ChangeLog>, Error> {
         // From one log to the next, not from folder to folder: `distinct` would read them all.
         let rows = sqlx::query(
             "with recursive known (log) as (\
-               select max(log) from folder \
+               select max(log) from folder where paused = 0 \
                union all \
-               select (select max(log) from folder where log < known.log) from known where known.log is not null\
+               select (select max(log) from folder where paused = 0 and log < known.log) from known where known.log is not null\
              ) select log from known where log is not null",
         )
         .fetch_all(&self.pool)
@@ -99,67 +97,32 @@ impl Store {
         rows.iter().map(|row| Ok(ChangeLog::from_key(row.try_get(0)?))).collect()
     }
 
-    /// Forgets the folders of a log, unless one of them is watched. `false`: one is.
+    /// Forgets the folders of a log, unless one of them is watched. `false`: one is. Suspended ones stay, and count as not
+    /// watched.
     pub async fn forget_log(&self, log: &ChangeLog) -> Result<bool, Error> {
         let mut transaction = self.pool.begin().await?;
-        let watched = sqlx::query("select 1 from folder where log = $1 and watched = 1")
-            .bind(log.key())
-            .fetch_optional(&mut *transaction)
-            .await?;
+        let watched =
+            sqlx::query("select 1 from folder where log = $1 and watched = 1 and suspended_at is null")
+                .bind(log.key())
+                .fetch_optional(&mut *transaction)
+                .await?;
         if watched.is_some() {
             return Ok(false);
         }
-        sqlx::query("delete from folder where log = $1").bind(log.key()).execute(&mut *transaction).await?;
+        sqlx::query("delete from folder where log = $1 and watched = 0 and paused = 0")
+            .bind(log.key())
+            .execute(&mut *transaction)
+            .await?;
         cut_orphans(&mut transaction).await?;
         transaction.commit().await?;
         Ok(true)
     }
 
-    /// Writes a watched folder down. One that is known keeps what is left to list, unless it was not watched before.
-    pub async fn watch(&self, new: &Folder) -> Result<(), Error> {
-        sqlx::query(
-            "insert into folder (id, log, parent_id, name, watched, listing, settling) \
-             values ($1, $2, $3, $4, 1, $5, $6) \
-             on conflict (id) do update set log = excluded.log, parent_id = excluded.parent_id, \
-             name = excluded.name, watched = 1, \
-             listing = case when folder.watched = 1 then folder.listing else excluded.listing end, \
-             settling = case when folder.watched = 1 then folder.settling else excluded.settling end",
-        )
-        .bind(new.id.as_str())
-        .bind(new.log.key())
-        .bind(new.parent.as_ref().map(FileId::as_str))
-        .bind(new.name.as_str())
-        .bind(new.listing.as_str())
-        .bind(i64::from(new.settling))
-        .execute(&self.pool)
-        .await?;
-        Ok(())
-    }
-
-    /// The configuration does not name this folder any more. It stays known only if it lies below another one.
-    pub async fn unwatch(&self, id: &FileId) -> Result<(), Error> {
-        let mut transaction = self.pool.begin().await?;
-        sqlx::query("update folder set watched = 0 where id = $1")
-            .bind(id.as_str())
-            .execute(&mut *transaction)
-            .await?;
-        let below_another =
-            sqlx::query("select 1 from folder where id = $1 and parent_id in (select id from folder)")
-                .bind(id.as_str())
-                .fetch_optional(&mut *transaction)
-                .await?
-                .is_some();
-        if !below_another {
-            drop_folder(&mut transaction, id).await?;
-        }
-        transaction.commit().await?;
-        Ok(())
-    }
-
     /// A folder of this log whose content has to be listed; what is to be noted comes first.
     pub async fn unlisted(&self, log: &ChangeLog) -> Result<Option<Folder>, Error> {
         sqlx::query(
-            "select * from folder where log = $1 and listing <> 'done' order by listing desc, watched desc, id limit 1",
+            "select * from folder where log = $1 and listing <> 'done' and paused = 0 \
+             order by listing desc, watched desc, id limit 1",
         )
         .bind(log.key())
         .fetch_optional(&self.pool)
@@ -170,9 +133,9 @@ impl Store {
     }
 }
 
-/// Marks every folder of the log to be listed.
+/// Marks every folder of the log to be listed, except those that are paused.
 pub(super) async fn list_all_again(connection: &mut AnyConnection, log: &ChangeLog) -> Result<(), Error> {
-    sqlx::query("update folder set listing = 'deliver' where log = $1 and listing = 'done'")
+    sqlx::query("update folder set listing = 'deliver' where log = $1 and listing = 'done' and paused = 0")
         .bind(log.key())
         .execute(connection)
         .await?;
@@ -259,7 +222,7 @@ pub(super) async fn listed(
     Ok(())
 }
 
-fn folder(row: &AnyRow) -> Result<Folder, Error> {
+pub(super) fn folder(row: &AnyRow) -> Result<Folder, Error> {
     Ok(Folder {
         id: FileId::new(row.try_get::<String, _>("id")?),
         log: ChangeLog::from_key(row.try_get("log")?),

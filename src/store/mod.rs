@@ -10,6 +10,7 @@ mod folders;
 mod pages;
 mod shortcuts;
 mod steps;
+mod watched;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ pub use deliveries::{Counts, Ledger};
 pub use folders::{Folder, Listing};
 pub use pages::{Found, LogState, NewDelivery, Outcome};
 pub use shortcuts::Shortcut;
+pub use watched::{Scope, Watched};
 
 /// `[state]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,11 +161,12 @@ pub struct Store {
 }
 
 /// Schemas in order. A published one is never edited: a change is a new entry.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema.sql"),
     include_str!("destinations.sql"),
     include_str!("shortcuts.sql"),
     include_str!("indexes.sql"),
+    include_str!("suspended.sql"),
 ];
 const KNOWN: i64 = MIGRATIONS.len() as i64;
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use sqlx::{AnyConnection, Row};
 
 use super::folders::{adopt, drop_folder, list_all_again, listed};
+use super::watched::{has_suspended, pause_below_suspended};
 use super::{Error, Folder, Shortcut, Store, millis, optional_time, shortcuts};
 use crate::model::delivery::OnUpdate;
 use crate::model::{ChangeLog, DeliveryId, File, FileId, PageToken, RelativePath, RevisionId};
@@ -121,11 +122,11 @@ impl Store {
         .transpose()
     }
 
-    /// The logs that known folders are on and that have begun, with their tokens.
+    /// The logs that known folders are on and that have begun, with their tokens. Paused folders do not count.
     pub async fn watched_logs(&self) -> Result<Vec<(ChangeLog, PageToken)>, Error> {
         let rows = sqlx::query(
             "select log, page_token from change_log \
-             where exists (select 1 from folder where folder.log = change_log.log) order by log",
+             where exists (select 1 from folder where folder.log = change_log.log and paused = 0) order by log",
         )
         .fetch_all(&self.pool)
         .await?;
@@ -213,7 +214,7 @@ impl Store {
             .bind(log.key())
             .execute(&mut *transaction)
             .await?;
-        sqlx::query("update folder set settling = 0 where log = $1 and settling = 1 and listing = 'done'")
+        sqlx::query("update folder set settling = 0 where log = $1 and settling = 1 and listing = 'done' and paused = 0")
             .bind(log.key())
             .execute(&mut *transaction)
             .await?;
@@ -242,6 +243,10 @@ async fn record(connection: &mut AnyConnection, outcome: &Outcome, now: Timestam
     }
     for folder in &outcome.adopted {
         adopt(connection, folder).await?;
+    }
+    if !outcome.adopted.is_empty() && has_suspended(connection).await? {
+        // One of them may have moved into a suspended folder, or out of one.
+        pause_below_suspended(connection).await?;
     }
     for shortcut in &outcome.shortcuts {
         shortcuts::keep(connection, shortcut).await?;

@@ -23,6 +23,8 @@ pub enum Origin {
     Listing,
     /// The first listing of a watched folder with `existing = "ignore"`.
     FirstListing,
+    /// The listing of such a folder after `recursive` or `shortcuts` was switched on.
+    WiderListing,
 }
 
 impl Origin {
@@ -31,8 +33,29 @@ impl Origin {
         match listing {
             Listing::Note => Self::FirstListing,
             Listing::Deliver | Listing::Done => Self::Listing,
+            Listing::Widen => Self::WiderListing,
         }
     }
+
+    /// The origin of one entry. In a wider listing, a file that lies in the folder itself counted before; what
+    /// folders and shortcuts bring is seen for the first time.
+    #[must_use]
+    pub fn of_entry(self, reached: Reached) -> Self {
+        match (self, reached) {
+            (Self::WiderListing, Reached::Directly) => Self::Listing,
+            (Self::WiderListing, Reached::Through) => Self::FirstListing,
+            (Self::Change | Self::Listing | Self::FirstListing, _) => self,
+        }
+    }
+}
+
+/// How a listing comes to an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// It is a file in the folder itself.
+    Directly,
+    /// It is a folder, or what a shortcut points at.
+    Through,
 }
 
 /// What an entry comes to.
@@ -117,7 +140,7 @@ fn folder(file: &File, origin: Origin, rules: &Rules, known: Option<&Folder>, pl
         // while it was away has shown nothing.
         (Some(folder), Origin::Change) if folder.listing == Listing::Done => Listing::Deliver,
         (Some(folder), _) => folder.listing,
-        (None, Origin::FirstListing) => Listing::Note,
+        (None, Origin::FirstListing | Origin::WiderListing) => Listing::Note,
         // Its content may have no entries of its own: it was moved in, or came back from the bin.
         (None, Origin::Change | Origin::Listing) => Listing::Deliver,
     };
@@ -335,6 +358,20 @@ mod tests {
         );
         let text = present(file("a.txt", "text/plain"));
         assert_eq!(outcome(&text, Origin::FirstListing, &tree(), &[]), "existing true");
+    }
+
+    #[test]
+    fn a_wider_listing_notes_what_it_brings_anew_and_no_more() {
+        let origin = |reached| Origin::of(Listing::Widen).of_entry(reached);
+        assert_eq!(
+            outcome(&present(video()), origin(Reached::Directly), &tree(), &[]),
+            "new",
+            "the log never told it"
+        );
+        assert_eq!(outcome(&present(video()), origin(Reached::Through), &tree(), &[]), "existing false");
+        let below = File { id: FileId::new("new"), ..file("x", FOLDER) };
+        assert_eq!(outcome(&present(below), origin(Reached::Through), &tree(), &[]), "adopt Note");
+        assert_eq!(Origin::Listing.of_entry(Reached::Through), Origin::Listing);
     }
 
     #[test]

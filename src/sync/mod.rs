@@ -10,7 +10,7 @@ pub mod tree;
 mod watched;
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -24,6 +24,7 @@ use crate::store::{self, Store};
 use crate::task::{Activation, Next, Reason, Step, Wake};
 use crate::telemetry::log::with_causes;
 use rules::Rules;
+use watched::Claim;
 
 /// `[sync]` of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,14 +95,14 @@ pub struct Engine {
     store: Store,
     wanted: watch::Receiver<Wanted>,
     config: Config,
-    /// The rules with the folders' real ids.
+    /// The rules whose folders are known, with the folders' real ids, in the order of the configuration.
     rules: Rules,
+    /// All rules of the configuration, in its order.
+    claims: Vec<Claim>,
+    /// Whether each of them has its folder, and no other folder is watched.
+    settled: bool,
     /// What the folders of the configuration are in Drive, by the id that they are configured under: `root` is an alias.
     ids: HashMap<FileId, FileId>,
-    /// Folders of the configuration that could not be looked at yet.
-    unresolved: Vec<rules::Folder>,
-    /// What is wrong with one of them, and when it is looked at again.
-    refused: Option<(Instant, String, String)>,
     deliveries: Wake,
     keeper: Wake,
     failures: Streak,
@@ -124,9 +125,9 @@ impl Engine {
             wanted,
             config,
             rules: Rules::default(),
+            claims: folders.into_iter().map(Claim::new).collect(),
+            settled: false,
             ids: HashMap::new(),
-            unresolved: folders,
-            refused: None,
             deliveries,
             keeper,
             failures: Streak::default(),
@@ -138,11 +139,8 @@ impl Engine {
     pub async fn catch_up(&mut self) -> Result<Tally, Error> {
         let mut tally = Tally::default();
         self.take_over();
-        let mut outcome = self.resolve_folders().await;
-        if let Err(Error::Store(_)) = outcome {
-            // Which folders are watched is not known: what is read now would be taken for nobody's.
-            return outcome.map(|()| tally);
-        }
+        // An error: which folders are watched is not known, and what is read now would be taken for nobody's.
+        let mut outcome = self.resolve_folders().await?.map_or(Ok(()), Err);
         let mut read_logs: Vec<ChangeLog> = Vec::new();
         // A pass may find folders on another log, by a shortcut for one.
         while let Some(log) = self.store.folder_logs().await?.into_iter().find(|log| !read_logs.contains(log))
@@ -182,8 +180,8 @@ impl Engine {
         let Wanted { config, folders } = self.wanted.borrow_and_update().clone();
         self.config = config;
         self.rules = Rules::default();
-        self.unresolved = folders;
-        self.refused = None;
+        self.claims = folders.into_iter().map(Claim::new).collect();
+        self.settled = false;
     }
 
     async fn went_well(&mut self, activation: Activation, tally: Tally) -> Next {

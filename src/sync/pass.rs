@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{debug, info, warn};
 
-use super::decide::{Decision, Origin, decide};
+use super::decide::{Decision, Origin, Reached, decide};
 use super::rules::Rules;
 use super::shortcuts::Followed;
 use super::tree::Tree;
@@ -174,6 +174,10 @@ impl Pass<'_> {
     /// listed again, and until then the other folders are not to wait for it.
     async fn gone(&mut self, folder: &Folder) -> Result<(), Error> {
         let now = Timestamp::now();
+        if folder.watched && !self.rules.names(&folder.id) {
+            debug!(folder.id = %folder.id, "Drive does not show a folder that is not in the configuration any more");
+            return Ok(self.store.commit_listing(&folder.id, &Outcome::default(), Some(&[]), now).await?);
+        }
         if folder.watched {
             warn!(folder.id = %folder.id, folder.name = folder.name, "Drive does not show a watched folder any more");
             let why = "Drive does not show it any more; share it with the account again, or take it out of the configuration";
@@ -205,6 +209,10 @@ impl Pass<'_> {
         if changes.is_empty() {
             return Ok(outcome);
         }
+        let own: HashSet<FileId> = match origin {
+            Origin::WiderListing => changes.iter().filter(|c| folder_in(c).is_none()).map(id_of).collect(),
+            Origin::Change | Origin::Listing | Origin::FirstListing => HashSet::new(),
+        };
         // Without it when something goes wrong on the way: then it is looked up again.
         let tree = std::mem::take(&mut self.tree);
         let Followed { changes, mut tree } = self.follow(changes, tree, &mut outcome).await?;
@@ -212,6 +220,8 @@ impl Pass<'_> {
         let now = Timestamp::now();
         for change in &changes {
             let rows = ledger.get(&change.file_id).map_or(&[][..], Vec::as_slice);
+            let reached = if own.contains(&change.file_id) { Reached::Directly } else { Reached::Through };
+            let origin = origin.of_entry(reached);
             match decide(change, origin, self.rules, &tree, rows, now) {
                 Decision::Adopt(folder) => {
                     tree.extend([folder.clone()]);
@@ -278,6 +288,10 @@ impl Pass<'_> {
     }
 }
 
+fn id_of(change: &Change) -> FileId {
+    change.file_id.clone()
+}
+
 fn folder_in(change: &Change) -> Option<&FileId> {
     match &change.entry {
         Entry::Present(file) if file.kind() == Kind::Folder => Some(&file.id),
@@ -303,7 +317,7 @@ fn tell_skipped(change: &Change, reason: &str, origin: Origin) {
     match origin {
         // Somebody put it there just now and may wonder.
         Origin::Change => info!(file.id = %file.id, file.name = file.name, reason, "skipped"),
-        Origin::Listing | Origin::FirstListing => {
+        Origin::Listing | Origin::FirstListing | Origin::WiderListing => {
             debug!(file.id = %file.id, file.name = file.name, reason, "skipped");
         }
     }

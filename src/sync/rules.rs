@@ -129,6 +129,8 @@ pub enum Skip {
     TooLarge,
     /// In a folder below one that is not recursive.
     TooDeep,
+    /// In a folder that was watched until a moment ago.
+    NotConfigured,
 }
 
 impl fmt::Display for Skip {
@@ -146,6 +148,7 @@ impl fmt::Display for Skip {
             Self::TooDeep => {
                 f.write_str("it lies in a folder below, and the watched folder is not recursive")
             }
+            Self::NotConfigured => f.write_str("its folder is not in the configuration any more"),
         }
     }
 }
@@ -180,6 +183,16 @@ impl Rules {
         &self.folders
     }
 
+    /// Whether one of these places is in the configuration. Suspended folders are places, too.
+    pub fn names_any(&self, places: &[Below]) -> bool {
+        places.iter().any(|below| self.names(&below.watched))
+    }
+
+    /// Whether the configuration names this folder.
+    pub fn names(&self, folder: &FileId) -> bool {
+        self.folders.iter().any(|rule| rule.id == *folder)
+    }
+
     /// Whether folders below this watched folder are of interest.
     pub fn is_recursive(&self, watched: &FileId) -> bool {
         self.folders.iter().any(|folder| folder.id == *watched && folder.recursive)
@@ -203,11 +216,16 @@ impl Rules {
                 }
             }
         }
-        Err(reason.unwrap_or(Skip::TooDeep))
+        Err(reason.unwrap_or(Skip::NotConfigured))
     }
 }
 
 impl Folder {
+    /// Whether Drive knows the folder under another id than the configuration.
+    pub fn is_alias(&self) -> bool {
+        self.id.as_str() == "root"
+    }
+
     fn wants(&self, file: &File, below: &Below) -> Result<(), Skip> {
         if !self.recursive && !below.path.is_empty() {
             return Err(Skip::TooDeep);
@@ -360,6 +378,15 @@ pub(super) mod tests {
         let video = file("a.mp4", "video/mp4");
         assert!(rules.route(&video, &[below("watched", &[])]).is_ok());
         assert_eq!(rules.route(&video, &[below("watched", &["sub"])]), Err(Skip::TooDeep));
+    }
+
+    #[test]
+    fn a_folder_without_a_rule_is_not_in_the_configuration() {
+        let rules = Rules::new(vec![folder("outer")]);
+        let video = file("a.mp4", "video/mp4");
+        assert_eq!(rules.route(&video, &[below("former", &["sub"])]), Err(Skip::NotConfigured));
+        let nested = [below("former", &[]), below("outer", &["former"])];
+        assert_eq!(rules.route(&video, &nested).unwrap().watched, FileId::new("outer"));
     }
 
     #[test]

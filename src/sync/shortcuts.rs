@@ -7,6 +7,7 @@ use tracing::{debug, info, warn};
 
 use super::Error;
 use super::pass::Pass;
+use super::rules::Rules;
 use super::tree::Tree;
 use crate::drive::{self, Fault};
 use crate::model::{Change, Entry, File, FileId, Kind};
@@ -50,7 +51,7 @@ impl Pass<'_> {
                 outcome.shortcuts.push(shortcut);
                 let Some(target) = target else { continue };
                 let shortcuts = self.shortcuts_to(&target, outcome, &mut followed.tree).await?;
-                followed.changes.push(as_change(located(target, &shortcuts, &followed.tree)));
+                followed.changes.push(as_change(located(target, &shortcuts, &followed.tree, self.rules)));
             } else if let Some(gone) = by_id.get(&change.file_id) {
                 outcome.cut.push(change.file_id);
                 self.let_go(gone, outcome, &mut targets, &mut followed).await?;
@@ -58,7 +59,7 @@ impl Pass<'_> {
                 followed.changes.push(match change.entry {
                     Entry::Present(file) if pointed_at.contains(&file.id) => {
                         let shortcuts = self.shortcuts_to(&file, outcome, &mut followed.tree).await?;
-                        as_change(located(*file, &shortcuts, &followed.tree))
+                        as_change(located(*file, &shortcuts, &followed.tree, self.rules))
                     }
                     // Without a shortcut to it, it lies where it is.
                     Entry::Present(file) => Change { file_id: file.id.clone(), entry: Entry::Present(file) },
@@ -143,14 +144,14 @@ impl Pass<'_> {
         followed: &mut Followed,
     ) -> Result<(), Error> {
         self.extend(&mut followed.tree, [gone.target.clone()]).await?;
-        let was_by_it = followed.tree.get(&gone.target).is_some_and(|folder| !folder.watched);
+        let was_by_it = followed.tree.get(&gone.target).is_some_and(|folder| !self.rules.names(&folder.id));
         if !was_by_it {
             return Ok(());
         }
         let change = match self.target(gone, targets).await? {
             Some(target) => {
                 let shortcuts = self.shortcuts_to(&target, outcome, &mut followed.tree).await?;
-                as_change(located(target, &shortcuts, &followed.tree))
+                as_change(located(target, &shortcuts, &followed.tree, self.rules))
             }
             None => Change { file_id: gone.target.clone(), entry: Entry::Gone },
         };
@@ -203,15 +204,14 @@ fn as_change(file: File) -> Change {
     Change { file_id: file.id.clone(), entry: Entry::Present(Box::new(file)) }
 }
 
-/// A file as it lies below the watched folders: where it is, or else where the first shortcut to it is.
-fn located(file: File, shortcuts: &[Shortcut], tree: &Tree) -> File {
-    let is_watched = tree.get(&file.id).is_some_and(|folder| folder.watched);
-    if is_watched || !tree.places(file.parent.as_ref()).is_empty() {
+/// A file as it lies below the folders of the configuration: where it is, or else where the first shortcut to it is.
+fn located(file: File, shortcuts: &[Shortcut], tree: &Tree, rules: &Rules) -> File {
+    if rules.names(&file.id) || rules.names_any(&tree.places(file.parent.as_ref())) {
         return file;
     }
     let usable = shortcuts.iter().find(|shortcut| {
         shortcut.target == file.id
-            && !tree.places(Some(&shortcut.parent)).is_empty()
+            && rules.names_any(&tree.places(Some(&shortcut.parent)))
             && !tree.is_below(&shortcut.parent, &file.id)
     });
     match usable {

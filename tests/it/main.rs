@@ -10,6 +10,7 @@ mod deliveries;
 mod demo;
 mod disk;
 mod door;
+mod folders;
 mod heal;
 mod lies;
 mod limits;
