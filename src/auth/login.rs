@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::user::{Answer, post_form, scope_suffices};
 use super::{Client, Error, Grant, SCOPE};
 use crate::listen::Door;
-use crate::owner::{self, SERVICE, Want};
+use crate::owner::{self, SERVICE, SYSTEM_STATE, Want};
 
 /// A person has this long to answer Google's questions.
 const PATIENCE: Duration = Duration::from_mins(15);
@@ -139,10 +139,10 @@ pub fn check_place(path: &Path) -> Result<(), Error> {
         Err(Errno::NOENT) => {
             let shown = directory.display();
             let command = match owner::user_id(SERVICE) {
-                Some(_) => {
+                Some(_) if directory == Path::new(SYSTEM_STATE) => {
                     format!("sudo install -d -m 0700 -o {SERVICE} -g {SERVICE} {}", owner::shell(directory))
                 }
-                None => format!("mkdir -p -m 0700 {}", owner::shell(directory)),
+                _ => format!("mkdir -p -m 0700 {}", owner::shell(directory)),
             };
             Err(wrong(format!("cannot be written: there is no directory {shown}; make it first: {command}")))
         }

@@ -49,7 +49,7 @@ pub(super) async fn sync(settings: &Settings, stop: CancellationToken) -> anyhow
 
 pub(super) async fn dry_run(settings: &Settings) -> anyhow::Result<Exit> {
     let scratch = std::env::temp_dir().join(format!("gdrive-webhook-{}", uuid::Uuid::new_v4().simple()));
-    owner::make_directory(&scratch, None)?;
+    owner::make_private(&scratch)?;
     let outcome = dry_run_in(settings, &scratch).await;
     std::fs::remove_dir_all(&scratch)?;
     outcome

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::overlay::Variable;
 use super::problem::Place;
+use crate::owner::SYSTEM_STATE;
 
 /// systemd names the directories of `StateDirectory=` here, with a colon between several.
 const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
@@ -13,8 +14,6 @@ const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// Where a system's configuration is; nothing is written there.
 const CONFIGURATIONS: &str = "/etc";
-/// The state directory of a configuration below `/etc`, as the unit has it.
-const SYSTEM_STATE: &str = "/var/lib/gdrive-webhook";
 
 /// Where relative paths begin.
 #[derive(Clone, Debug, PartialEq, Eq)]

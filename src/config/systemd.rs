@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 use super::Settings;
 use crate::{auth, owner};
 
-/// `StateDirectory=` of the unit.
-const STATE: &str = "/var/lib/gdrive-webhook";
 /// What `ProtectHome=` of the unit hides.
 const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
 /// Where the unit looks for the configuration.
@@ -69,7 +67,7 @@ fn places(settings: &Settings) -> Vec<PathBuf> {
             places.push(owner::parent(path).to_owned());
         }
     }
-    places.retain(|place| !place.starts_with(STATE));
+    places.retain(|place| !place.starts_with(owner::SYSTEM_STATE));
     places.sort();
     places.dedup_by(|later, earlier| later.starts_with(&*earlier));
     places

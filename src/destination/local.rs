@@ -11,11 +11,11 @@ use rustix::io::Errno;
 
 use super::Error;
 use super::marker::{self, Marker, Seen};
-use super::rights::{Rights, give_destination, make_directory};
+use super::rights::{Rights, make_directory};
 use crate::model::delivery::PublishedFile;
 use crate::model::{DeliveryId, RelativePath};
 use crate::owner::{self, Want};
-use crate::spool::{Spool, make_directories};
+use crate::spool::Spool;
 
 /// A destination directory.
 #[derive(Clone, Debug)]
@@ -57,9 +57,7 @@ impl Local {
         let (marker, fresh) = match (known, marker::read(root).map_err(fail)?) {
             (None, Seen::Marker(marker)) => (marker, false),
             (None, Seen::Nothing | Seen::Empty) => {
-                if !root.is_dir() {
-                    make_directories(root).and_then(|()| give_destination(root, &rights)).map_err(fail)?;
-                }
+                owner::make_directories(root, rights.dir_mode, rights.owner).map_err(fail)?;
                 let local = Self::anew(root, rights)?;
                 local.mark()?;
                 return Ok(local);

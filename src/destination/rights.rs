@@ -2,6 +2,7 @@
 //! that has the setgid bit.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +11,7 @@ use rustix::fs::{self as sys, AtFlags, Gid, Mode};
 use rustix::io::Errno;
 use tracing::warn;
 
-use crate::owner::{Owner, give, group, heir, process};
+use crate::owner::{self, Owner, group, process};
 
 const SETGID: u32 = 0o2000;
 
@@ -31,32 +32,12 @@ impl Default for Rights {
     }
 }
 
-/// Makes a directory with this mode, whatever the umask is: a mode that is set afterwards would take the setgid bit away
-/// that it has inherited, and under `RestrictSUIDSGID=` nobody may set that again. Everything else that the program makes
-/// has its mode from the beginning, so that it does not matter if it is made meanwhile.
+/// Makes a directory on the way to a file. One that root makes in somebody else's belongs to that one.
 pub(super) fn make_directory(here: &OwnedFd, name: &str, mode: u32) -> Result<(), Errno> {
-    static MASK: Mutex<()> = Mutex::new(());
-    let guard = MASK.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = rustix::process::umask(Mode::empty());
-    let outcome = sys::mkdirat(here, name, Mode::from_raw_mode(mode));
-    rustix::process::umask(before);
-    drop(guard);
-    match outcome {
-        Ok(()) => inherit_owner(here, name),
+    match owner::make_in(here, OsStr::new(name), mode, None) {
         Err(Errno::EXIST) => Ok(()),
-        Err(errno) => Err(errno),
+        outcome => outcome,
     }
-}
-
-/// A directory that root makes in somebody else's belongs to that one.
-fn inherit_owner(here: &OwnedFd, name: &str) -> Result<(), Errno> {
-    let stat = sys::fstat(here)?;
-    if !rustix::process::geteuid().is_root() || stat.st_uid == 0 {
-        return Ok(());
-    }
-    let flags = sys::OFlags::RDONLY | sys::OFlags::DIRECTORY | sys::OFlags::NOFOLLOW | sys::OFlags::CLOEXEC;
-    let made = sys::openat(here, name, flags, Mode::empty())?;
-    sys::fchown(&made, Some(sys::Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))
 }
 
 /// Before a part is moved into a directory: if that has the setgid bit, the part gets its group, as if it had been made
@@ -71,7 +52,7 @@ pub(super) fn inherit_group(part: &Path, directory: &OwnedFd, shown: &Path) -> R
     match changed {
         // Durable like the rest of it.
         Ok(()) => sys::fsync(sys::open(part, sys::OFlags::RDONLY | sys::OFlags::NOFOLLOW, Mode::empty())?),
-        Err(Errno::PERM) => {
+        Err(errno) if owner::may_not(errno) => {
             refused(shown, stat.st_gid);
             Ok(())
         }
@@ -89,14 +70,5 @@ fn refused(directory: &Path, gid: u32) {
             "delivered files do not get the group {group} of their directory, since {us} is not in it; \
              sudo usermod -aG {group} {us}, or SupplementaryGroups={group} in the systemd unit, and restart"
         );
-    }
-}
-
-/// The destination itself, which root has made with what is missing above it.
-pub(super) fn give_destination(root: &Path, rights: &Rights) -> std::io::Result<()> {
-    let above = root.parent().and_then(heir);
-    match above.or(rights.owner) {
-        Some(owner) if rustix::process::geteuid().is_root() => give(std::fs::File::open(root)?, owner),
-        Some(_) | None => Ok(()),
     }
 }

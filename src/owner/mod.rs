@@ -2,27 +2,31 @@
 //! the owner of the directory that it lies in, so that no command that root runs keeps the service out.
 
 mod denied;
+mod make;
 mod names;
 
-use std::fs::{self, DirBuilder, File, Metadata, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Once;
 
 use rustix::fs::{Gid, OFlags, Uid};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 
 pub use denied::{Want, explain, explained, is_service, shell};
+pub use make::{make_directories, make_directory, make_in, make_private, make_room};
 pub use names::{group, process, user, user_id};
 
 /// The user that the service runs as, where it is installed as one.
 pub const SERVICE: &str = "gdrive-webhook";
+/// Its state directory, as the unit has it.
+pub const SYSTEM_STATE: &str = "/var/lib/gdrive-webhook";
 
 /// Of a file of the program's own.
 const FILE_MODE: u32 = 0o600;
-/// Of a directory of its own.
-const DIRECTORY_MODE: u32 = 0o700;
 
 /// A user and a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,29 +84,30 @@ pub fn open(path: &Path, absent: Absent) -> io::Result<File> {
     Ok(file)
 }
 
-/// Makes a directory that only its owner can enter, for this owner if root makes it.
-pub fn make_directory(path: &Path, owner: Option<Owner>) -> io::Result<()> {
-    DirBuilder::new().mode(DIRECTORY_MODE).create(path)?;
-    match owner.filter(|_| geteuid().is_root()) {
-        Some(owner) => give(File::open(path)?, owner),
-        None => Ok(()),
-    }
-}
-
-/// Makes a directory of its own with what is missing above it, if it is not there. Where the service is installed, root
-/// makes it for the service.
-pub fn make_room(directory: &Path) -> io::Result<()> {
-    if directory.is_dir() {
-        return Ok(());
-    }
-    fs::create_dir_all(parent(directory))?;
-    make_directory(directory, heir(parent(directory)).or_else(|| user_id(SERVICE)))
-}
-
-/// Gives an open file or directory to its heir.
-pub fn give(file: impl AsFd, owner: Owner) -> io::Result<()> {
+/// Gives an open file or directory to its heir. `false`: root may not do that here. It has lost the right in many
+/// containers, and has none on some network disks; what it makes is of use to itself then, and it says so once.
+pub fn give(file: impl AsFd, owner: Owner) -> Result<bool, Errno> {
+    static SAID: Once = Once::new();
     let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
-    Ok(rustix::fs::fchown(file, Some(uid), Some(gid))?)
+    match rustix::fs::fchown(file, Some(uid), Some(gid)) {
+        Ok(()) => Ok(true),
+        Err(errno) if may_not(errno) => {
+            SAID.call_once(|| {
+                let (user, group) = (user(owner.uid), group(owner.gid));
+                tracing::warn!(
+                    "root may not give files to {user}:{group} here ({errno}), who owns the directory that they lie in; they \
+                     stay root's, so run this as {user} where {user} is to use them"
+                );
+            });
+            Ok(false)
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Whether it is no more than the right, or the place, to give something away that is missing.
+pub fn may_not(errno: Errno) -> bool {
+    [Errno::PERM, Errno::INVAL, Errno::OPNOTSUPP].contains(&errno)
 }
 
 /// Gives something of root's in a directory of somebody else's to the owner of that directory, if it is there. `true`: it
@@ -119,7 +124,7 @@ pub fn heal(path: &Path) -> io::Result<bool> {
     if !(is_roots(&metadata) || metadata.is_dir() && metadata.uid() == 0) {
         return Ok(false);
     }
-    give(&file, owner).map(|()| true)
+    Ok(give(&file, owner)?)
 }
 
 /// Another name may lead to a file of root's from somewhere else.
@@ -170,7 +175,7 @@ mod tests {
         fs::write(&path, "content").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         open(&path, Absent::Make).unwrap();
-        make_directory(&directory, None).unwrap();
+        make_directory(&directory).unwrap();
         assert_eq!((mode(&path), mode(&directory)), (0o600, 0o700));
         assert_eq!(fs::read_to_string(&path).unwrap(), "content");
     }

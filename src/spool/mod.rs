@@ -19,7 +19,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 pub use buffer::{Buffers, SMALL};
-pub(crate) use durable::{make_directories, sync_directory};
+pub(crate) use durable::sync_directory;
 pub use part::{Expected, Part, Verdict, VerifiedPart};
 pub use ranges::Ranges;
 pub use sink::{Lane, Sink};
@@ -47,7 +47,7 @@ impl Spool {
     /// read by others only once it is in its place. `mode` is that of the files then.
     pub fn open(destination: &Path, mode: u32) -> io::Result<Self> {
         let directory = destination.join(HIDDEN);
-        match owner::make_directory(&directory, owner::heir(destination)) {
+        match owner::make_directory(&directory) {
             Ok(()) => sync_directory(destination)?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => take_over(&directory)?,
             Err(error) => return Err(error),

@@ -304,6 +304,47 @@ async fn what_a_running_daemon_writes_is_private() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_above_a_directory_can_be_entered_whatever_the_umask_is() {
+    for umask in ["000", "077"] {
+        let mut world = World::with_folder("", "existing = \"download\"").await;
+        let (videos, state) = (world.home().join("a/b/videos"), world.home().join("c/d/state"));
+        world.replace_config(&format!("{:?}", world.videos()), &format!("{videos:?}"));
+        world.replace_config(
+            &format!("url = \"sqlite:{}\"", world.home().join("state.db").display()),
+            &format!("dir = {state:?}"),
+        );
+        world.upload("film.mp4", 1_000);
+        let sync = sync_with_umask(&world, umask).await;
+        assert_eq!(sync.status.code(), Some(0), "{}", said(&sync));
+        for (path, expected) in [("a", 0o755), ("a/b", 0o755), ("a/b/videos", 0o750)] {
+            assert_eq!(mode(&world.home().join(path)), expected, "{path} with umask {umask}");
+        }
+        for (path, expected) in [("c", 0o755), ("c/d", 0o755), ("c/d/state", 0o700)] {
+            assert_eq!(mode(&world.home().join(path)), expected, "{path} with umask {umask}");
+        }
+    }
+}
+
+/// In a container root has often lost the right to give files away.
+#[tokio::test(flavor = "multi_thread")]
+async fn root_without_the_right_to_give_files_away_keeps_them_and_says_so_once() {
+    if !is_root() {
+        return;
+    }
+    let world = World::with_folder("", "existing = \"download\"").await;
+    world.upload("film.mp4", 1_000);
+    chown(world.home(), Some(STRANGER), Some(GROUP)).unwrap();
+    let mut command = Command::new("setpriv");
+    command.env_clear().current_dir("/").args(["--bounding-set=-chown", "--inh-caps=-chown"]);
+    command.arg(env!("CARGO_BIN_EXE_gdrive-webhook")).arg("--config").arg(world.config_path()).arg("sync");
+    let sync = output(command).await;
+    assert_eq!(sync.status.code(), Some(0), "{}", said(&sync));
+    let told = said(&sync);
+    assert_eq!(told.matches("root may not give files to 54321:54322 here").count(), 1, "{told}");
+    assert_eq!(owner(&world.videos().join("film.mp4")).0, 0);
+}
+
 /// The group of files whose directory got its setgid bit after the hidden folder was made.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_group_comes_from_the_directory_even_if_it_was_given_later() {
