@@ -1,6 +1,7 @@
 //! What `status` shows: gathered from the ledger, and from the running program where there is one.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -104,6 +105,9 @@ pub fn summary(live: &Live, not_ready: &[String], channels: &[Channel], now: Tim
 pub struct Report {
     /// The program's version.
     pub version: String,
+    /// The file of the database.
+    #[serde(default)]
+    pub database: PathBuf,
     /// Absent when the program does not run.
     pub process: Option<Process>,
     /// Why it is not ready; empty when it is.
@@ -271,6 +275,7 @@ pub async fn report(store: &Store, live: Option<&Live>) -> Result<Report, store:
     let counts = store.counts().await?;
     Ok(Report {
         version: env!("GDRIVE_WEBHOOK_VERSION").to_owned(),
+        database: store.path().to_owned(),
         process: live.map(process),
         not_ready: live.map(|live| readiness(live, &channels, now)).unwrap_or_default(),
         channels: channels

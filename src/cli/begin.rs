@@ -1,10 +1,11 @@
 //! What commands do before they begin: warnings, and what an earlier command of root's has left.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use tracing::{info, warn};
 
+use super::status::fetch;
 use super::{ConfigCommand, Exit};
 use crate::config::{self, Problems, Settings, former, secrets};
 use crate::daemon::connect;
@@ -42,7 +43,38 @@ pub(super) fn making(settings: &Settings) -> Option<String> {
         let why = owner::explain(&error, place, owner::Want::Make);
         Some(format!("cannot make the directory {}: {why}", place.display()))
     };
-    former::left_behind(settings).or_else(made)
+    placeless(settings).or_else(|| former::left_behind(settings)).or_else(made)
+}
+
+/// What keeps any command from finding the program's files, if anything does.
+pub(super) fn placeless(settings: &Settings) -> Option<String> {
+    config::homeless(&settings.state_dir, &settings.source)
+}
+
+/// Whether the running daemon keeps its database somewhere else: systemd may have given it a directory that nobody has
+/// told this command. In another one everything would be delivered once more, and its channels would not be known.
+pub(super) async fn alone(settings: &Settings) -> anyhow::Result<()> {
+    let report = match fetch(settings).await {
+        Ok(Some(report)) => report,
+        Ok(None) => return Ok(()),
+        Err(error) => {
+            warn!("the daemon cannot be asked where its database is: {error:#}");
+            return Ok(());
+        }
+    };
+    let same = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let (ours, theirs) = (settings.store.path(), &report.database);
+    if theirs.as_os_str().is_empty() || same(&ours) == same(theirs) {
+        return Ok(());
+    }
+    let listen = settings.admin.listen;
+    anyhow::bail!(
+        "the daemon at {listen} (admin.listen) has its database at {}, and this command would use {}; stop the daemon and \
+         set state.dir = {:?} in the configuration, or if they are not to be the same, give each an admin.listen of its own",
+        theirs.display(),
+        ours.display(),
+        owner::parent(theirs)
+    )
 }
 
 /// A database that is not there may lie where it lay before.

@@ -1,7 +1,7 @@
 //! `channels list` and `channels stop`.
 
 use super::Exit;
-use super::begin::missing;
+use super::begin::{alone, missing};
 use super::show::{columns, duration};
 use super::status::{Asked, ask, look};
 use crate::admin::status::ChannelReport;
@@ -38,6 +38,7 @@ fn row(channel: &ChannelReport) -> Vec<String> {
 
 /// Needs the ledger for itself: the daemon would go on believing in channels that are stopped behind its back.
 pub(super) async fn stop(settings: &Settings, all: bool) -> anyhow::Result<Exit> {
+    alone(settings).await?;
     let store =
         Store::open(&settings.store, Access::Existing).await.map_err(|error| missing(error, settings))?;
     let (drive, _) = connect(settings)?;

@@ -206,6 +206,16 @@ async fn dispatch(arguments: Arguments, prepared: Option<run::Prepared>) -> Exit
     }
     let problems = problems.as_ref();
     start_log(&settings.log, log_format);
+    let is_about_it = matches!(command, Command::Config { .. });
+    if let Some(why) = begin::placeless(&settings).filter(|_| !is_about_it) {
+        eprintln!("gdrive-webhook: {why}");
+        return Exit::Configuration;
+    }
+    if let Command::Sync { .. } = command
+        && let Err(error) = begin::alone(&settings).await
+    {
+        return ended(Err(error));
+    }
     match &command {
         Command::Sync { dry_run: false } => {
             if let Some(why) = begin::making(&settings) {

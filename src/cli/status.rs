@@ -65,7 +65,7 @@ pub(super) async fn ask(settings: &Settings, problems: Option<&Problems>) -> any
 }
 
 /// `None`: no program answers at the private door.
-async fn fetch(settings: &Settings) -> anyhow::Result<Option<Report>> {
+pub(super) async fn fetch(settings: &Settings) -> anyhow::Result<Option<Report>> {
     let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
     let mut request = client.get(format!("http://{}/api/status", settings.admin.listen));
     if let Some(token) = settings.admin.token()? {

@@ -38,8 +38,9 @@ impl Bases {
             };
             variables.iter().rev().find(is_set).map(|variable| variable.value.as_str())
         };
+        // A relative one would depend on where a command is started, and is none of systemd's.
         let by_systemd =
-            value(STATE_DIRECTORY).and_then(|list| list.split(':').find(|path| !path.is_empty()));
+            value(STATE_DIRECTORY).and_then(|list| list.split(':').find(|path| path.starts_with('/')));
         let state = match by_systemd {
             Some(path) => PathBuf::from(path),
             None if directory.starts_with(CONFIGURATIONS) => PathBuf::from(SYSTEM_STATE),
@@ -72,6 +73,28 @@ impl Bases {
     }
 }
 
+/// Where relative paths in a file begin: the directory of the file itself, whichever way leads to it. Another way must not
+/// lead to another state directory, where everything would be delivered once more.
+pub(super) fn directory_of(file: &Path) -> PathBuf {
+    let whole = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let directory = |path: &Path| path.parent().map_or(path.to_owned(), Path::to_owned);
+    // What is not there, or cannot be seen, has the directory that it would be in.
+    let found = whole.canonicalize().map(|target| directory(&target));
+    found.or_else(|_| directory(&whole).canonicalize()).unwrap_or_else(|_| directory(&whole))
+}
+
+/// Why nothing can be kept there: a configuration that comes through a pipe lies in no directory.
+pub fn homeless(state_dir: &Path, source: &Path) -> Option<String> {
+    let is_below = |place| state_dir.starts_with(place);
+    (["/dev", "/proc"].into_iter().any(is_below) && !is_below("/dev/shm")).then(|| {
+        let (file, place) = (source.display(), state_dir.display());
+        format!(
+            "{file} lies in no directory that anything could be kept in (state.dir would be {place}); set state.dir, or name a \
+             file"
+        )
+    })
+}
+
 /// Whether a variable of the process says where things lie.
 pub(super) fn is_base(name: &str) -> bool {
     [STATE_DIRECTORY, CREDENTIALS_DIRECTORY].contains(&name)
@@ -93,12 +116,32 @@ mod tests {
             ("/etcetera", vec![], "/etcetera"),
             ("/etc/gdrive-webhook", vec![variable(STATE_DIRECTORY, "/var/lib/a:/var/lib/b")], "/var/lib/a"),
             ("/home/me", vec![variable(STATE_DIRECTORY, "")], "/home/me"),
+            ("/home/me", vec![variable(STATE_DIRECTORY, "state:/var/lib/a")], "/var/lib/a"),
+            ("/home/me", vec![variable(STATE_DIRECTORY, "./state")], "/home/me"),
         ] {
             assert_eq!(Bases::of(Path::new(directory), &variables).state, Path::new(state), "{directory}");
         }
         let file = Place::DotEnv { file: ".env".into(), line: 1 };
         let elsewhere = Variable { place: file, ..variable(STATE_DIRECTORY, "/tmp") };
         assert_eq!(Bases::of(Path::new("/home/me"), &[elsewhere]).state, Path::new("/home/me"));
+    }
+
+    #[test]
+    fn every_way_to_a_file_leads_to_one_directory() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path().canonicalize().unwrap();
+        std::fs::create_dir_all(home.join("conf")).unwrap();
+        std::fs::create_dir_all(home.join("other")).unwrap();
+        std::fs::write(home.join("conf/a.toml"), "").unwrap();
+        std::os::unix::fs::symlink(home.join("conf"), home.join("link")).unwrap();
+        std::os::unix::fs::symlink("../conf/a.toml", home.join("other/b.toml")).unwrap();
+        for way in ["conf/a.toml", "other/../conf/a.toml", "link/a.toml", "other/b.toml", "link/none.toml"] {
+            assert_eq!(directory_of(&home.join(way)), home.join("conf"), "{way}");
+        }
+        assert_eq!(homeless(&home, Path::new("a.toml")), None);
+        assert!(homeless(Path::new("/dev"), Path::new("/dev/stdin")).unwrap().contains("set state.dir"));
+        assert!(homeless(Path::new("/proc/self/fd"), Path::new("x")).is_some());
+        assert_eq!(homeless(Path::new("/dev/shm/x"), Path::new("x")), None);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use bases::homeless;
 pub use problem::Problems;
 pub use show::show;
 
@@ -29,7 +30,7 @@ use crate::owner::{Want, explain};
 use crate::sync::rules;
 use crate::telemetry::log;
 use crate::{admin, auth, channel, delivery, download, drive, receiver, store, sync};
-use bases::Bases;
+use bases::{Bases, directory_of};
 use dotenv::Dotenv;
 use overlay::{FILE_VARIABLE, Variable};
 use problem::Place;
@@ -147,12 +148,6 @@ fn assemble(text: &str, path: &Path, here: &Path, variables: Vec<Variable>) -> (
     let raw = overlay::lay(&mut written, variables, path);
     problems.append(std::mem::take(&mut written.problems));
     (validate::settings(&raw, written, path, &bases).0, problems)
-}
-
-/// Where relative paths in a file begin.
-fn directory_of(file: &Path) -> PathBuf {
-    let whole = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    whole.parent().map_or(whole.clone(), Path::to_owned)
 }
 
 /// Our own variables among those of the process. Others are nobody's business here, whatever is in them.

@@ -112,6 +112,56 @@ async fn paths_do_not_depend_on_where_a_command_is_started() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_way_to_the_file_leads_to_the_same_state() {
+    let world = relative("").await;
+    let (conf, other) = (world.home().join("conf"), world.home().join("other"));
+    fs::create_dir(&other).unwrap();
+    symlink(conf.join("gdrive-webhook.toml"), other.join("link.toml")).unwrap();
+    symlink(&conf, other.join("link")).unwrap();
+    let dir = format!("dir = {:?}", conf.canonicalize().unwrap());
+    for way in ["../conf/gdrive-webhook.toml", "link.toml", "link/gdrive-webhook.toml"] {
+        let mut command = command_in(&other, &["--config", way, "config", "show"]);
+        command.env("STATE_DIRECTORY", "state");
+        let shown = output(command).await;
+        assert!(text(&shown.stdout).contains(&dir), "{way}: {}", said(&shown));
+    }
+    for (arguments, code) in
+        [(&["sync"][..], 78), (&["run"], 78), (&["status"], 78), (&["config", "check"], 0)]
+    {
+        let mut command = Command::new("/bin/sh");
+        command.env_clear().current_dir("/").arg("-c").arg("cat \"$0\" | \"$@\"");
+        command.arg(conf.join("gdrive-webhook.toml")).arg(env!("CARGO_BIN_EXE_gdrive-webhook"));
+        command.env("GDRIVE_WEBHOOK__GOOGLE__CREDENTIALS", conf.join("key.json"));
+        command.args(["--config", "/dev/stdin"]).args(arguments);
+        let piped = output(command).await;
+        assert_eq!(piped.status.code(), Some(code), "{arguments:?}: {}", said(&piped));
+        assert!(code == 0 || said(&piped).contains("set state.dir"), "{arguments:?}: {}", said(&piped));
+    }
+}
+
+/// systemd has given the daemon a directory that a command by hand does not know.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_second_database_is_made_beside_that_of_the_running_daemon() {
+    let mut world = World::new("").await;
+    let state = world.home().join("given");
+    let url = format!("url = \"sqlite:{}\"", world.home().join("state.db").display());
+    world.replace_config(&url, "url = \"sqlite:state.db\"");
+    world.spawn_with(&[("STATE_DIRECTORY", state.to_str().unwrap())]);
+    world.until_ready().await;
+    for arguments in [&["sync"][..], &["sync", "--dry-run"], &["channels", "stop"]] {
+        let refused = world.output(arguments).await;
+        assert_eq!(refused.status.code(), Some(1), "{arguments:?}: {}", said(&refused));
+        let expected = format!("has its database at {}", state.join("state.db").display());
+        assert!(said(&refused).contains(&expected), "{arguments:?}: {}", said(&refused));
+        assert!(!world.home().join("state.db").exists(), "{arguments:?}");
+    }
+    let mut command = world.command(&["sync"]);
+    command.env("STATE_DIRECTORY", &state);
+    let locked = output(command).await;
+    assert!(said(&locked).contains("in use by another"), "{}", said(&locked));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_old_database_is_not_begun_anew_beside_it() {
     let world = relative("").await;
     let elsewhere = world.home().join("elsewhere");
