@@ -11,7 +11,7 @@ use rustix::process::geteuid;
 
 use super::overlay::{self, Variable};
 use super::problem::{Place, Problems};
-use crate::owner::{Want, explain, user};
+use crate::owner::{self, Want, explain, user};
 
 const NAME: &str = ".env";
 
@@ -93,14 +93,29 @@ fn distrust(file: &Metadata, directory: &Metadata, us: u32) -> Option<String> {
     }
 }
 
-/// The same for a configuration that nobody has named. That a group may write it is how some systems share files.
+/// The same for a configuration that nobody has named, which could have root send its token to an address of somebody
+/// else's. That a group may write it is how some systems share files, but not root's.
 pub(super) fn distrust_found(path: &Path) -> Option<String> {
-    let metadata = path.metadata().ok()?;
-    let mode = metadata.permissions().mode() & 0o7777;
-    if ![0, geteuid().as_raw()].contains(&metadata.uid()) {
-        Some(format!("it belongs to {}", user(metadata.uid())))
-    } else if mode & 0o002 != 0 {
-        Some(format!("every user can write it (mode {mode:04o})"))
+    let us = geteuid().as_raw();
+    let others = if us == 0 { 0o022 } else { 0o002 };
+    let (file, directory) = (path.symlink_metadata().ok()?, owner::parent(path).metadata().ok()?);
+    distrust_config(&file, &directory, us, others)
+}
+
+fn distrust_config(file: &Metadata, directory: &Metadata, us: u32, others: u32) -> Option<String> {
+    let mode = |metadata: &Metadata| metadata.permissions().mode() & 0o7777;
+    let is_ours = |metadata: &Metadata| [0, us].contains(&metadata.uid());
+    let is_sticky = mode(directory) & 0o1000 != 0;
+    if file.is_symlink() {
+        Some("it is a symbolic link".to_owned())
+    } else if !is_ours(file) {
+        Some(format!("it belongs to {}", user(file.uid())))
+    } else if mode(file) & others != 0 {
+        Some(format!("others can write it (mode {:04o})", mode(file)))
+    } else if !is_ours(directory) && !is_sticky {
+        Some(format!("its directory belongs to {}", user(directory.uid())))
+    } else if mode(directory) & others != 0 && !is_sticky {
+        Some(format!("others can write its directory (mode {:04o})", mode(directory)))
     } else {
         None
     }

@@ -114,8 +114,13 @@ fn read(named: Option<&Path>, is_named: bool) -> (Settings, Option<Problems>) {
         });
     let (mut settings, more) = match text {
         Ok((path, text)) => assemble(&text, &path, &directory_of(&path), variables),
-        Err((path, unread)) => (assemble("", &path, &directory_of(&path), variables).0, unread),
+        Err((path, unread)) => {
+            let mut settings = assemble("", &path, &directory_of(&path), variables).0;
+            hold_back_token(&mut settings, true);
+            (settings, unread)
+        }
     };
+    hold_back_token(&mut settings, problems.concern("admin"));
     (settings.ignored, settings.is_named) = (ignored, is_named);
     problems.append(more);
     (settings, problems.some())
@@ -139,15 +144,28 @@ fn assemble(text: &str, path: &Path, here: &Path, variables: Vec<Variable>) -> (
     let mut written = file::read(text, path);
     if !written.unreadable {
         let raw = overlay::lay(&mut written, variables, path);
-        return validate::settings(&raw, written, path, &bases);
+        let (mut settings, problems) = validate::settings(&raw, written, path, &bases);
+        hold_back_token(&mut settings, problems.concern("admin"));
+        return (settings, problems);
     }
     // Nothing that is missed in the rest is a mistake: it may stand in the lines that cannot be read.
     let mut problems = std::mem::take(&mut written.problems);
-    written = file::read(&mend::mended(text), path);
+    let mended = mend::mended(text);
+    written = file::read(&mended.text, path);
     written.problems = Problems::default();
     let raw = overlay::lay(&mut written, variables, path);
     problems.append(std::mem::take(&mut written.problems));
-    (validate::settings(&raw, written, path, &bases).0, problems)
+    let (mut settings, more) = validate::settings(&raw, written, path, &bases);
+    let is_doubtful = !mended.is_admin_whole || problems.concern("admin") || more.concern("admin.listen");
+    hold_back_token(&mut settings, is_doubtful);
+    (settings, problems)
+}
+
+/// A mistake may have changed where the daemon is looked for, and whoever answers there need not be the daemon.
+fn hold_back_token(settings: &mut Settings, is_doubtful: bool) {
+    if is_doubtful {
+        settings.admin.token_file = None;
+    }
 }
 
 /// Our own variables among those of the process. Others are nobody's business here, whatever is in them.

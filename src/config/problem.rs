@@ -47,6 +47,11 @@ impl Problems {
         self.0.len()
     }
 
+    /// Whether one of them is about this, or may be: an unknown name may be any other one, and says what there is.
+    pub(super) fn concern(&self, word: &str) -> bool {
+        self.0.iter().any(|(_, text)| text.to_lowercase().contains(word))
+    }
+
     /// Notes one.
     pub(super) fn add(&mut self, place: Place, text: impl Into<String>) {
         self.0.push((place, text.into()));
