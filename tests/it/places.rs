@@ -604,4 +604,19 @@ async fn a_file_of_variables_counts_only_if_nobody_else_could_have_written_it() 
         assert_eq!(shown.status.code(), Some(code), "{}", said(&shown));
         assert_eq!(said(&shown).contains("name it with --config"), !is_named, "{}", said(&shown));
     }
+    set_mode(&config, 0o644);
+    set_mode(&conf, 0o757);
+    let shown = output(command_in(&conf, &["config", "show"])).await;
+    assert!(said(&shown).contains("others can write its directory (mode 0757)"), "{}", said(&shown));
+    set_mode(&conf, 0o755);
+    let planted = world.home().join("planted");
+    fs::create_dir(&planted).unwrap();
+    symlink(&config, planted.join("gdrive-webhook.toml")).unwrap();
+    let shown = output(command_in(&planted, &["status"])).await;
+    assert!(said(&shown).contains("it is a symbolic link, so it is not read"), "{}", said(&shown));
+    if is_root() {
+        chown(&conf, Some(STRANGER), None).unwrap();
+        let shown = output(command_in(&conf, &["status"])).await;
+        assert!(said(&shown).contains("its directory belongs to 54321, so"), "{}", said(&shown));
+    }
 }
