@@ -1,4 +1,4 @@
-# The program alone on an empty root: no shell, no package manager, no compiler.
+# The program on an empty root file system: no shell, no package manager, no compiler.
 #   docker build -t gdrive-webhook --build-arg COMMIT="$(git rev-parse HEAD)" .
 ARG UID=1000
 ARG GID=1000
@@ -8,7 +8,7 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev tzdata \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
-# The dependencies, in a layer of their own: they are built from the manifests and empty sources, and again only when a
+# The dependencies, in a separate layer. They are built from the manifests and empty sources, and rebuilt only when a
 # manifest changes.
 COPY Cargo.toml Cargo.lock ./
 COPY tests/emulator/Cargo.toml tests/emulator/
@@ -40,14 +40,14 @@ LABEL org.opencontainers.image.title="gdrive-webhook" \
     org.opencontainers.image.licenses="MIT" \
     org.opencontainers.image.revision="$COMMIT"
 COPY --from=build /image/ /
-# Without volumes the program writes here; both directories belong to its user.
+# Without volumes the program writes to these directories; both belong to its user.
 COPY --from=build --chown=${UID}:${GID} /owned/ /
 COPY --from=build --chown=${UID}:${GID} /state/ /var/lib/
-# Why: see config/gdrive-webhook.service. The statically linked glibc heeds it as well.
+# config/gdrive-webhook.service gives the reason. It also applies to the statically linked glibc.
 ENV GLIBC_TUNABLES=glibc.cpu.x86_rep_movsb_threshold=1073741824
 USER ${UID}:${GID}
 EXPOSE 8080
-# The admin address is on loopback inside the container: health is asked for from inside.
+# The admin address is on loopback inside the container, so the health check runs inside.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["/usr/bin/gdrive-webhook", "status", "--check"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/bin/gdrive-webhook"]

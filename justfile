@@ -1,6 +1,6 @@
-# The words that CI speaks. `just` is optional: each line can be typed as it stands.
+# The commands of CI. `just` is optional: each line also works without it.
 
-# Everything that CI looks at before the slower proofs
+# The fast checks of CI
 check:
     bash .ci/check
 
@@ -11,7 +11,7 @@ demo:
 test:
     cargo test --workspace
 
-# The proofs that install something first: Google's client and rclone against the emulator
+# Google's client and rclone against the emulator; installs both first
 clients:
     bash .ci/clients
 
@@ -19,11 +19,11 @@ clients:
 model:
     bash .ci/model
 
-# The order of system calls that survives a power cut
+# The order of system calls that survives a power failure
 durability:
     bash .ci/durability
 
-# Real disks that run full and go away
+# Real disks that become full or disappear
 disk:
     bash .ci/disk
 
@@ -31,7 +31,7 @@ disk:
 doors:
     bash .ci/doors
 
-# The image and the compose file, by the README's lines, with a Docker Engine; --keep leaves the images
+# The image and the compose file, with the README's commands and a Docker Engine; --keep keeps the images
 image *arguments:
     bash .ci/image {{arguments}}
 
@@ -39,18 +39,18 @@ image *arguments:
 supply:
     bash .ci/supply
 
-# The Debian package, into this directory
+# Build the Debian package into this directory
 package:
     bash .ci/package .
 
-# The package in a Debian that boots systemd, by the README's lines; needs root
+# The package in a Debian that boots systemd, with the README's commands; needs root
 service:
     bash .ci/service
 
-# What strangers and Drive can send: FUZZ_SECONDS=600 just fuzz
+# Fuzz everything that strangers and Drive can send: FUZZ_SECONDS=600 just fuzz
 fuzz:
     bash .ci/fuzz
 
-# The daemon beside curl, rclone and a Python listener: just bench --rounds 5 --svg tests/bench/result.svg
+# Compare the daemon with curl, rclone and a Python listener: just bench --rounds 5 --svg tests/bench/result.svg
 bench *arguments='--rounds 3':
     bash .ci/bench {{arguments}}
