@@ -1,11 +1,11 @@
 //! Tells the crate which commit it is built from, for `--version`: `GDRIVE_WEBHOOK_COMMIT`, else the checkout's files.
-//! Without either, the version stands alone. A debug build does not ask: it would be built anew after each commit.
+//! Without either, the version has no commit. A debug build has none: it would be rebuilt after each commit.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 const NAME: &str = "GDRIVE_WEBHOOK_COMMIT";
-/// As many digits as name a commit in any project of this size.
+/// Enough digits to identify a commit in a project of this size.
 const DIGITS: usize = 12;
 
 fn main() {
@@ -22,12 +22,12 @@ fn main() {
     println!("cargo::rustc-env=GDRIVE_WEBHOOK_VERSION={version}");
 }
 
-/// The commit that is checked out, without running git: it need not be installed, nor trust the folder's owner.
+/// The commit that is checked out. It does not run git, which may be missing or may not trust the folder's owner.
 fn checked_out() -> Option<String> {
     let git = git_directory(Path::new(".git"))?;
     let head = read(&git.join("HEAD"))?;
     let Some(reference) = head.strip_prefix("ref: ") else { return Some(head) };
-    // In a linked worktree, branches are in the main one.
+    // In a linked worktree, branches are in the main worktree.
     let common = read(&git.join("commondir")).map_or_else(|| git.clone(), |path| git.join(path));
     read(&common.join(reference)).or_else(|| {
         let packed = read(&common.join("packed-refs"))?;
@@ -44,7 +44,7 @@ fn git_directory(git: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(fs::read_to_string(git).ok()?.trim().strip_prefix("gitdir: ")?))
 }
 
-/// A file's text; when the file changes, this is asked again.
+/// A file's text. Cargo runs this script again when the file changes.
 fn read(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     println!("cargo::rerun-if-changed={}", path.display());

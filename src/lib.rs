@@ -1,6 +1,6 @@
-//! A daemon that turns Google Drive folders into an inbox. Drive announces a change by a push notification; the change
-//! log says what it was; every new video below a watched folder is downloaded, verified, and put in its place in one
-//! step. This page is the architecture.
+//! A daemon that turns Google Drive folders into an inbox. Drive announces each change with a push notification. The
+//! daemon reads the change log, downloads every new video below a watched folder, verifies it, and publishes it with one
+//! rename. This page is the architecture.
 //!
 //! # How one notification travels
 //!
@@ -21,11 +21,11 @@
 //!   delivery/publisher       publish                many at once: plan, ledger, move, ledger
 //!   destination/publish      plan, publish          one rename that overwrites nothing
 //!   store/steps              publishing, done
-//! channel keeper, by its timer, or when the public address is another one
+//! channel keeper, by its timer, or when the public address changes
 //!   channel/plan             plan(channels, now)    Open | Stop | End | Forget       no I/O
 //! ```
 //!
-//! A notification carries no data: it wakes. Push, poll, start and `sync` run the same step.
+//! A notification carries no data: it only wakes an engine. Push, poll, start and `sync` run the same step.
 //!
 //! # The rooms, lowest floor first
 //!
@@ -33,52 +33,54 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 1 | [`checkpoint`]: where tests kill · [`model`]: words · [`owner`]: whose files are, and what keeps us from them · [`process`]: limits of the process · [`retry`]: when to try again · [`sandbox`]: what the kernel lets us write · [`task`]: how an engine lives · [`telemetry`]: log, counters, systemd, what is held |
+//! | 1 | [`checkpoint`]: points where tests kill the program · [`model`]: domain types · [`owner`]: owners of files, and explanations of denied access · [`process`]: limits of the process · [`retry`]: when to try again · [`sandbox`]: write restrictions by the kernel · [`task`]: the loop of an engine · [`telemetry`]: log, counters, systemd, held destinations |
 //! | 2 | [`http`]: clients and their shared pause · [`listen`]: sockets · [`spool`]: the only writer of parts · [`store`]: the only SQL |
-//! | 3 | [`admin`]: the private door · [`auth`]: access tokens, login · [`destination`]: takes verified parts only |
-//! | 4 | [`drive`]: the few calls, and Google's field names |
-//! | 5 | [`channel`]: the keeper of push channels · [`download`]: bytes into a verified part · [`sync`]: logs and listings into the ledger |
-//! | 6 | [`delivery`]: from the ledger to the destination · [`receiver`]: the public door |
-//! | 7 | [`config`]: files and environment; every other room only has a `Config` |
-//! | 8 | [`daemon`]: everything put together, the only one that starts engines |
+//! | 3 | [`admin`]: the admin address · [`auth`]: access tokens, login · [`destination`]: takes verified parts only |
+//! | 4 | [`drive`]: the API calls, and Google's field names |
+//! | 5 | [`channel`]: the keeper of push channels · [`download`]: from bytes to a verified part · [`sync`]: from change logs and listings to the ledger |
+//! | 6 | [`delivery`]: from the ledger to the destination · [`receiver`]: the webhook address |
+//! | 7 | [`config`]: file and environment; every other room only has its own `Config` |
+//! | 8 | [`daemon`]: the complete program; the only room that starts engines |
 //! | 9 | `demo`: the daemon against an emulated Drive |
 //! | 10 | [`cli`] |
 //!
 //! # What always holds
 //!
-//! - A page token moves only in the transaction that records everything its page said, and only from the token that the
-//!   page was asked with.
-//! - The start token is taken before the folders are listed: what changes meanwhile comes after it. A refused token begins
-//!   again in the same way, and the listing is compared with the ledger.
-//! - A content is new when the ledger does not have it under `(file id, head revision id)`, and the same bytes are not
-//!   there under another revision. Times and versions prove nothing.
-//! - No byte of a file belongs to two connections. A part without a file of ranges beside it was written from its
-//!   beginning on; with one, that file says no more than what was durable when it was written.
-//! - A transfer has a fixed number of buffers and waits for one of them to be free: that keeps memory flat.
-//! - Pages of changes that come to nothing may be recorded together with the next one; the token does not move before.
-//! - Only [`spool`] makes a `VerifiedPart`, and only a `VerifiedPart` can be published.
-//! - Where a file is about to be published stands in the ledger before it is moved. After a crash the disk tells which of
-//!   the two came last.
-//! - A destination is known by the marker in its hidden folder, which the ledger knows: an empty mount point is not the
-//!   destination. What is wrong with a disk holds everything that goes there, and nothing else.
-//! - What a shortcut points at counts as if it lay where the shortcut lies, unless it lies in a watched folder itself.
-//! - When Drive asks for fewer calls, or answers nobody, all calls pause, and one caller finds out whether that is over.
-//! - A channel's row is written before Drive is asked for the channel: its first message can come before the answer.
+//! - A page token moves only in the transaction that records all changes of its page, and only from the token that the
+//!   page was requested with.
+//! - The start token is fetched before the folders are listed: changes during the listing come after it. A refused token
+//!   is replaced in the same way, and the listing is compared with the ledger.
+//! - A content is new when the ledger does not have it under `(file id, head revision id)`, and does not have the same
+//!   bytes under another revision. Times and versions prove nothing.
+//! - No byte of a file belongs to two connections. A part without a file of ranges was written from its beginning without
+//!   gaps. A file of ranges contains only ranges that were durable when it was written.
+//! - A transfer has a fixed number of buffers and waits for a free one: that bounds memory.
+//! - Pages without relevant changes may be recorded together with the next page; the token does not move before.
+//! - Only [`spool`] creates a `VerifiedPart`, and only a `VerifiedPart` can be published.
+//! - The ledger records where a file is about to be published before the file is moved. After a crash the disk shows
+//!   whether it was moved.
+//! - A destination is identified by the marker in its hidden folder, which the ledger knows: an empty mount point is not
+//!   the destination. A failing disk holds all deliveries to it, and no others.
+//! - The target of a shortcut is treated as if it were in the place of the shortcut, unless it is in a watched folder
+//!   itself.
+//! - When Drive asks for fewer calls, or does not answer at all, all calls pause, and one caller tests whether that is over.
+//! - A channel's row is written before Drive is asked for the channel: its first message can arrive before the answer.
 //! - The files `model/*`, `retry`, `sync/decide`, `sync/rules`, `sync/tree`, `channel/plan`, `delivery/step`,
-//!   `download/plan`, `download/streams`, `spool/ranges`, `receiver/notification`, `admin/health`, `admin/origin` and `drive/error` decide and do nothing else: no clock, no
-//!   disk, no network, no luck, no `async`. Time and luck are arguments.
-//! - Relative paths begin at the configuration file, what is written lies in the state directory; only `run` and `sync`
-//!   make it, and the database. Its files have mode 0600 from the beginning, and root makes them for the directory's owner.
-//! - The receiver waits for nobody: it reads the registry, wakes, answers.
-//! - A connection ends by its deadline, whatever its peer does. When an address has as many as it may, the oldest is
-//!   closed for each new one.
-//! - An engine that ends by itself takes the program down. Half a program would look alive. One that is stuck is no longer
-//!   vouched for to systemd's watchdog.
-//! - What has to be done before there is a second thread is done in `cli`: the socket that systemd hands over is taken, and
-//!   the kernel is told what may be written.
-//! - A configuration is taken over whole or not at all. Engines look at theirs when a step begins.
-//! - Change logs are read only while it is known which rule each watched folder belongs to. A folder that no rule names is
-//!   suspended for a day, and listed again if it comes back.
+//!   `download/plan`, `download/streams`, `spool/ranges`, `receiver/notification`, `admin/health`, `admin/origin` and
+//!   `drive/error` are pure: no clock, no disk, no network, no random numbers, no `async`. Time and random numbers are
+//!   arguments.
+//! - Relative paths are relative to the configuration file. The program's own files are in the state directory; only `run`
+//!   and `sync` create it and the database. Its files are created with mode 0600, and root gives them to the directory's
+//!   owner.
+//! - The receiver never waits: it reads the registry, wakes the sync engine, and answers.
+//! - A connection ends by its deadline, whatever its peer does. When an address has reached its limit, the oldest
+//!   connection is closed for each new one.
+//! - An engine that ends unexpectedly stops the program: it must not look alive while a part of it does nothing. When an
+//!   engine is stuck, systemd's watchdog gets no keep-alive.
+//! - Steps that must precede a second thread are in `cli`: taking the socket from systemd, and restricting writes.
+//! - A new configuration takes effect as a whole or not at all. Engines read theirs at the beginning of a step.
+//! - Change logs are read only while the rule of each watched folder is known. A folder that no rule names is suspended for
+//!   a day, and listed again if it comes back.
 #![doc = ""]
 #![doc = include_str!("proofs.md")]
 

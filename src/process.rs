@@ -1,35 +1,34 @@
-//! What the process is to the operating system: how many files it may have open, and that its memory, which holds keys
-//! and tokens, is never written to a file.
+//! Settings of the process: the limit of open files, and no core dumps, since the memory contains keys and tokens.
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
-/// The limit of open files is raised no further: nothing here needs more, and some programs close every number up to
-/// the limit when they are started, which takes minutes where a container's limit is a thousand million.
+/// The highest limit of open files that is set. The program does not need more, and some programs close every file
+/// descriptor up to the limit when they start, which takes minutes with the limit of 1,000,000,000 in some containers.
 const ENOUGH: u64 = 65_536;
 
-/// To be called once, before anything is opened.
+/// Call it once, before anything is opened.
 pub fn prepare() {
     raise_open_files();
     forbid_core_dumps();
 }
 
-/// How many files, connections among them, may be open at once.
+/// The limit of open files, including connections.
 pub fn open_files_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// How many are open; `None` where the system does not tell.
+/// The number of open files; `None` if it is unknown.
 pub fn open_files() -> Option<usize> {
-    // The listing itself is one of them.
+    // The listing itself is an open file.
     std::fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count().saturating_sub(1))
 }
 
-/// The soft limit is 1,024 on most systems, for the sake of programs that use `select`; this is none of them.
+/// Raises the soft limit. It is 1,024 on most systems for programs that use `select`; this program does not.
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     let raised = raised(limit.current, limit.maximum);
     if raised != limit.current {
-        // What is not permitted is done without: the limits of connections are derived from what is in force.
+        // A failure is not an error: the limits of connections are derived from the limit in effect.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: raised, maximum: limit.maximum });
     }
 }
@@ -40,9 +39,8 @@ fn raised(soft: Option<u64>, hard: Option<u64>) -> Option<u64> {
 }
 
 fn forbid_core_dumps() {
-    // A limit of zero keeps a dump from being written to a file, but not from being handed to a program such as
-    // systemd-coredump; a process that is not dumpable gives neither, and other processes of the user cannot read its
-    // memory. Both are always permitted.
+    // A limit of zero prevents a dump to a file, but not one to a program such as systemd-coredump. A process that is not
+    // dumpable produces neither, and other processes of the user cannot read its memory. Both calls are always permitted.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }

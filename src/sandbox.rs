@@ -1,6 +1,5 @@
-//! What the program may write, held by the kernel itself (Landlock): whatever a fault or an attacker makes it do, it
-//! changes nothing outside its own directories and starts no other program. Reading is left to the unit and to the
-//! image, which have better means for it.
+//! Restricts writing with Landlock: a bug or an attacker cannot make the program change anything outside its own
+//! directories or start another program. The unit and the image restrict reading; they have better means for it.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -16,30 +15,30 @@ use rustix::fs::{Access, Mode, OFlags, access};
 use rustix::io::Errno;
 use tracing::{debug, warn};
 
-/// The directories that may be written to; all of them where there is no Landlock.
+/// The directories that may be written to; without Landlock, all directories.
 #[derive(Clone, Debug, Default)]
 pub struct Sandbox {
     writable: Option<Vec<PathBuf>>,
 }
 
-/// The kernel's third version knows all ways to write that there are; an older one holds those that it knows.
+/// The third version of Landlock covers all kinds of writing; an older version restricts the kinds that it covers.
 const KNOWN: ABI = ABI::V3;
-/// A disk that has not answered by then is not waited for.
+/// How long to wait for a disk.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Sandbox {
-    /// From now on this thread, and every one that it starts, writes below these directories only. To be called before
+    /// From now on this thread, and every thread that it starts, can only write below these directories. Call it before
     /// there is a second thread that writes.
     ///
-    /// `own` are directories of the program's; `destinations` may be links, may not be there yet, and may be mounted
-    /// again later. What is mounted later is another directory than the one that was there, so the directory that the
-    /// mount point lies in is permitted as well.
+    /// `own` are the program's own directories. `destinations` may be links, may not exist yet, and may be mounted later.
+    /// A disk that is mounted later is another directory for Landlock, so the parent directory of the mount point is
+    /// permitted as well.
     pub fn confine(own: &[PathBuf], destinations: &[PathBuf]) -> Self {
         let (sender, found) = mpsc::channel();
         let (own, destinations) = (own.to_vec(), destinations.to_vec());
-        // In a thread: a disk that does not answer would hold up the start.
+        // In a thread: a disk that does not answer must not block the start.
         std::thread::spawn(move || {
-            // Nobody waits any more if it took too long.
+            // The receiver is dropped if the answer took too long.
             let _ = sender.send(opened(&own, &destinations));
         });
         match found.recv_timeout(PATIENCE) {
@@ -64,25 +63,25 @@ impl Sandbox {
                 Self { writable: Some(writable) }
             }
             Err(error) => {
-                debug!(%error, "writes are not confined: this kernel's Landlock is too old, or is switched off");
+                debug!(%error, "writes are not confined: this kernel's Landlock is too old or is disabled");
                 Self::default()
             }
         }
     }
 
-    /// Whether there is one.
+    /// Whether there are restrictions.
     pub fn is_there(&self) -> bool {
         self.writable.is_some()
     }
 
-    /// Whether something may be written there, as far as it can be told by its path. Looks at the disk.
+    /// Whether the restrictions permit writing to this path. Accesses the disk.
     pub fn permits(&self, path: &Path) -> bool {
         let Some(writable) = &self.writable else { return true };
         existing(path).is_some_and(|path| writable.iter().any(|root| path.starts_with(root)))
     }
 
-    /// Whether the directory is one that was mounted or made anew since the start, so that it is forbidden although its
-    /// modes permit it. Looks at the disk.
+    /// Whether the directory was mounted or created again since the start, so that it is forbidden although its mode
+    /// permits writing. Accesses the disk.
     pub fn forbids(&self, directory: &Path) -> bool {
         if self.writable.is_none() || access(directory, Access::WRITE_OK | Access::EXEC_OK).is_err() {
             return false;
@@ -92,7 +91,7 @@ impl Sandbox {
     }
 }
 
-/// `None`: one of them would be everything.
+/// `None`: one of them would be the root directory.
 fn opened(own: &[PathBuf], destinations: &[PathBuf]) -> Option<Vec<(PathBuf, PathFd)>> {
     let mut roots: Vec<PathBuf> = own.iter().filter_map(|path| existing(path)).collect();
     for destination in destinations {
@@ -107,11 +106,11 @@ fn opened(own: &[PathBuf], destinations: &[PathBuf]) -> Option<Vec<(PathBuf, Pat
     if roots.iter().any(|path| path.parent().is_none()) {
         return None;
     }
-    // What has gone away since it was looked at is not there to be written to.
+    // A directory that has disappeared since needs no rule.
     Some(roots.into_iter().filter_map(|path| PathFd::new(&path).ok().map(|handle| (path, handle))).collect())
 }
 
-/// The directory that the path's mount point lies in, or the one that the path lies in, unless that is everything.
+/// The parent directory of the path's mount point, or of the path, unless that is the root directory.
 fn around(path: &Path) -> Option<PathBuf> {
     let device = |path: &Path| path.metadata().as_ref().map(Metadata::dev).ok();
     let here = device(path);
@@ -123,11 +122,11 @@ fn around(path: &Path) -> Option<PathBuf> {
 fn restrict(writable: Vec<PathFd>) -> Result<RulesetStatus, RulesetError> {
     let handled: BitFlags<AccessFs> = AccessFs::from_write(KNOWN) | AccessFs::Execute;
     let rules = writable.into_iter().map(|handle| {
-        // The type of the error that the rules could have.
+        // The error type of the rules.
         Ok::<_, RulesetError>(PathBeneath::new(handle, AccessFs::from_write(KNOWN)))
     });
     let status = Ruleset::default()
-        // A kernel that cannot permit a move between directories forbids all of them.
+        // A kernel without this right forbids all moves between directories.
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::Refer)?
         .set_compatibility(CompatLevel::BestEffort)
@@ -138,7 +137,7 @@ fn restrict(writable: Vec<PathFd>) -> Result<RulesetStatus, RulesetError> {
     Ok(status.ruleset)
 }
 
-/// The path without links and detours, or of what is not there the nearest directory that is.
+/// The canonical path, or that of the nearest existing parent.
 fn existing(path: &Path) -> Option<PathBuf> {
     path.ancestors().find_map(|path| path.canonicalize().ok())
 }
@@ -150,7 +149,7 @@ mod tests {
 
     use super::*;
 
-    /// In a thread of its own: what is confined stays confined.
+    /// In a separate thread, because Landlock cannot be undone.
     fn confined(test: impl FnOnce(&Path, &Path) + Send + 'static) {
         let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let tested = std::thread::spawn(move || test(inside.path(), outside.path())).join();

@@ -1,5 +1,5 @@
-//! How an engine lives: it sleeps until it is woken, due, or told to stop, does one step, and says how that went.
-//! A wake-up carries no data, only why it came: whatever the reason, the step looks at the whole situation.
+//! The loop of an engine: it sleeps until it is woken, due, or stopped, runs one step, and publishes the outcome. A wake-up
+//! carries no data except its reason: a step always looks at the whole state.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,29 +26,29 @@ pub enum Reason {
 /// How a step went: what was done, or what went wrong.
 pub type Outcome = Result<String, String>;
 
-/// Those who wait for the outcome of the next step.
+/// The callers that wait for the outcome of the next step.
 type Waiting = Arc<Mutex<Vec<oneshot::Sender<Outcome>>>>;
 
-/// The near end of a wake-up: any number of callers, none of which ever waits unless it asks for the outcome.
+/// The sender of a wake-up, for any number of callers. A caller waits only if it asks for the outcome.
 #[derive(Clone, Debug)]
 pub struct Wake {
     reasons: mpsc::Sender<Reason>,
     waiting: Waiting,
 }
 
-/// The far end of a wake-up, held by one engine.
+/// The receiver of a wake-up, held by one engine.
 #[derive(Debug)]
 pub struct Wakeups {
     reasons: mpsc::Receiver<Reason>,
     waiting: Waiting,
 }
 
-/// The engine that was to be woken is no more.
+/// The engine has ended.
 #[derive(Debug, thiserror::Error)]
 #[error("the engine to be woken has ended")]
 pub struct Gone;
 
-/// A wake-up of capacity one: while one waits to be seen, more of them change nothing.
+/// A wake-up of capacity one: while one is pending, more have no effect.
 pub fn wake_up() -> (Wake, Wakeups) {
     let (sender, receiver) = mpsc::channel(1);
     let waiting = Waiting::default();
@@ -67,7 +67,7 @@ impl Wake {
     /// Wakes, and waits for the outcome of a step that begins after this call.
     pub async fn ask(&self, reason: Reason) -> Result<Outcome, Gone> {
         let (sender, outcome) = oneshot::channel();
-        // A list of finished values, whole at any time.
+        // A list of complete values: a panic cannot leave it half changed.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
         self.wake(reason)?;
         outcome.await.map_err(|_| Gone)
@@ -87,7 +87,7 @@ pub struct Activation {
     pub reason: Reason,
     /// How long ago the latest of the wake-ups came that this step answers.
     pub waited: Duration,
-    /// Somebody waits for this step's outcome.
+    /// A caller waits for this step's outcome.
     pub asked: bool,
 }
 
@@ -135,13 +135,13 @@ pub struct Status {
     pub succeeded: Option<Timestamp>,
     /// When it runs next without being woken.
     pub due: Option<Timestamp>,
-    /// The same by a clock that nobody sets.
+    /// The same by the monotonic clock.
     pub due_at: Option<Instant>,
-    /// When it last showed life.
+    /// When it last made progress.
     pub pulse: Pulse,
 }
 
-/// The moment at which an engine last did something, however small.
+/// The time of an engine's last progress.
 #[derive(Clone, Debug)]
 pub struct Pulse(Arc<Mutex<Instant>>);
 
@@ -162,12 +162,12 @@ impl Pulse {
     }
 }
 
-/// A step waits for Drive, a disk or a database, each of which has a bound: the longest is a minute for one call. One that
-/// has done nothing for this long is stuck.
+/// A step waits for Drive, a disk or a database. Each wait is bounded; the longest is a minute for one call. A step without
+/// progress for this long is stuck.
 const STUCK: Duration = Duration::from_mins(5);
 
 impl Status {
-    /// Whether it will never go on by itself: a step that has stopped, or one that is due and does not begin.
+    /// Whether it is stuck: a step makes no progress, or a step is due and does not begin.
     pub fn is_stuck(&self) -> bool {
         let overdue = self.due_at.is_some_and(|due| due.elapsed() > STUCK);
         (self.running || overdue) && self.pulse.age() > STUCK
@@ -198,7 +198,7 @@ pub async fn run(mut wakeups: Wakeups, board: StatusBoard, stop: CancellationTok
     let mut activation = Activation { reason: Reason::Start, waited: Duration::ZERO, asked: false };
     let pulse = board.borrow().pulse.clone();
     loop {
-        // Before the step begins: whoever asks later waits for the next one.
+        // Before the step begins: a later caller waits for the next step.
         let waiting = wakeups.take_waiting();
         activation.asked = !waiting.is_empty();
         pulse.beat();
@@ -213,7 +213,7 @@ pub async fn run(mut wakeups: Wakeups, board: StatusBoard, stop: CancellationTok
         };
         show(&board, &next);
         for asker in waiting {
-            // An asker that has gone away does not want to know.
+            // A caller that has gone away needs no answer.
             let _ = asker.send(next.outcome.clone());
         }
         let ended = Instant::now();
@@ -228,7 +228,7 @@ pub async fn run(mut wakeups: Wakeups, board: StatusBoard, stop: CancellationTok
     }
 }
 
-/// Runs a step and notes each of its moves.
+/// Runs a step and records its progress.
 async fn watched(step: impl Future<Output = Next>, pulse: &Pulse) -> Next {
     let mut step = pin!(step);
     std::future::poll_fn(|context| {

@@ -155,7 +155,7 @@ def play(daemon, emulator, disk, videos, ledger):
     eventually("first bytes", lambda: part.stat().st_size > 0)
     filler = disk / "filler"
     fill(filler)
-    daemon.claim("nothing half-made is visible", not (videos / "film.mp4").exists())
+    daemon.claim("no partial file is visible", not (videos / "film.mp4").exists())
     daemon.delivers("film.mp4", film)
     filler.unlink()
 
@@ -166,7 +166,7 @@ def play(daemon, emulator, disk, videos, ledger):
     eventually("first bytes", lambda: part.stat().st_size > 0)
     fill(filler)
     daemon.waits("disk is full", 2)
-    daemon.claim("nothing half-made is visible", not (videos / "clip.mp4").exists())
+    daemon.claim("no partial file is visible", not (videos / "clip.mp4").exists())
     # The next look finds nothing free before anything is written; from then on it is the same each time.
     time.sleep(70)
     daemon.waits("download.reserve", 3)

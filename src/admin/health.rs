@@ -1,4 +1,4 @@
-//! Whether the program does its work, in words. Facts in, reasons out.
+//! Whether the program is ready, and if not, why. Facts in, reasons out.
 
 use jiff::Timestamp;
 
@@ -6,14 +6,14 @@ use crate::model::channel::Known;
 use crate::model::{Channel, ChannelState};
 use crate::telemetry::holds::Hold;
 
-/// What readiness is judged by.
+/// The facts that determine readiness.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
     /// The sync engine's last outcome; `None` before its first step ended.
     pub sync: Option<&'a Result<String, String>>,
     /// Where Drive is to call.
     pub address: &'a Known,
-    /// The last outcome of whoever finds out the address.
+    /// The last outcome of the engine that finds the public address.
     pub follower: Option<&'a Result<String, String>>,
     /// The channels.
     pub channels: &'a [Channel],
@@ -23,7 +23,7 @@ pub struct Facts<'a> {
     pub deliveries: Option<&'a Result<String, String>>,
     /// Destinations that cannot be used.
     pub holds: &'a [(String, Hold)],
-    /// A part of the program that will never go on by itself.
+    /// An engine that is stuck.
     pub stuck: Option<&'a str>,
     /// Now.
     pub now: Timestamp,
@@ -33,7 +33,7 @@ pub struct Facts<'a> {
 pub fn not_ready(facts: &Facts<'_>) -> Vec<String> {
     let mut reasons = Vec::new();
     match facts.sync {
-        None => reasons.push("the first look at Drive has not ended yet".to_owned()),
+        None => reasons.push("the first listing of Drive has not finished yet".to_owned()),
         Some(Err(error)) => reasons.push(format!("Drive cannot be read: {error}")),
         Some(Ok(_)) => {}
     }
@@ -51,10 +51,10 @@ pub fn not_ready(facts: &Facts<'_>) -> Vec<String> {
         }
     }
     if let Some(Err(error)) = facts.deliveries {
-        reasons.push(format!("deliveries stand still: {error}"));
+        reasons.push(format!("no files are delivered: {error}"));
     }
     if let Some(stuck) = facts.stuck {
-        reasons.push(format!("the program does not go on ({stuck}); restart it"));
+        reasons.push(format!("a part of the daemon makes no progress ({stuck}); restart the daemon"));
     }
     for (path, hold) in facts.holds {
         reasons.push(format!("{path} cannot be used: {}", hold.why));
@@ -62,24 +62,24 @@ pub fn not_ready(facts: &Facts<'_>) -> Vec<String> {
     reasons
 }
 
-/// What the one line is made of.
+/// The facts for the status line.
 #[derive(Clone, Copy, Debug)]
 pub struct Work<'a> {
     /// Why the program is not ready.
     pub not_ready: &'a [String],
-    /// Whether the configuration file is refused as it is now.
+    /// Whether the current configuration file is refused.
     pub is_refused: bool,
-    /// Whether Drive is to call at all.
+    /// Whether push channels are configured.
     pub is_called: bool,
-    /// Channels that it calls on.
+    /// The number of live push channels.
     pub channels: usize,
-    /// Bytes that are there and bytes in all, of each download under way.
+    /// Received bytes and total bytes of each running download.
     pub transfers: &'a [(u64, u64)],
-    /// Files that wait for their turn.
+    /// Files in the queue.
     pub waiting: usize,
 }
 
-/// In one line what the program does, or what is wrong with it and what to do.
+/// One line: what the program does, or what is wrong and what to do.
 pub fn summary(work: &Work<'_>) -> String {
     let mut line = match work.not_ready {
         [] if work.is_called => format!("Ready, {}", counted(work.channels, "push channel")),
@@ -93,7 +93,7 @@ pub fn summary(work: &Work<'_>) -> String {
         work.transfers.iter().fold((0, 0), |sum, transfer| (sum.0 + transfer.0, sum.1 + transfer.1));
     if !work.transfers.is_empty() {
         let percent = (received * 100).checked_div(size).unwrap_or(100);
-        line += &format!("; {} under way, {percent} %", counted(work.transfers.len(), "download"));
+        line += &format!("; {} in progress, {percent} %", counted(work.transfers.len(), "download"));
     }
     if work.waiting > 0 {
         line += &format!("; {} waiting", counted(work.waiting, "file"));
@@ -108,7 +108,7 @@ fn counted(count: usize, word: &str) -> String {
     if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }
 
-/// Whether Drive calls us on it.
+/// Whether Drive sends notifications on it.
 pub fn is_live(channel: &Channel, now: Timestamp) -> bool {
     channel.state == ChannelState::Live && channel.expires > now
 }
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(summary(&idle), "Ready, 1 push channel");
         assert_eq!(summary(&Work { is_called: false, ..idle }), "Ready, polling only");
         let busy = Work { transfers: &[(30, 100), (0, 20)], waiting: 3, ..idle };
-        assert_eq!(summary(&busy), "Ready, 1 push channel; 2 downloads under way, 25 %; 3 files waiting");
+        assert_eq!(summary(&busy), "Ready, 1 push channel; 2 downloads in progress, 25 %; 3 files waiting");
         let wrong = ["/srv/videos cannot be used: full".to_owned(), "and this".to_owned()];
         assert_eq!(
             summary(&Work { not_ready: &wrong[..1], ..idle }),

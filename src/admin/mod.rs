@@ -1,5 +1,5 @@
-//! The private door: whether the program lives, whether it is ready, and what it does. On loopback unless a token
-//! guards it.
+//! The admin address: whether the program is alive, whether it is ready, and its status. On loopback unless a token
+//! protects it.
 
 pub mod health;
 pub mod origin;
@@ -37,7 +37,7 @@ use status::{Live, readiness, report};
 pub struct Config {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// A file with the bearer token that it asks for. Needed where it listens beyond this machine.
+    /// A file with the required bearer token. Needed if the address is not loopback.
     pub token_file: Option<PathBuf>,
 }
 
@@ -48,7 +48,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The token, if one is asked for.
+    /// The token, if one is required.
     pub fn token(&self) -> io::Result<Option<String>> {
         let Some(path) = &self.token_file else { return Ok(None) };
         let named = |why: String| io::Error::other(format!("admin.token_file {}: {why}", path.display()));
@@ -58,10 +58,10 @@ impl Config {
     }
 }
 
-/// For a request's head, and again for its body and its answer. Long for a person's impatience, short for a connection.
+/// The time for a request's head, and again for its body and its answer. No answer takes this long.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Connections of its own: it answers however many there are at the webhook address. Few people ask it.
+/// Its own connections, so that connections to the webhook address cannot block it.
 pub fn limits() -> Limits {
     let connections = (process::open_files_limit() / 16).clamp(8, 64) as usize;
     Limits { name: "admin", connections, requests: Requests::Many(DEADLINE) }
@@ -71,17 +71,16 @@ pub fn limits() -> Limits {
 struct Admin {
     store: Store,
     live: Live,
-    /// Whoever reads the configuration again.
+    /// The engine that reads the configuration again.
     configuration: Wake,
     readiness: Arc<Shared<Answer>>,
     status: Arc<Shared<Answer>>,
 }
 
-/// An answer that several may be given.
+/// A shared answer.
 type Answer = (StatusCode, [(HeaderName, &'static str); 1], Bytes);
 
-/// Everything that the operator can ask for. `token` guards all but the two health checks, which orchestrators ask for
-/// without one.
+/// All routes. `token` protects all except the two health checks, which orchestrators request without a token.
 pub fn router(store: Store, live: Live, configuration: Wake, token: Option<&str>) -> Router {
     let guarded = Router::new().route("/api/status", get(show)).route("/api/reload", post(reload));
     let origins = if token.is_some() { Guard::Token } else { Guard::Loopback };
@@ -108,11 +107,11 @@ async fn refuse_strangers(guard: Guard, request: Request, next: Next) -> Respons
 async fn guard(hash: String, request: Request, next: Next) -> Response {
     let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let shown = shown.and_then(|value| value.strip_prefix("Bearer "));
-    // Hashes of secrets may be compared in any time: whoever could tell how far they agree knows nothing of the secret.
+    // Comparing hashes needs no constant time: how far two hashes agree reveals nothing about the secret.
     if shown.is_some_and(|token| hash_token(token.as_bytes()) == hash) {
         next.run(request).await
     } else {
-        (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], "a token is needed\n")
+        (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], "a token is required\n")
             .into_response()
     }
 }
@@ -128,7 +127,7 @@ async fn readyz(State(admin): State<Admin>) -> Answer {
 async fn ready(admin: &Admin) -> Answer {
     let reasons = match admin.store.channels().await {
         Ok(channels) => readiness(&admin.live, &channels, Timestamp::now()),
-        Err(error) => vec![format!("the ledger cannot be read: {error}")],
+        Err(error) => vec![format!("the database cannot be read: {error}")],
     };
     if reasons.is_empty() {
         text(StatusCode::OK, "ready\n")
@@ -158,8 +157,8 @@ async fn status(admin: &Admin) -> Answer {
     match report {
         Ok(json) => (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], json.into()),
         Err(error) => {
-            error!(%error, "the status cannot be gathered");
-            text(StatusCode::INTERNAL_SERVER_ERROR, "the ledger cannot be read; see the log\n")
+            error!(%error, "the status cannot be collected");
+            text(StatusCode::INTERNAL_SERVER_ERROR, "the database cannot be read; see the log\n")
         }
     }
 }

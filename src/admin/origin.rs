@@ -1,26 +1,26 @@
-//! Whether a browser asks on behalf of somebody else's page. A page may send requests to any address, this machine's
-//! loopback among them; with a name of its own that it lets point there (DNS rebinding) it could even read the answers.
-//! A request in, a refusal out.
+//! Refuses requests that a browser sends for another site's page. A page can send requests to any address, including this
+//! machine's loopback. With a host name that it points there (DNS rebinding) it could even read the answers. A request
+//! in, a refusal out.
 
 use std::net::IpAddr;
 
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, Uri, header};
 
-/// What else guards the admin address.
+/// The other protection of the admin address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
-    /// Nothing: it listens on loopback, and whoever is on this machine may ask.
+    /// None: it listens on loopback, and every user of this machine may send requests.
     Loopback,
-    /// Each request shows a token, which a page of somebody else's does not have.
+    /// Each request needs a token, which another site's page does not have.
     Token,
 }
 
-/// The sentence that a request is refused with, if it is.
+/// Why a request is refused, if it is.
 pub fn refusal(guard: Guard, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let hosts: Vec<&str> =
         values(headers, header::HOST).chain(uri.authority().map(Authority::as_str)).collect();
-    // Programs may leave the host out. Browsers do not.
+    // Programs may omit the host. Browsers do not.
     if guard == Guard::Loopback
         && let Some(host) = hosts.iter().find(|host| !is_loopback(host))
     {
@@ -34,11 +34,11 @@ pub fn refusal(guard: Guard, method: &Method, uri: &Uri, headers: &HeaderMap) ->
         return None;
     }
     values(headers, header::ORIGIN).find(|origin| !is_same(origin, &hosts)).map(|origin| {
-        format!("the request was sent by a page of {}, which may not use this address", shown(origin))
+        format!("the request was sent by a web page of {}, which may not use this address", shown(origin))
     })
 }
 
-/// What is not text is the text of nothing, which is nobody's host and nobody's origin.
+/// A value that is not text becomes empty text, which matches no host and no origin.
 fn values(headers: &HeaderMap, name: header::HeaderName) -> impl Iterator<Item = &str> {
     headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default())
 }
@@ -52,7 +52,7 @@ fn is_loopback(host: &str) -> bool {
             || literal.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()))
 }
 
-/// Whether an origin is the address that was asked: its scheme aside, since a proxy may have taken TLS off.
+/// Whether an origin is the requested address. The scheme may differ, since a proxy may have terminated TLS.
 fn is_same(origin: &str, hosts: &[&str]) -> bool {
     let name = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     name.is_some_and(|name| !hosts.is_empty() && hosts.iter().all(|host| host.eq_ignore_ascii_case(name)))

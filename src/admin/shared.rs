@@ -1,11 +1,11 @@
-//! An answer that is made once for all who wait for it: a thousand who ask at once cost the database no more than two.
+//! One answer for all concurrent requests: a thousand requests at once cause at most two database queries.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// The last answer. Nobody is given one that was begun before the question was asked.
+/// The last answer. A request never gets an answer that was begun before the request.
 #[derive(Debug)]
 pub(super) struct Shared<T> {
     turn: Semaphore,
@@ -19,10 +19,10 @@ impl<T> Default for Shared<T> {
 }
 
 impl<T: Clone> Shared<T> {
-    /// The answer of whoever began to make one after this was called; `make` makes it if nobody has.
+    /// An answer that was begun after this call: another caller's, or the result of `make`.
     pub(super) async fn get(&self, make: impl AsyncFnOnce() -> T) -> T {
         let asked = Instant::now();
-        // The semaphore is never closed; without a turn the answer would only be made twice.
+        // The semaphore is never closed; without a permit the answer would only be made twice.
         let _turn = self.turn.acquire().await;
         if let Some((_, answer)) = self.last().as_ref().filter(|(began, _)| *began >= asked) {
             return answer.clone();
@@ -34,7 +34,7 @@ impl<T: Clone> Shared<T> {
     }
 
     fn last(&self) -> MutexGuard<'_, Option<(Instant, T)>> {
-        // Replaced as a whole.
+        // The value is replaced as a whole.
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

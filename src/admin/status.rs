@@ -1,4 +1,4 @@
-//! What `status` shows: gathered from the ledger, and from the running program where there is one.
+//! The report of `status`: collected from the ledger, and from the running program if there is one.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,14 +26,14 @@ const SHOWN: i64 = 100;
 /// Skipped ones are news for as long.
 const SKIPPED_SHOWN: Duration = Duration::from_hours(7 * 24);
 
-/// The running program, as far as it can be looked at.
+/// The observable state of the running program.
 #[derive(Clone, Debug)]
 pub struct Live {
     /// When it started.
     pub started: Timestamp,
     /// Where Drive is to call.
     pub address: watch::Receiver<Known>,
-    /// Who knows the address, and who reads the configuration again.
+    /// The engines that find the public address and read the configuration again.
     pub followers: [watch::Receiver<task::Status>; 2],
     /// The sync engine.
     pub sync: watch::Receiver<task::Status>,
@@ -54,8 +54,7 @@ pub struct Live {
 }
 
 impl Live {
-    /// An engine that will never go on by itself, if there is one. While calls to Drive pause, whoever waits for one is
-    /// not stuck.
+    /// An engine that is stuck, if there is one. While calls to Drive pause, an engine that waits for a call is not stuck.
     pub fn stuck(&self) -> Option<&'static str> {
         let paused = self.http.gate.is_troubled();
         let [address, configuration] = &self.followers;
@@ -70,7 +69,7 @@ impl Live {
         stuck.map(|(name, ..)| name)
     }
 
-    /// Whether something has happened since this was asked the last time.
+    /// Whether something has changed since the last call.
     pub fn has_news(&mut self) -> bool {
         let boards = [&mut self.sync, &mut self.keeper, &mut self.deliveries].into_iter();
         let boards = boards.chain(&mut self.followers);
@@ -81,12 +80,12 @@ impl Live {
                 is_news
             })
             .collect();
-        // What is under way moves without anybody's step.
+        // Downloads progress without a step of an engine.
         seen.contains(&true) || !self.transfers.snapshot().is_empty()
     }
 }
 
-/// In one line what the program does, or what is wrong.
+/// The state of the program in one line.
 pub fn summary(live: &Live, not_ready: &[String], channels: &[Channel], now: Timestamp) -> String {
     let transfers: Vec<(u64, u64)> =
         live.transfers.snapshot().iter().map(|(_, transfer)| (transfer.received(), transfer.size)).collect();
@@ -135,24 +134,24 @@ pub struct Process {
     pub started: Timestamp,
     /// The address that Drive is to call.
     pub address: Option<String>,
-    /// Notifications that were ours.
+    /// Notifications on our channels.
     pub notifications_accepted: u64,
-    /// Requests that were not.
+    /// Other requests.
     pub notifications_refused: u64,
-    /// The last notification that was ours.
+    /// The last notification on one of our channels.
     pub last_notification: Option<Timestamp>,
     /// All calls to Drive pause, and why.
     pub calls_paused: Option<PauseReport>,
     /// Its addresses, and whether they are full.
     #[serde(default)]
     pub addresses: Vec<AddressReport>,
-    /// Files and connections that are open.
+    /// Open files and connections.
     #[serde(default)]
     pub open_files: Option<usize>,
     /// How many may be open.
     #[serde(default)]
     pub open_files_limit: u64,
-    /// What runs side by side inside the program.
+    /// The number of tasks in the program.
     pub tasks: usize,
 }
 
@@ -167,7 +166,7 @@ pub struct AddressReport {
     pub connections: usize,
     /// How many may be open.
     pub limit: usize,
-    /// Since when others are closed to make room for new ones; absent when there is room.
+    /// Since when connections are closed to make room for new ones; absent when there is room.
     pub full_since: Option<Timestamp>,
     /// Connections that were closed to make room.
     pub closed_for_room: u64,
@@ -291,7 +290,7 @@ pub async fn report(store: &Store, live: Option<&Live>) -> Result<Report, store:
     })
 }
 
-/// Those that are taken from the queue beforehand still wait, whatever the ledger says.
+/// Counts deliveries that were claimed in advance as waiting, although the ledger has them as claimed.
 fn as_seen(counts: store::Counts, next: usize) -> BTreeMap<String, i64> {
     let mut seen: BTreeMap<String, i64> =
         counts.into_iter().map(|(stage, count)| (stage.to_owned(), count)).collect();

@@ -57,7 +57,7 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
     /// Asking again and again would not help.
-    #[error("Drive grants a channel whose end has come already; set this machine's clock")]
+    #[error("Drive granted a channel that has already expired; check this machine's clock")]
     EndsAtOnce,
 }
 
@@ -147,7 +147,7 @@ impl Keeper {
                 None => Ok(()),
             },
             Action::End(id) => {
-                debug!(channel.id = %id, "a channel has ended");
+                debug!(channel.id = %id, "a push channel has ended");
                 Ok(self.store.set_channel_state(&id, ChannelState::Ended).await?)
             }
             Action::Forget(id) => Ok(self.store.forget_channel(&id).await?),
@@ -184,7 +184,7 @@ impl Keeper {
         reached(Point::ChannelOpened);
         let expires = granted.expires.or_else(|| now.checked_add(DEFAULT_LIFETIME).ok()).unwrap_or(asked);
         self.store.channel_opened(&channel.id, log, &granted.resource_id, expires).await?;
-        info!(channel.id = %channel.id, log = %log, address = channel.address, expires = %expires, "Drive calls us on a new channel");
+        info!(channel.id = %channel.id, log = %log, address = channel.address, expires = %expires, "a push channel was opened");
         Ok(())
     }
 
@@ -208,7 +208,7 @@ impl Keeper {
             error!(
                 error = said,
                 retry_ms = wait.as_millis() as u64,
-                "no push channel; the poll finds new files until there is one"
+                "no push channel; new files are found by polling until there is one"
             );
         }
         self.last_error = Some(said.clone());
@@ -242,9 +242,9 @@ fn until(next: Option<Timestamp>) -> Duration {
 pub async fn stop(drive: &Drive, store: &Store, channel: &Channel) -> Result<(), Error> {
     if let Some(resource_id) = &channel.resource_id {
         drive.stop(&channel.id, resource_id).await?;
-        info!(channel.id = %channel.id, log = %channel.log, "a channel is stopped");
+        info!(channel.id = %channel.id, log = %channel.log, "a push channel was stopped");
     } else {
-        warn!(channel.id = %channel.id, "a channel cannot be stopped: Drive never said its resource id");
+        warn!(channel.id = %channel.id, "a push channel cannot be stopped: Drive has not sent its resource ID");
     }
     Ok(store.set_channel_state(&channel.id, ChannelState::Ended).await?)
 }

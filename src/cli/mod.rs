@@ -1,4 +1,4 @@
-//! The command line: what can be asked for, and with which exit code it ends.
+//! The command line: its commands and exit codes.
 
 mod begin;
 mod channels;
@@ -23,15 +23,15 @@ use crate::drive::{self, Fault};
 use crate::telemetry::log::{self, Format, Level};
 use crate::{auth, channel, sync};
 
-/// Turns Google Drive folders into an inbox: every new video is announced by a push notification, downloaded, verified
-/// and put in its place, once.
+/// Turns Google Drive folders into an inbox: each new video is announced by a push notification, downloaded once,
+/// verified, and moved to its destination.
 #[derive(Debug, Parser)]
 #[command(name = "gdrive-webhook", version = env!("GDRIVE_WEBHOOK_VERSION"), after_help = EXIT_CODES)]
 struct Arguments {
     /// The configuration file [default: $GDRIVE_WEBHOOK_CONFIG, ./gdrive-webhook.toml, /etc/gdrive-webhook/gdrive-webhook.toml]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How log lines look; stronger than log.format
+    /// The format of log lines; overrides log.format
     #[arg(long, global = true, value_enum, value_name = "FORMAT")]
     log_format: Option<Format>,
     #[command(subcommand)]
@@ -39,13 +39,13 @@ struct Arguments {
 }
 
 const EXIT_CODES: &str =
-    "Exit codes: 0 done, 1 failed, 64 wrong usage, 77 login needed, 78 wrong configuration";
+    "Exit codes: 0 success, 1 failure, 64 wrong usage, 77 login needed, 78 wrong configuration";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon
     Run,
-    /// Catch up once: read what is new, download all of it, and end
+    /// List the changes once, download everything pending, and exit
     Sync {
         /// Only print what would be downloaded
         #[arg(long)]
@@ -53,28 +53,28 @@ enum Command {
     },
     /// Log in to Google with an OAuth client of the type "Desktop app"
     Login,
-    /// Show channels, engines, the queue, and each file that waits or failed, and why
+    /// Show channels, downloads, the queue, and each file that waits or failed, with the reason
     Status {
         /// Print JSON
         #[arg(long)]
         json: bool,
-        /// End with 1 unless the daemon runs and is ready; for health checks
+        /// Exit with 1 unless the daemon runs and is ready; for health checks
         #[arg(long)]
         check: bool,
     },
-    /// Have the running daemon read its configuration again; a file that is wrong is refused
+    /// Make the running daemon read its configuration again; a wrong file is refused
     Reload,
-    /// What Drive is told to call
+    /// List or stop push channels
     Channels {
         #[command(subcommand)]
         command: ChannelsCommand,
     },
-    /// The configuration
+    /// Check or print the configuration
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Show the whole thing against an emulated Drive on this machine: no account, no configuration
+    /// Run the daemon against an emulated Drive on this machine: no account, no configuration
     #[cfg(feature = "demo")]
     Demo(crate::demo::Options),
 }
@@ -83,9 +83,9 @@ enum Command {
 enum ChannelsCommand {
     /// List the channels
     List,
-    /// Tell Drive to stop calling on channels that are no longer used
+    /// Stop channels that are no longer used
     Stop {
-        /// Stop all channels, also those in use
+        /// Stop all channels, including those in use
         #[arg(long)]
         all: bool,
     },
@@ -98,19 +98,19 @@ enum ConfigCommand {
         /// The file to check [default: the one in effect]
         file: Option<PathBuf>,
     },
-    /// Print the configuration in effect, with file, environment and defaults together
+    /// Print the configuration in effect, merged from the file, the environment and the defaults
     Show,
     /// Print the drop-in that lets the systemd unit write to the destinations
     Systemd,
 }
 
 impl Command {
-    /// Whether it is answered by the running daemon, to which a configuration with mistakes leads as well.
+    /// Whether the running daemon answers it. These commands also work with mistakes in the configuration.
     fn only_asks(&self) -> bool {
         matches!(self, Self::Status { .. } | Self::Channels { command: ChannelsCommand::List })
     }
 
-    /// The configuration file that it names itself.
+    /// The configuration file in its own arguments.
     fn file(&self) -> Option<&Path> {
         match self {
             Self::Config { command: ConfigCommand::Check { file } } => file.as_deref(),
@@ -135,7 +135,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// What can be asked for, as man pages and completions are made from it.
+/// The command definition, for man pages and completions.
 pub fn command() -> clap::Command {
     Arguments::command()
 }
@@ -158,19 +158,19 @@ pub fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("gdrive-webhook: the threads cannot be started: {error}");
+            eprintln!("gdrive-webhook: cannot start the threads of the program: {error}");
             return Exit::Failed.into();
         }
     };
-    // As a task: what wakes it need not wake this thread as well. A panic has been told by itself.
+    // A task of its own, so that a wake-up does not also wake this thread. A panic prints its own message.
     let exit = runtime.block_on(runtime.spawn(dispatch(arguments, prepared))).unwrap_or(Exit::Failed);
-    // Threads that wait for a line on standard input never end by themselves.
+    // A thread that waits for a line on standard input never ends by itself.
     runtime.shutdown_background();
     exit.into()
 }
 
 fn usage(error: &clap::Error) -> Exit {
-    // Nothing can be said if the terminal is gone.
+    // If the terminal is gone, nothing can be printed.
     let _ = error.print();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done,
@@ -193,7 +193,7 @@ async fn dispatch(arguments: Arguments, prepared: Option<run::Prepared>) -> Exit
         other => other,
     };
     if let Command::Reload = command {
-        // What is wrong with the file is for the daemon to say: it reads the file, and goes on with what it had.
+        // The daemon reports the mistakes: it reads the file, and keeps the configuration in effect.
         let (settings, _) = config::load_leniently(config.as_deref());
         return reload::reload(&settings).await.unwrap_or_else(|error| ended(Err(error)));
     }
@@ -237,7 +237,7 @@ async fn dispatch(arguments: Arguments, prepared: Option<run::Prepared>) -> Exit
         Command::Status { json, check } => status::status(&settings, problems, json, check).await,
         Command::Channels { command: ChannelsCommand::List } => channels::list(&settings, problems).await,
         Command::Channels { command: ChannelsCommand::Stop { all } } => channels::stop(&settings, all).await,
-        // Seen to above.
+        // Handled above.
         Command::Run | Command::Reload => Ok(Exit::Failed),
         Command::Config { command } => Ok(begin::config(&command, &settings)),
         #[cfg(feature = "demo")]
@@ -275,7 +275,7 @@ fn exit_of(outcome: anyhow::Result<()>) -> Exit {
     }
 }
 
-/// What Drive said, if that is what a command failed of.
+/// Drive's error, if a command failed because of one.
 fn refusal(error: &anyhow::Error) -> Option<&drive::Error> {
     match (error.downcast_ref::<sync::Error>(), error.downcast_ref::<channel::Error>()) {
         (Some(sync::Error::Drive(error)), _) | (_, Some(channel::Error::Drive(error))) => Some(error),
@@ -283,7 +283,7 @@ fn refusal(error: &anyhow::Error) -> Option<&drive::Error> {
     }
 }
 
-/// A token that SIGTERM or Ctrl-C cancels. A second one ends the program at once: what was on its way goes on at the
+/// A token that SIGTERM or Ctrl-C cancels. A second signal ends the program at once; interrupted downloads resume at the
 /// next start.
 fn interrupted() -> CancellationToken {
     let stop = CancellationToken::new();
@@ -291,7 +291,7 @@ fn interrupted() -> CancellationToken {
     let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
     tokio::spawn(async move {
         let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {
-            warn!("signals cannot be heard; the program ends without finishing what is on its way");
+            warn!("cannot handle SIGINT and SIGTERM; they end the program at once");
             return;
         };
         for count in 0.. {
@@ -300,7 +300,7 @@ fn interrupted() -> CancellationToken {
                 _ = terminate.recv() => {}
             }
             if count > 0 {
-                info!("ended at once");
+                info!("stopped at once by a second signal");
                 std::process::exit(Exit::Failed as i32);
             }
             token.cancel();

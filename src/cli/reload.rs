@@ -1,4 +1,4 @@
-//! `reload`: has the running daemon read its configuration again, and says what came of it.
+//! `reload`: makes the running daemon read its configuration again, and prints the outcome.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use super::Exit;
 use crate::config::Settings;
 
-/// Reading a file takes no time; an engine that is asked does so within moments.
+/// Reading the file takes milliseconds; the engine starts as soon as it is woken.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) async fn reload(settings: &Settings) -> anyhow::Result<Exit> {
@@ -21,8 +21,8 @@ pub(super) async fn reload(settings: &Settings) -> anyhow::Result<Exit> {
     let answer = match request.send().await {
         Ok(answer) => answer,
         Err(error) if error.is_connect() => anyhow::bail!(
-            "no daemon answers at {listen} (admin.listen); what has changed takes effect when it is started. One that runs \
-             and was started with another admin.listen has to be restarted"
+            "no daemon answers at {listen} (admin.listen); the changes take effect at its next start. If a daemon runs with \
+             another admin.listen, restart it"
         ),
         Err(error) => return Err(error).with_context(|| format!("the daemon at {listen} does not answer")),
     };

@@ -1,4 +1,4 @@
-//! `run`: what has to be done before there is a second thread, and the daemon from its start to its end.
+//! `run`: the steps that must precede a second thread, and the daemon from its start to its end.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ use crate::telemetry::systemd;
 /// What the daemon is built from.
 pub(super) type Prepared = (Settings, Surroundings);
 
-/// Takes what systemd hands over, reads the configuration, turns the log on, and tells the kernel what to forbid.
+/// Takes the sockets from systemd, reads the configuration, starts the log, and restricts the program with Landlock.
 pub(super) fn prepare(file: Option<&PathBuf>, format: Option<Format>) -> Result<Prepared, Exit> {
     let sockets = systemd::inherited_sockets();
     let (settings, problems) = config::load_leniently(file.map(PathBuf::as_path));
@@ -45,7 +45,7 @@ fn refused(why: &str) -> Exit {
     Exit::Configuration
 }
 
-/// Confines the program where somebody starts it again when it ends: a disk that is mounted later may need that.
+/// Confines the program only where a supervisor restarts it: a disk that is mounted later may require a restart.
 fn confine(settings: &Settings) -> Sandbox {
     let is_supervised = systemd::is_there() || std::process::id() == 1;
     if !is_supervised {
@@ -57,7 +57,7 @@ fn confine(settings: &Settings) -> Sandbox {
     Sandbox::confine(&own, &configured.chain(awaited(settings)).collect::<Vec<_>>())
 }
 
-/// Where files go that were found before the configuration named other destinations.
+/// The destinations of pending files that were found under an earlier configuration.
 fn awaited(settings: &Settings) -> Vec<PathBuf> {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return Vec::new();
@@ -68,17 +68,17 @@ fn awaited(settings: &Settings) -> Vec<PathBuf> {
         store.close().await;
         awaited
     };
-    // Without a database, or with an older one, there are none that could be known.
+    // Without a database, or with an older one, they are not known.
     runtime.block_on(look).unwrap_or_default()
 }
 
 /// The daemon, from its start to its end.
 pub(super) async fn run((settings, mut surroundings): Prepared) -> Exit {
-    // Before anything else: who is told to end, or to read the configuration again, hears it from now on.
+    // Before anything else, so that no signal is missed.
     let stop = interrupted();
     surroundings.hangups = signal(SignalKind::hangup())
         .inspect_err(|error| {
-            warn!(%error, "SIGHUP cannot be heard; the configuration is read again only when its file changes");
+            warn!(%error, "cannot handle SIGHUP; the configuration is read again only when its file changes");
         })
         .ok();
     let outcome = match stop.run_until_cancelled(Daemon::build(settings, surroundings)).await {
@@ -87,7 +87,7 @@ pub(super) async fn run((settings, mut surroundings): Prepared) -> Exit {
         None => Ok(()),
     };
     if let Err(error) = &outcome {
-        // Whoever watches the service sees it without looking into the log.
+        // `systemctl status` shows the error without the log.
         systemd::status(&format!("{error:#}"));
         error!("{error:#}");
     }

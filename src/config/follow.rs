@@ -1,7 +1,6 @@
-//! The configuration while the program runs: the file is read again when it changes, or when somebody asks for it
-//! (`reload`, SIGHUP). A file that is wrong is refused as a whole, and what was in effect stays. Folders, filters, limits,
-//! the public address and the log's level take effect at once; what else has changed is named, and takes effect at the
-//! next start.
+//! The configuration while the program runs: the file is read again when it changes, and on request (`reload`, SIGHUP).
+//! A wrong file is refused as a whole, and the configuration in effect stays. Folders, filters, limits, the public address
+//! and the log's level take effect at once. All other changes are named, and take effect at the next start.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -26,22 +25,22 @@ use crate::telemetry::log::Level;
 use crate::telemetry::systemd;
 use crate::{channel, delivery, sync};
 
-/// A look at a file's time costs nothing.
+/// Reading a file's modification time costs almost nothing.
 const LOOK: Duration = Duration::from_secs(2);
-/// A disk that has not answered by then is not waited for.
+/// How long to wait for a disk.
 const PATIENCE: Duration = Duration::from_secs(4);
-const UNCHANGED: &str = "as in the file";
+const UNCHANGED: &str = "the configuration is unchanged";
 
-/// Everyone who goes by another configuration as soon as there is one.
+/// The parts that get each new configuration.
 #[derive(Debug)]
 pub struct Followers {
-    /// Whoever finds out the public address.
+    /// The engine that finds the public address.
     pub address: watch::Sender<Address>,
-    /// The keeper of channels.
+    /// The channel keeper.
     pub channel: watch::Sender<channel::Config>,
-    /// The reader of change logs.
+    /// The sync engine.
     pub sync: watch::Sender<sync::Wanted>,
-    /// Whoever takes deliveries from the queue.
+    /// The delivery engine.
     pub delivery: watch::Sender<delivery::Wanted>,
     /// Downloads.
     pub downloader: Downloader,
@@ -60,7 +59,7 @@ impl Followers {
         self.downloader.set(settings.download);
         self.level.set(&settings.log.level);
         for wake in &self.wakes {
-            // Whoever has ended takes the program down.
+            // An engine that has ended stops the program.
             let _ = wake.wake(Reason::Handover);
         }
     }
@@ -74,17 +73,17 @@ fn set<T: PartialEq>(sender: &watch::Sender<T>, new: T) {
     });
 }
 
-/// What the reader of change logs goes by.
+/// The settings of the sync engine.
 pub fn to_sync(settings: &Settings) -> sync::Wanted {
     sync::Wanted { config: settings.sync, folders: settings.folders.clone() }
 }
 
-/// What whoever takes deliveries from the queue goes by.
+/// The settings of the delivery engine.
 pub fn to_deliver(settings: &Settings) -> delivery::Wanted {
     delivery::Wanted { config: settings.delivery, destinations: destinations(settings) }
 }
 
-/// The destinations of the configuration, and what files get there.
+/// The destinations of the configuration, and the modes of files there.
 pub fn destinations(settings: &Settings) -> BTreeMap<PathBuf, Rights> {
     let owner = owner::heir(&settings.state_dir);
     let rights = |folder: &Folder| Rights { file_mode: folder.file_mode, dir_mode: folder.dir_mode, owner };
@@ -98,17 +97,17 @@ pub struct Follower {
     settings: Settings,
     followers: Followers,
     sandbox: Sandbox,
-    /// Of the webhook address; systemd may have chosen another one than the configuration.
+    /// The port of the webhook address; systemd may use another one than the configuration.
     port: u16,
-    /// The file as it was when it was read the last time, and when it was looked at the last time.
+    /// The stamp of the file when it was last read, and when it was last checked.
     read: Option<Stamp>,
     seen: Option<Stamp>,
-    /// Whoever asks a disk and has no answer yet.
+    /// A thread that still waits for a disk.
     asking: Option<JoinHandle<()>>,
     said: Outcome,
 }
 
-/// What tells a file from an earlier one of the same name.
+/// Distinguishes a file from an earlier file of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     modified: Option<SystemTime>,
@@ -126,22 +125,23 @@ impl Stamp {
 impl Follower {
     /// Ready for its first step.
     pub fn new(settings: Settings, followers: Followers, sandbox: Sandbox, port: u16) -> Self {
-        let said = Ok("as at the start".to_owned());
+        let said = Ok("unchanged since the start".to_owned());
         Self { settings, followers, sandbox, port, read: None, seen: None, asking: None, said }
     }
 
-    /// What a disk answers; `None` if it does not. The runtime's threads wait for no disk: that would hold up everything.
+    /// Runs a question to a disk; `None` if the disk does not answer. It runs in a separate thread: a disk that does not
+    /// answer must not block the runtime.
     async fn ask<T: Send + 'static>(&mut self, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         if self.asking.as_ref().is_some_and(|asking| !asking.is_finished()) {
             return None;
         }
         let (sender, answer) = oneshot::channel();
         self.asking = Some(tokio::task::spawn_blocking(move || {
-            // Nobody waits any more if it took too long.
+            // The receiver is dropped if the answer took too long.
             let _ = sender.send(look());
         }));
         let answer = tokio::time::timeout(PATIENCE, answer).await.ok()?.ok();
-        // It has answered, and is about to end.
+        // It has answered and is about to end.
         self.asking = None;
         answer
     }
@@ -153,13 +153,13 @@ impl Follower {
         match &outcome {
             Ok(said) if said == UNCHANGED => debug!("the configuration was read again; nothing has changed"),
             Ok(said) => info!(outcome = said, "the configuration was read again"),
-            Err(said) => error!(error = said, "the configuration was read again and is refused"),
+            Err(said) => error!(error = said, "the configuration was read again and refused"),
         }
         outcome
     }
 
     async fn take_over(&mut self) -> Outcome {
-        let refused = |why: String| format!("the configuration is not taken over: {why}");
+        let refused = |why: String| format!("the new configuration is refused: {why}");
         let known = self.settings.clone();
         let read = self.ask(move || load_again(&known)).await;
         let read = read.ok_or_else(|| refused(silent(&self.settings.source)))?;
@@ -180,7 +180,7 @@ impl Follower {
         if !later.is_empty() {
             warn!(
                 changes = later.join(", "),
-                "these changes of the configuration take effect at the next start"
+                "these changes to the configuration take effect at the next start"
             );
         }
         let told = [("in effect now", now), ("takes effect at the next start", later)];
@@ -189,7 +189,7 @@ impl Follower {
         Ok(if told.is_empty() { UNCHANGED.to_owned() } else { told.join("; ") })
     }
 
-    /// What is in effect, with everything of the new settings that can take effect while the program runs.
+    /// The settings in effect, with all new settings that can take effect while the program runs.
     fn with_what_can_change(&self, new: &Settings) -> Settings {
         let mut effective = self.settings.clone();
         // The address has the path and the port of the webhook address in it, which stay until the next start.
@@ -209,12 +209,12 @@ impl Follower {
     }
 }
 
-/// What the unit, the image or the kernel forbid cannot be changed while the program runs.
+/// Restrictions by the unit, the image or the kernel cannot be changed while the program runs.
 fn permits(sandbox: &Sandbox, destination: &Path) -> Result<(), String> {
     let path = destination.display();
     if !sandbox.permits(destination) {
         return Err(format!(
-            "the destination {path} is outside the directories that the program was confined to at its start; restart it"
+            "the destination {path} is outside the directories that the daemon may write to since its start; restart the daemon"
         ));
     }
     let existing = destination.ancestors().find(|path| path.exists()).unwrap_or(destination);
@@ -222,9 +222,9 @@ fn permits(sandbox: &Sandbox, destination: &Path) -> Result<(), String> {
         Ok(()) => Ok(()),
         Err(Errno::ROFS) if systemd::is_there() => Err(format!(
             "the destination {path} is read-only for the service; `gdrive-webhook config systemd` prints the drop-in \
-             that names it under ReadWritePaths=, then restart the service"
+             that adds it to ReadWritePaths=; install the drop-in and restart the service"
         )),
-        Err(error) => Err(format!("the destination {path} cannot be written to: {error}")),
+        Err(error) => Err(format!("cannot write to the destination {path}: {error}")),
     }
 }
 
@@ -233,14 +233,14 @@ fn silent(path: &Path) -> String {
 }
 
 impl Step for Follower {
-    /// One step: reads the file if it is another one than the last time, or if somebody asks.
+    /// One step: reads the file if it has changed, or on request.
     async fn step(&mut self, activation: Activation) -> Next {
         let is_asked = activation.asked || activation.reason == Reason::Handover;
         let source = self.settings.source.clone();
         let outcome = match self.ask(move || Stamp::of(&source)).await {
             None => Err(silent(&self.settings.source)),
             Some(now) => {
-                // The same at two looks: nobody is writing it. One that is gone for a moment is being replaced.
+                // Unchanged between two checks: nobody is writing it. A file that is missing for a moment is being replaced.
                 let is_whole = now.is_some() && now == self.seen;
                 self.seen = now;
                 if is_asked || (is_whole && now != self.read) {
@@ -254,18 +254,18 @@ impl Step for Follower {
     }
 }
 
-/// What is another in the new text than in the old one, and what is not there any more.
+/// The lines that differ in the new text, and the keys that are missing there.
 fn changed_lines(old: &str, new: &str) -> Vec<String> {
     let (old, new) = (keyed(old), keyed(new));
     let changed = new.iter().filter(|line| !old.contains(line)).map(|(_, line)| line.clone());
     let removed = old
         .iter()
         .filter(|(key, _)| !new.iter().any(|(other, _)| other == key))
-        .map(|(key, _)| format!("{key} is gone"));
+        .map(|(key, _)| format!("{key} is removed"));
     changed.chain(removed).collect()
 }
 
-/// The lines of a shown configuration, each with the place of its key: `folder 2.recursive`.
+/// The lines of a printed configuration, each with the full name of its key: `folder 2.recursive`.
 fn keyed(text: &str) -> Vec<(String, String)> {
     let (mut section, mut folders) = (String::new(), 0);
     let mut lines = Vec::new();
@@ -290,7 +290,7 @@ mod tests {
     fn what_has_changed_is_named() {
         let old = "# x\na = 1\n[s]\nb = 2\nd = 1\n[[folder]]\nr = true\n[[folder]]\nr = true\n";
         let new = "# y\na = 1\n[s]\nb = 3\nc = 4\n[[folder]]\nr = true\n[[folder]]\nr = false\n";
-        assert_eq!(changed_lines(old, new), ["s.b = 3", "s.c = 4", "folder 2.r = false", "s.d is gone"]);
+        assert_eq!(changed_lines(old, new), ["s.b = 3", "s.c = 4", "folder 2.r = false", "s.d is removed"]);
         assert!(changed_lines(new, new).is_empty());
     }
 }

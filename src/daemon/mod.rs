@@ -1,5 +1,5 @@
-//! The whole program put together: built, so that everything that can fail at the start fails there; run; and brought
-//! to its end in order. The only room that starts engines.
+//! The complete program. `build` opens everything that can fail at the start; `run` starts the engines and stops them in
+//! order. The only room that starts engines.
 
 mod confinement;
 mod report;
@@ -46,7 +46,7 @@ pub struct Daemon {
     settings: Settings,
     parts: Parts,
     registry: Arc<Registry>,
-    /// The first of them is what the configuration calls the webhook address.
+    /// The first one is the webhook address of the configuration.
     public: Vec<Door>,
     private: Door,
     admin_token: Option<String>,
@@ -55,14 +55,14 @@ pub struct Daemon {
     surroundings: Surroundings,
 }
 
-/// What was prepared before there was a second thread.
+/// Prepared before there is a second thread.
 #[derive(Debug)]
 pub struct Surroundings {
-    /// The webhook address, where systemd listens on it.
+    /// The webhook address, if systemd listens on it.
     pub sockets: Vec<TcpListener>,
-    /// What may be written.
+    /// The directories that may be written to.
     pub sandbox: Sandbox,
-    /// What is logged.
+    /// The level of the log.
     pub level: Level,
     /// SIGHUP: read the configuration again.
     pub hangups: Option<Signal>,
@@ -125,7 +125,7 @@ impl Parts {
 
 /// A connection to Drive with the configured credentials.
 pub fn connect(settings: &Settings) -> anyhow::Result<(Drive, Arc<Http>)> {
-    let http = Arc::new(Http::new(settings.download.stall).context("the HTTP clients cannot be made")?);
+    let http = Arc::new(Http::new(settings.download.stall).context("cannot create the HTTP clients")?);
     let auth = Auth::load(&settings.google, &http)?;
     Ok((Drive::new(&settings.drive, http.clone(), Arc::new(auth)), http))
 }
@@ -135,7 +135,7 @@ impl Daemon {
     pub async fn build(mut settings: Settings, mut surroundings: Surroundings) -> anyhow::Result<Self> {
         let parts = Parts::open(&settings, Access::Exclusive).await?;
         let admin_token = settings.admin.token()?;
-        // Before the door opens: a notification on a channel of the last run must not be taken for a stranger's.
+        // Before the door opens: notifications on a channel of the last run must be recognised.
         let registry = Arc::new(Registry::default());
         registry.replace(&parts.store.channels().await?);
         let sockets = std::mem::take(&mut surroundings.sockets);
@@ -144,22 +144,22 @@ impl Daemon {
             *port = door.address().port();
         }
         let private = bind(settings.admin.listen, "admin.listen")?.with_limits(admin::limits());
-        let neighbours = Follower::client().context("the HTTP client cannot be made")?;
+        let neighbours = Follower::client().context("cannot create the HTTP client")?;
         Ok(Self { settings, parts, registry, public, private, admin_token, neighbours, surroundings })
     }
 
-    /// Where notifications come in.
+    /// The webhook address.
     pub fn public_address(&self) -> SocketAddr {
         self.public.first().map_or(self.settings.receiver.listen, Door::address)
     }
 
-    /// Where the operator asks.
+    /// The admin address.
     pub fn admin_address(&self) -> SocketAddr {
         self.private.address()
     }
 
-    /// Runs until `stop`, or until an engine ends by itself, which none does: then the whole program ends, since half
-    /// of it would look alive and do nothing.
+    /// Runs until `stop`, or until an engine ends unexpectedly. Then the whole program stops: it must not look alive while a
+    /// part of it does nothing.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let grace = self.settings.shutdown_grace;
         let engines_stop = CancellationToken::new();
@@ -188,7 +188,7 @@ impl Daemon {
             let poll_ms = self.settings.sync.poll.as_millis() as u64;
             warn!(
                 poll_ms,
-                "webhook.public_url is not set: Drive cannot call, new files are found by polling only"
+                "webhook.public_url is not set: Drive cannot send notifications; new files are found by polling only"
             );
         }
     }
@@ -264,7 +264,7 @@ impl Daemon {
     }
 }
 
-/// Where the engines show how they are.
+/// The status boards of the engines.
 struct Boards {
     channels: StatusBoard,
     sync: StatusBoard,
@@ -289,8 +289,8 @@ fn bind(address: SocketAddr, key: &str) -> anyhow::Result<Door> {
     Door::bind(address).with_context(|| format!("{key}: cannot listen on {address}"))
 }
 
-/// The webhook address: the sockets that systemd listens on, so that nobody is refused while the program is not there,
-/// else one of our own. An address that comes from systemd is served, whatever the configuration says.
+/// The webhook address: the sockets of systemd, which accept connections while the program restarts, else a socket of the
+/// program. The sockets of systemd take precedence over the configuration.
 fn listen(sockets: Vec<TcpListener>, configured: SocketAddr) -> anyhow::Result<Vec<Door>> {
     if sockets.is_empty() {
         return Ok(vec![bind(configured, "webhook.listen")?.with_limits(receiver::limits())]);
@@ -298,7 +298,7 @@ fn listen(sockets: Vec<TcpListener>, configured: SocketAddr) -> anyhow::Result<V
     let (mut doors, mut limits) = (Vec::new(), receiver::limits());
     limits.connections = (limits.connections / sockets.len()).max(1);
     for socket in sockets {
-        let door = Door::adopt(socket).context("the socket that systemd hands over cannot be used")?;
+        let door = Door::adopt(socket).context("cannot use the socket from systemd")?;
         doors.push(door.with_limits(limits));
     }
     let addresses: Vec<String> = doors.iter().map(|door| door.address().to_string()).collect();
@@ -306,8 +306,8 @@ fn listen(sockets: Vec<TcpListener>, configured: SocketAddr) -> anyhow::Result<V
         warn!(
             sockets = addresses.join(", "),
             configured = %configured,
-            "webhook.listen does not count, the socket unit does: set ListenStream= with `systemctl edit gdrive-webhook.socket`, \
-             or webhook.listen to its address"
+            "webhook.listen is ignored: the socket unit sets the webhook address. Change ListenStream= with `systemctl edit \
+             gdrive-webhook.socket`, or set webhook.listen to the same address"
         );
     }
     Ok(doors)
@@ -342,7 +342,7 @@ fn deliver(
 async fn listen_to_hangups(hangups: Option<Signal>, configuration: Wake, stop: CancellationToken) {
     let Some(mut hangups) = hangups else { return };
     while let Some(Some(())) = stop.run_until_cancelled(hangups.recv()).await {
-        // Without its engine the program is ending.
+        // If the engine has ended, the program is stopping.
         let _ = configuration.wake(Reason::Handover);
     }
 }

@@ -1,5 +1,5 @@
-//! What systemd is told while the program runs: in one line what it does and what is wrong, and that it lives, as long
-//! as every engine does.
+//! Messages to systemd while the program runs: the status in one line, and the watchdog's keep-alive as long as every
+//! engine makes progress.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use crate::admin::status::{Live, readiness, summary};
 use crate::store::Store;
 use crate::telemetry::systemd;
 
-/// How often the line is looked at; what has changed is to be seen soon.
+/// How often the status line is updated.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Nothing keeps systemd from hearing that the program lives.
+/// The longest wait for the database, so that it does not delay the keep-alive.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Tells it until `stop`; nothing where nobody listens.
+/// Sends them until `stop`; does nothing without systemd.
 pub(super) async fn to_systemd(store: Store, mut live: Live, stop: CancellationToken) {
     if !systemd::is_there() {
         return;
     }
-    // Twice in the time that systemd waits, and once more.
+    // Three times within systemd's timeout.
     let watchdog = systemd::watchdog();
     let look = watchdog.map_or(LOOK, |patience| (patience / 3).min(LOOK));
     let (mut said, mut is_stuck, mut channels) = (String::new(), false, Vec::new());
@@ -38,13 +38,13 @@ pub(super) async fn to_systemd(store: Store, mut live: Live, stop: CancellationT
                 is_stuck = true;
                 error!(
                     engine,
-                    "an engine does not go on; systemd's watchdog, if there is one, starts the program again"
+                    "a part of the daemon makes no progress; systemd's watchdog, if it is enabled, restarts the daemon"
                 );
             }
             Some(_) => {}
         }
         if said.is_empty() || is_stuck || live.has_news() {
-            // A database that fails, or whose disk does not answer, is named by the engines that need it.
+            // The engines that need the database report its failure.
             if let Ok(Ok(known)) = tokio::time::timeout(PATIENCE, store.channels()).await {
                 channels = known;
             }

@@ -1,4 +1,4 @@
-//! Everything at work, until one engine ends by itself or all are told to end.
+//! The running engines, until one ends unexpectedly or all are stopped.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,51 +9,51 @@ use tracing::{error, warn};
 
 use crate::store::Store;
 
-/// How often the engines are looked at for one that has ended by itself.
+/// How often to check for an engine that has ended unexpectedly.
 const LOOK: Duration = Duration::from_millis(500);
-/// A connection that is being answered ends within moments.
+/// How often to check for open connections: an answer takes milliseconds.
 const MOMENT: Duration = Duration::from_millis(2);
-/// Whoever is being answered when the end comes is answered as always; engines that had ended would make a notification
-/// one that could not be handed over.
+/// How long requests in progress may take at a stop. The engines stop after that: otherwise such a notification could not
+/// wake them.
 const ANSWERS: Duration = Duration::from_secs(1);
-/// The database is closed when all who use it have ended; whoever has not by then is not waited for.
+/// How long to wait for the users of the database before it is closed.
 const CLOSE: Duration = Duration::from_secs(2);
 
-/// What runs.
+/// The tasks of the program.
 pub(super) struct Running {
     pub(super) engines: Vec<(&'static str, JoinHandle<()>)>,
     pub(super) doors: Vec<JoinHandle<()>>,
-    /// Ends when the program has to be started again to be allowed to write to a destination.
+    /// Ends when a restart is needed to write to a destination.
     pub(super) outdated: JoinHandle<PathBuf>,
     pub(super) store: Store,
 }
 
 impl Running {
-    /// Until `stop`, or until an engine ends by itself.
+    /// Waits for `stop`, or for an engine that ends unexpectedly.
     pub(super) async fn until_end(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         loop {
             if let Some((name, _)) = self.engines.iter().find(|(_, engine)| engine.is_finished()) {
-                error!(engine = name, "an engine has ended by itself; the program ends with it");
-                anyhow::bail!("the engine `{name}` has ended by itself");
+                error!(engine = name, "a part of the daemon has ended unexpectedly; the daemon stops");
+                anyhow::bail!("a part of the daemon (`{name}`) has ended unexpectedly");
             }
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(LOOK) => {}
                 Ok(destination) = &mut self.outdated => anyhow::bail!(
-                    "the destination {} was mounted or made anew since the start; the program ends so that it is started \
-                     again and may write there",
+                    "the destination {} was mounted or created again since the start; the daemon stops, because it may write \
+                     there only after a restart",
                     destination.display()
                 ),
             }
         }
     }
 
-    /// Waits for all of it, but no longer than `grace`. The database is closed in any case: then its file holds what its
-    /// journal held.
+    /// Waits for all tasks, but no longer than `grace`. The database is closed in any case: this moves its journal into its
+    /// file.
     pub(super) async fn finish(self, engines_stop: &CancellationToken, grace: Duration) {
         let answered = async {
             for door in &self.doors {
-                // What went wrong is told below.
+                // Errors are logged below.
                 while !door.is_finished() {
                     tokio::time::sleep(MOMENT).await;
                 }
@@ -67,12 +67,12 @@ impl Running {
         let ended = tokio::time::timeout(grace, async {
             for (name, handle) in &mut all {
                 if let Err(error) = handle.await {
-                    error!(engine = name, %error, "an engine ended in a fault of the program");
+                    error!(engine = name, %error, "a part of the daemon has failed; this is a bug");
                 }
             }
         });
         if ended.await.is_err() {
-            warn!("not everything ended within shutdown_grace; what is cut off goes on at the next start");
+            warn!("the stop took longer than shutdown_grace; interrupted downloads resume at the next start");
             for (_, handle) in &all {
                 handle.abort();
             }

@@ -49,7 +49,7 @@ impl Attempt {
             match self.went_wrong(&delivery, error).await {
                 Ok(hold) => Some(hold),
                 Err(error) => {
-                    error!(error = with_causes(&error), "what became of a delivery cannot be written down");
+                    error!(error = with_causes(&error), "the outcome of a delivery cannot be recorded");
                     None
                 }
             }
@@ -121,7 +121,7 @@ impl Attempt {
                 };
                 let (until, reason) = (now.checked_add(wait).unwrap_or(now), error.to_string());
                 if delivery.reason.as_ref() != Some(&reason) {
-                    warn!(%error, "a verified file is not in its place yet");
+                    warn!(%error, "a verified file could not be published yet");
                 }
                 let attempt = delivery.attempt + u32::from(hold.is_none());
                 self.store.hold(&delivery.id, until, attempt, &reason, now).await?;
@@ -144,7 +144,7 @@ impl Attempt {
                 let waits =
                     self.store.put_back(&delivery.id, delivery.run_at, delivery.attempt, reason, now).await?;
                 if !waits {
-                    info!("a delivery ends early: it was overtaken");
+                    info!("a delivery is abandoned: it was superseded");
                 }
                 waits
             }
@@ -158,7 +158,7 @@ impl Attempt {
                 self.store.put_back(&delivery.id, run_at, attempt, Some(&reason), now).await?
             }
             Step::Fail(reason) => {
-                error!(reason, "a delivery failed and is given up");
+                error!(reason, "a delivery has failed and is abandoned");
                 self.store.end(&delivery.id, Stage::Failed, &reason, now).await?;
                 false
             }
@@ -168,7 +168,7 @@ impl Attempt {
                 false
             }
             Step::Supersede(reason) => {
-                info!(reason, "a delivery is void");
+                info!(reason, "a delivery is superseded");
                 self.store.end(&delivery.id, Stage::Superseded, &reason, now).await?;
                 false
             }
@@ -183,7 +183,7 @@ impl Attempt {
     async fn discard(&self, delivery: &Delivery) {
         let (place, id) = (self.place.clone(), delivery.id.clone());
         if let Err(error) = blocking(move || place.discard(&id)).await {
-            debug!(%error, "a part stays until parts are tidied up");
+            debug!(%error, "a part cannot be removed now; it is removed later");
         }
     }
 }

@@ -46,12 +46,12 @@ impl Default for Config {
     }
 }
 
-/// What the configuration asks for; it may change while the program runs.
+/// The settings of the engine; they may change while the program runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// All transfers together.
+    /// Limits for all transfers together.
     pub config: Config,
-    /// The destinations of all watched folders, and what files get there.
+    /// The destinations of all watched folders, and the modes of files there.
     pub destinations: BTreeMap<PathBuf, Rights>,
 }
 
@@ -86,7 +86,7 @@ const LAST_ATTEMPT: Duration = Duration::from_millis(200);
 const FAULT_WAIT: Duration = Duration::from_mins(1);
 /// As long as there are deliveries to begin with, neither the ledger nor a destination is asked more often than this.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// However far away the next delivery seems to be: the clock may be set right meanwhile.
+/// The longest sleep: the clock may be corrected meanwhile.
 const LONGEST_SLEEP: Duration = Duration::from_mins(10);
 /// The ledger failed; nothing moves until it works again.
 const STORE_WAIT: Duration = Duration::from_secs(10);
@@ -204,7 +204,7 @@ impl Engine {
         }
     }
 
-    /// What the configuration asks of all transfers together, now.
+    /// The current limits for all transfers together.
     fn config(&self) -> Config {
         self.wanted.borrow().config
     }
@@ -382,7 +382,7 @@ impl Engine {
             self.hold(&running.root, &why);
         }
         if !whole {
-            error!(delivery.id = %id, "an attempt ended without an outcome; it is made again later");
+            error!(delivery.id = %id, "an attempt ended without an outcome; it is repeated later");
             let now = Timestamp::now();
             let later = now.checked_add(FAULT_WAIT).unwrap_or(now);
             let reason = "its last attempt ended without an outcome; see the log";
@@ -445,7 +445,7 @@ impl Step for Engine {
             Err(error) => {
                 let said = error.to_string();
                 if self.last_error.as_ref() != Some(&said) {
-                    error!(error = said, "deliveries stand still");
+                    error!(error = said, "no files are delivered");
                 }
                 self.last_error = Some(said.clone());
                 Next { due: Some(STORE_WAIT), settle: Duration::ZERO, outcome: Err(said) }

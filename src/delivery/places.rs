@@ -50,7 +50,7 @@ impl Engine {
         };
         if known.as_ref() != Some(local.marker()) {
             if known.is_some() {
-                info!(path = %root.display(), "a destination begins anew");
+                info!(path = %root.display(), "a destination gets a new marker");
             }
             self.settle_before(&local, root).await?;
             self.store.set_marker(root, local.marker().as_str()).await?;
@@ -64,12 +64,12 @@ impl Engine {
         Ok(Ok(local))
     }
 
-    /// What files get there. One that is in the configuration no longer has the usual ones.
+    /// The modes of files there. A destination that was removed from the configuration has the default modes.
     fn rights(&self, root: &Path) -> Rights {
         self.wanted.borrow().destinations.get(root).copied().unwrap_or_default()
     }
 
-    /// One that was held has to show that it can be written, and that there is room: that it is there says neither.
+    /// Opens a destination. If it was held, also tests that it can be written to and has space: existence proves neither.
     async fn try_open(&mut self, root: &Path, known: Option<Marker>) -> Result<Local, destination::Error> {
         let (path, rights, reserve) = (root.to_owned(), self.rights(root), self.config().reserve);
         let is_held = self.holds.is_held(&root.to_string_lossy());
@@ -127,7 +127,7 @@ impl Engine {
         Ok(seen.unwrap_or(false))
     }
 
-    /// Looks whether destinations that are held can be used again.
+    /// Checks whether held destinations can be used again.
     pub(super) async fn look_at_held(&mut self) -> Result<(), store::Error> {
         let due = self.holds.due(Timestamp::now());
         if due.is_empty() {
@@ -137,7 +137,7 @@ impl Engine {
         for held in due {
             let root = PathBuf::from(held);
             if !awaited.contains(&root) && !self.wanted.borrow().destinations.contains_key(&root) {
-                // It was taken out of the configuration, and nothing waits for it any more.
+                // It was removed from the configuration, and nothing waits for it.
                 self.release(&root);
                 continue;
             }
@@ -181,7 +181,7 @@ impl Engine {
         Ok(())
     }
 
-    /// What goes on. What a disk that does not answer holds up does not count.
+    /// The running transfers, except those that wait for a disk that does not answer.
     pub(super) fn load(&self) -> Load {
         let mut load = Load::new(self.config().concurrency);
         for running in self.attempts.values().filter(|running| !running.is_stuck) {
@@ -292,7 +292,7 @@ impl Engine {
         self.opened.remove(root);
         let next = now.checked_add(DISK_WAIT).unwrap_or(now);
         if self.holds.hold(&root.to_string_lossy(), why, now, next) {
-            warn!(path = %root.display(), reason = why, wait_ms = DISK_WAIT.as_millis() as u64, "a destination cannot be used; its deliveries wait");
+            warn!(path = %root.display(), reason = why, wait_ms = DISK_WAIT.as_millis() as u64, "a destination cannot be used; its files wait");
         }
     }
 
@@ -362,7 +362,7 @@ fn is_silence(error: &destination::Error) -> bool {
 pub(super) fn why_held(error: &destination::Error) -> String {
     match (after_destination(error, 0, 0.0), error) {
         (Step::Hold(why), _) => why,
-        // Whose it is and what helps says enough.
+        // The error already names the owner and the remedy.
         (_, destination::Error::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
             source.to_string()
         }

@@ -50,7 +50,7 @@ impl Engine {
             };
             match self.tidy_up_at(&root, place).await? {
                 Ok(left) => self.has_parts |= left,
-                Err(error) => debug!(%error, "parts that nobody needs stay"),
+                Err(error) => debug!(%error, "unneeded parts cannot be removed now"),
             }
         }
         Ok(())
@@ -132,7 +132,7 @@ impl Engine {
         match settled {
             Ok(Settled::Published) => {
                 self.store.done(std::slice::from_ref(&delivery.id), now).await?;
-                info!(delivery.id = %delivery.id, file.id = %delivery.file_id, path = %file.path, "delivered, shortly before the program ended");
+                info!(delivery.id = %delivery.id, file.id = %delivery.file_id, path = %file.path, "delivered just before the program stopped");
                 Ok(true)
             }
             Ok(Settled::NotYet) => {
@@ -142,7 +142,7 @@ impl Engine {
                 Ok(true)
             }
             Err(error) => {
-                warn!(delivery.id = %delivery.id, %error, "whether a file is in its place cannot be seen now");
+                warn!(delivery.id = %delivery.id, %error, "cannot check now whether a file was published");
                 self.hold_one(delivery, &error).await?;
                 Ok(false)
             }

@@ -83,10 +83,10 @@ fn after_disk(error: &io::Error, attempt: u32, jitter: f64) -> Step {
     let of_this_file = |reason: String| again(ATTEMPTS, attempt, None, reason, jitter);
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Step::Hold("the disk is full; make room, or raise the quota".to_owned())
+            Step::Hold("the disk is full; free some space, or raise the quota".to_owned())
         }
         io::ErrorKind::ReadOnlyFilesystem => {
-            // In words of its own where it was found out why.
+            // Without an OS error code the text already explains the reason.
             let is_told = error.raw_os_error().is_none() && error.get_ref().is_some();
             let why = if is_told {
                 error.to_string()
@@ -96,11 +96,9 @@ fn after_disk(error: &io::Error, attempt: u32, jitter: f64) -> Step {
             Step::Hold(why)
         }
         io::ErrorKind::TimedOut => {
-            Step::Hold("the disk does not answer; is the server that it is on reachable?".to_owned())
+            Step::Hold("the disk does not answer; check that its server is reachable".to_owned())
         }
-        io::ErrorKind::PermissionDenied => {
-            of_this_file(format!("the destination cannot be written: {error}"))
-        }
+        io::ErrorKind::PermissionDenied => of_this_file(format!("cannot write to the destination: {error}")),
         _ => of_this_file(format!("the destination: {error}")),
     }
 }
@@ -126,13 +124,13 @@ pub fn room(free: u64, reserve: u64, promised: u64, needed: u64) -> Room {
     if free <= reserve {
         let reserve = reserve.div_ceil(MIB);
         return Room::None(format!(
-            "the disk has no more than the {reserve} MiB of download.reserve free; make room"
+            "the disk has only the {reserve} MiB of download.reserve free; free more space"
         ));
     }
     if free - reserve.min(free) < promised.saturating_add(needed) {
         let needed = needed.div_ceil(MIB);
         return Room::TooLittle(format!(
-            "{needed} MiB do not fit on the disk above download.reserve; make room"
+            "{needed} MiB do not fit on the disk above download.reserve; free more space"
         ));
     }
     Room::Enough
@@ -141,7 +139,7 @@ pub fn room(free: u64, reserve: u64, promised: u64, needed: u64) -> Room {
 fn after_refusal(error: &drive::Error, attempt: u32, reason: Option<&str>, jitter: f64) -> Step {
     let said = error.to_string();
     match error.fault() {
-        Fault::NotFound => Step::Supersede("it is gone from Drive".to_owned()),
+        Fault::NotFound => Step::Supersede("the file is no longer in Drive".to_owned()),
         Fault::NotDownloadable => Step::Skip(said),
         Fault::Abusive => Step::Fail(said),
         Fault::Connection

@@ -63,7 +63,7 @@ impl Local {
                 return Ok(local);
             }
             (Some(known), Seen::Marker(marker)) if marker == *known => (marker, false),
-            (Some(_), Seen::Marker(_)) => return Err(other("its marker is another one's")),
+            (Some(_), Seen::Marker(_)) => return Err(other("it has the marker of another destination")),
             (Some(_), Seen::Nothing) => return Err(other("its marker is missing")),
             (Some(_), Seen::Empty) => return Self::anew(root, rights),
         };
@@ -110,7 +110,7 @@ impl Local {
         match marker::read(&self.root).map_err(fail)? {
             Seen::Marker(marker) if marker == self.marker => Ok(()),
             Seen::Marker(_) | Seen::Nothing | Seen::Empty => {
-                Err(Error::NotMounted { path: self.root.clone(), why: "its marker is not there any more" })
+                Err(Error::NotMounted { path: self.root.clone(), why: "its marker has disappeared" })
             }
         }
     }

@@ -35,7 +35,7 @@ pub enum Error {
     },
     /// It is another directory than the one that files were delivered to: most likely its disk is not mounted.
     #[error(
-        "{path} is not the directory it was: {why}; is its disk mounted? If it is meant to begin anew: \
+        "{path} is not the directory that files were delivered to: {why}; is its disk mounted? To accept it as a new destination: \
          mkdir -p {path}/.gdrive-webhook && : > {path}/.gdrive-webhook/marker"
     )]
     NotMounted {
@@ -64,13 +64,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// The system says no; in words, if that is a question of owners and modes.
+    /// An error of the system; if it is about owners and modes, with an explanation.
     pub(crate) fn io(doing: &'static str, path: PathBuf, source: io::Error) -> Self {
         let source = owner::explained(source, &path, Want::Write);
         Self::Io { doing, path, source }
     }
 
-    /// The same once more, for another delivery that it concerns.
+    /// A copy, for another delivery with the same error.
     #[must_use]
     pub fn again(&self) -> Self {
         match self {

@@ -64,7 +64,7 @@ impl Local {
         if let Some(file) = &earlier
             && !self.is_untouched(file)?
         {
-            info!(path = %file.path, "the earlier content is not as it was delivered any more; it stays, and this one lies beside it");
+            info!(path = %file.path, "the earlier file was changed since it was delivered; it stays, and the new one gets another name");
             earlier = None;
         }
         let path = match &earlier {

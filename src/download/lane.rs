@@ -97,7 +97,7 @@ impl Transfer<'_> {
                 position = lane.position(),
                 error = error.map(|error| error.to_string()),
                 wait_ms = wait.as_millis() as u64,
-                "a transfer broke off and goes on"
+                "a connection was interrupted; the download resumes"
             );
             or_quit(&running.quit, tokio::time::sleep(wait)).await?;
         }
@@ -108,7 +108,7 @@ impl Transfer<'_> {
         let is_new = self.downloader.config.load().acknowledge_abuse
             && !self.acknowledge_abuse.swap(true, Ordering::Relaxed);
         if is_new {
-            warn!(file.id = %self.source.file_id, "Google takes this file for harmful; it is fetched all the same, as configured");
+            warn!(file.id = %self.source.file_id, "Google has marked this file as harmful; it is downloaded because download.acknowledge_abuse is set");
         }
         is_new
     }

@@ -46,7 +46,7 @@ pub enum Error {
     #[error(transparent)]
     Drive(#[from] drive::Error),
     /// The connection ended in order, again and again, before all bytes were there.
-    #[error("the download ends before all bytes are there")]
+    #[error("the download ended before all bytes arrived")]
     Short,
     /// Another connection for a later range was answered from the file's first byte on.
     #[error("the range was ignored")]
@@ -55,13 +55,13 @@ pub enum Error {
     #[error("the content changed: {0}")]
     Changed(String),
     /// The content that was to be fetched is not the file's any more.
-    #[error("Drive has another content for it by now")]
+    #[error("Drive now has another content of the file")]
     Replaced,
     /// All bytes came, and they are not what Drive said.
     #[error("wrong content: {0}")]
     WrongContent(String),
     /// The disk.
-    #[error("the part cannot be written")]
+    #[error("cannot write the part")]
     Disk(#[from] io::Error),
     /// The thread that writes has ended without an error.
     #[error("the writing thread ended")]
@@ -109,8 +109,8 @@ impl Downloader {
         Self { drive, config: Arc::new(ArcSwap::from_pointee(config)), limit, buffers: Buffers::default() }
     }
 
-    /// Goes by another configuration from now on; the rate changes for transfers that run as well, the number of
-    /// connections for those that begin. How long a connection may stay silent is the client's own matter and stays.
+    /// Uses another configuration from now on. The rate also changes for running transfers, the number of connections only
+    /// for new ones. `stall` belongs to the HTTP client and does not change.
     pub fn set(&self, config: Config) {
         self.limit.set(config.rate_limit);
         self.config.store(Arc::new(config));

@@ -34,7 +34,7 @@ impl Cause {
         match self {
             Self::RateLimit => "Drive asks for fewer calls",
             Self::DailyLimit => {
-                "the project's calls of the day are used up; ask for a higher quota in the Google Cloud console"
+                "the project's daily quota of calls is used up; request a higher quota in the Google Cloud console"
             }
             Self::Outage => "Drive does not answer, or answers with errors only",
         }
@@ -140,7 +140,7 @@ impl Pass<'_> {
         state.subjects.clear();
         let is_open = state.closed_until.is_none_or(|until| until <= Instant::now());
         if is_open && let Some(cause) = state.cause.take() {
-            info!(?cause, "calls to Drive are served again");
+            info!(?cause, "calls to Drive succeed again");
         }
     }
 

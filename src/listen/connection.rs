@@ -1,5 +1,4 @@
-//! One connection from its first byte to its end. Whatever its peer does or leaves undone, it ends by its deadline and
-//! leaves nothing behind in the kernel.
+//! One connection. Whatever its peer does, it ends by its deadline, and no data stays in the kernel.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -27,14 +26,15 @@ use super::table::{Seat, Visit};
 
 /// Headers larger than this are answered with 431.
 const HEADER_LIMIT: usize = 16 * 1024;
-/// What was sent and is not acknowledged by then ends the connection: the only bound of an answer without a deadline.
+/// A connection ends when sent data is not acknowledged for this long. This is the only bound of an answer without a
+/// deadline.
 const UNREAD: Duration = Duration::from_secs(30);
-/// The peer has so long to close its end after the answer, and may go on sending so much of a body that nobody reads.
-/// Closing while it still sends would take the answer from it as well.
+/// After the answer, the peer has this long to close its end, and may send this much of a body that is not read. If the
+/// connection were closed while the peer still sends, the peer could lose the answer.
 const FAREWELL: (Duration, usize) = (Duration::from_secs(1), 64 * 1024);
 
-/// Put into the extensions of a response whose body goes on for as long as it likes, such as a stream of events. It has
-/// no deadline, but it ends when its peer does not read it.
+/// An extension of a response whose body has no end, such as a stream of events. It has no deadline, but the connection
+/// ends when its peer does not read it.
 #[derive(Clone, Copy, Debug)]
 pub struct LongLived;
 
@@ -49,7 +49,7 @@ pub(super) struct End {
 
 /// Serves one connection.
 pub(super) async fn answer(stream: TcpStream, seat: Seat, router: Router, requests: Requests, end: End) {
-    // Answers are small: waiting to fill a packet only adds delay. Failing to say so is no reason not to answer.
+    // Answers are small: waiting to fill a packet only adds delay. A failure here does not matter.
     let _ = stream.set_nodelay(true);
     let _ = sockopt::set_tcp_user_timeout(&stream, UNREAD.as_millis() as u32);
     let visit = &seat.visit;
@@ -67,7 +67,7 @@ pub(super) async fn answer(stream: TcpStream, seat: Seat, router: Router, reques
             () = end.cut.cancelled() => break None,
             () = end.stop.cancelled(), if !is_stopping => {
                 is_stopping = true;
-                // This would also end a connection whose one request is on its way.
+                // This would also end a connection whose only request is still arriving.
                 if matches!(requests, Requests::Many(_)) {
                     Pin::new(&mut connection).graceful_shutdown();
                 }
@@ -103,7 +103,7 @@ async fn respond(
     Ok(response.map(|body| Timed { body, _answer: Answer { visit, time } }))
 }
 
-/// The body of an answer, which tells when it has been handed over.
+/// The body of an answer. It records when it has been sent to the kernel.
 struct Timed {
     body: Body,
     _answer: Answer,
@@ -140,7 +140,7 @@ impl hyper::body::Body for Timed {
     }
 }
 
-/// Says that nothing more comes, and waits a moment for the peer to say the same.
+/// Closes the sending side, and waits a moment for the peer to do the same.
 async fn leave(mut stream: TcpStream, visit: &Visit, end: &End) {
     let (time, bytes) = FAREWELL;
     visit.leaves(time);
@@ -154,7 +154,7 @@ async fn leave(mut stream: TcpStream, visit: &Visit, end: &End) {
     }
 }
 
-/// Whether the peer closed its end before it sent as many bytes.
+/// Whether the peer closed its end before it sent this many bytes.
 async fn farewell(stream: &mut TcpStream, bytes: usize) -> bool {
     if stream.shutdown().await.is_err() {
         return false;
@@ -169,8 +169,8 @@ async fn farewell(stream: &mut TcpStream, bytes: usize) -> bool {
     false
 }
 
-/// Ends a connection at once when it is dropped: otherwise the kernel would keep for minutes what was not read.
+/// Resets a connection when it is dropped: otherwise the kernel would keep unread data for minutes.
 fn reset(stream: &TcpStream) {
-    // Of a connection that is broken there is nothing to reset.
+    // A broken connection needs no reset.
     let _ = stream.set_zero_linger();
 }

@@ -1,6 +1,5 @@
-//! Sockets that listen: small headers, a deadline for everything, a bounded number of connections of which the oldest
-//! makes room for a new one, and an end that waits a moment for requests that are being answered. What is served on them
-//! is not known here.
+//! Listening sockets: small headers, a deadline for everything, a bounded number of connections of which the oldest makes
+//! room for a new one, and a stop that waits a moment for requests in progress. This room does not know what is served.
 
 mod connection;
 mod table;
@@ -21,20 +20,20 @@ pub use connection::LongLived;
 use connection::{End, answer};
 use table::Table;
 
-/// Connections that the system completes before they are accepted: a burst of notifications waits here instead of being
-/// refused. What Linux allows by itself (`net.core.somaxconn`); the runtime would ask for 128.
+/// The backlog: connections that the kernel completes before they are accepted. A burst of notifications waits here
+/// instead of being refused. This is Linux's own default (`net.core.somaxconn`); the runtime would use 128.
 const BACKLOG: u32 = 4096;
-/// What the kernel keeps for one connection and direction; it doubles this for its own records. Left to itself it keeps
-/// up to 4 MiB that nobody reads and 128 KiB that nobody has asked for.
+/// The kernel's buffer for one connection and direction; the kernel doubles it for its own records. By default it would
+/// keep up to 4 MiB of unsent data and 128 KiB of unread data.
 const KERNEL_BUFFER: usize = 32 * 1024;
-/// After the stop signal, for requests that are on their way or being answered. The program is to end within two
-/// seconds, on a machine that is busy as well.
+/// The time for requests in progress after the stop signal. The program must stop within two seconds, even on a busy
+/// machine.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// How many connections there may be, and what each may do.
+/// Limits for the connections of one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// What the address is for, in the log and in `status`.
+    /// The name of the address in the log and in `status`.
     pub name: &'static str,
     /// Connections at once.
     pub connections: usize,
@@ -42,13 +41,13 @@ pub struct Limits {
     pub requests: Requests,
 }
 
-/// How many requests a connection may bring, and how long it may last.
+/// How many requests a connection may send, and how long it may last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requests {
-    /// One, from the first byte of the connection to its last within this time.
+    /// One; the whole connection may last this long.
     One(Duration),
-    /// Any number. This is the time for a request's head to be complete, counted from the end of the last answer, and
-    /// again for its body and its answer.
+    /// Any number. A request's head must be complete within this time after the last answer; the body and the answer get
+    /// the same time again.
     Many(Duration),
 }
 
@@ -76,14 +75,14 @@ impl Door {
         Self::listening(socket.listen(BACKLOG)?)
     }
 
-    /// Takes a socket that somebody else has bound and listens on, as systemd does. Its backlog is theirs to choose.
+    /// Takes a socket that another program has bound and listens on, such as systemd. That program sets its backlog.
     pub fn adopt(listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         Self::listening(TcpListener::from_std(listener)?)
     }
 
     fn listening(listener: TcpListener) -> io::Result<Self> {
-        // Each connection inherits these, and the window that its peer is offered is derived from them.
+        // Each connection inherits these sizes, and its receive window is derived from them.
         sockopt::set_socket_send_buffer_size(&listener, KERNEL_BUFFER)?;
         sockopt::set_socket_recv_buffer_size(&listener, KERNEL_BUFFER)?;
         let (address, limits) = (listener.local_addr()?, Limits::default());
@@ -103,13 +102,13 @@ impl Door {
         self.connections.address()
     }
 
-    /// How many connections there are, for whoever is asked.
+    /// The counts of its connections, for `status`.
     pub fn connections(&self) -> Arc<Connections> {
         self.connections.clone()
     }
 
-    /// Serves until `stop`, then gives the requests that are being answered a moment to finish. Ends within two seconds
-    /// after `stop`, whatever its peers do.
+    /// Serves until `stop`, then gives requests in progress a moment to finish. Ends within two seconds after `stop`,
+    /// whatever its peers do.
     pub async fn serve(self, router: Router, stop: CancellationToken) {
         let Self { listener, limits, connections } = self;
         let table = Table::new(limits, connections);
@@ -130,7 +129,7 @@ impl Door {
                 Err(error) => table.not_accepted(&error).await,
             }
         }
-        // Whoever calls from now on is refused at once, or waits for the next start if the socket is not ours alone.
+        // New connections are refused from now on, or wait for the next start if systemd also holds the socket.
         drop(listener);
         tasks.close();
         if tokio::time::timeout(FAREWELL, tasks.wait()).await.is_err() {

@@ -1,6 +1,6 @@
-//! The connections that are open at one address. When there are as many as there may be, the oldest is closed for each
-//! new one: whoever sends a request at once is answered, however many others hold a connection and send nothing. Peers
-//! are not told apart: behind a proxy all are the same.
+//! The open connections of one address. At the limit, the oldest is closed for each new one: a peer that sends a request
+//! at once is answered, however many others hold a connection and send nothing. Peers are not distinguished: behind a
+//! proxy all have the same address.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,7 +28,7 @@ pub(super) struct Table {
     failed: Rarely,
 }
 
-/// Those that may still be chosen to make room, by the number of their coming.
+/// The connections that may be closed to make room, by sequence number.
 #[derive(Debug, Default)]
 struct Open(Mutex<Visits>);
 
@@ -57,7 +57,7 @@ impl Table {
         }
     }
 
-    /// A place for a connection that was accepted. Waits no longer than it takes to close another, or to answer one.
+    /// A place for an accepted connection. Waits at most until another connection is closed or answered.
     pub(super) async fn seat(&self) -> Seat {
         let permit = self.permit().await;
         let (Requests::One(time) | Requests::Many(time)) = self.requests;
@@ -76,7 +76,7 @@ impl Table {
         if let Ok(permit) = self.room.clone().try_acquire_owned() {
             return Some(permit);
         }
-        // Where none may be closed all are being answered: one of them ends soon, or has had its time.
+        // If none may be closed, all are being answered: one of them ends soon or reaches its deadline.
         while !self.make_room() {
             if let Ok(permit) = tokio::time::timeout(GRACE / 10, self.room.clone().acquire_owned()).await {
                 return permit.ok();
@@ -86,7 +86,7 @@ impl Table {
         self.room.clone().acquire_owned().await.ok()
     }
 
-    /// Closes a connection, and tells. `false`: there is none that may be closed.
+    /// Closes a connection, and logs it. `false`: none may be closed.
     fn make_room(&self) -> bool {
         if !self.close_one() {
             return false;
@@ -106,13 +106,13 @@ impl Table {
         true
     }
 
-    /// `false`: there is none that may be closed.
+    /// `false`: none may be closed.
     fn close_one(&self) -> bool {
         let now = Instant::now();
         let mut open = self.open.lock();
         let ranks = open.by_number.iter().filter_map(|(number, visit)| Some((visit.rank(now)?, *number)));
         let oldest = ranks.min().map(|(_, number)| number);
-        // Out of the map at once, so that the next one does not choose it again.
+        // Removed from the map at once, so that it is not chosen twice.
         let visit = oldest.and_then(|number| open.by_number.remove(&number));
         if let Some(visit) = &visit {
             visit.closed.notify_one();
@@ -120,7 +120,7 @@ impl Table {
         visit.is_some()
     }
 
-    /// A connection could not be accepted. Waits until it is worth trying again.
+    /// Handles a failed accept: waits until the next attempt makes sense.
     pub(super) async fn not_accepted(&self, error: &io::Error) {
         if let Some(count) = self.failed.count(Instant::now().into_std()) {
             warn!(address = %self.connections.address(), %error, count, "connections could not be accepted");
@@ -136,7 +136,7 @@ impl Table {
         }
     }
 
-    /// Waits until the address is no longer full, and says so; for ever if it is not full.
+    /// Waits until the address is no longer full, and logs it. Never returns if it is not full.
     pub(super) async fn calm(&self) {
         let Some(since) = self.connections.full_since(Timestamp::now()) else {
             return std::future::pending().await;
@@ -154,33 +154,33 @@ impl Table {
     }
 }
 
-/// A connection that is told to close has given its file handle back by then.
+/// Within this time a closed connection has released its file handle.
 const CLOSED_BY: Duration = Duration::from_millis(1);
-/// After a failed accept trying at once again would only burn the processor.
+/// The pause after a failed accept: an immediate retry would only use the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How often a full address is looked at.
+/// How often a full address is checked.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// What a connection is about.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Everything was said; the peer has not closed its end.
+    /// The answer was sent; the peer has not closed its end.
     Leaving,
-    /// For the head of a request.
+    /// It waits for the head of a request.
     Waiting,
     /// A request is being answered.
     Answering,
-    /// An answer that goes on and on.
+    /// An answer without an end.
     LongLived,
 }
 
-/// The first request of a connection keeps its place for as long while it is answered. Were it closed for any newcomer,
-/// nobody at all would be answered when requests come faster than answers are made. Later requests of the same
-/// connection have no such right: one that brings many without a pause has had its turn.
+/// The first request of a connection keeps its place for this long while it is answered. Otherwise, when requests arrive
+/// faster than they are answered, none would be answered. Later requests of the same connection are not protected: a
+/// connection that sends many without a pause must not keep its place.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// One connection: what it is about, since when, and until when.
+/// One connection: its state, since when, and its deadline.
 #[derive(Debug)]
 pub(super) struct Visit {
     state: Mutex<State>,
@@ -202,24 +202,24 @@ impl Visit {
         Self { state: Mutex::new(state), closed: Notify::new() }
     }
 
-    /// A request has come; `Some`: from now on it has so long.
+    /// A request has arrived. `Some`: the time that it has from now on.
     pub(super) fn answers(&self, time: Option<Duration>) {
         self.turn(Phase::Answering, time);
         self.lock().answers += 1;
     }
 
-    /// Its answer goes on for as long as it likes.
+    /// Its answer has no end.
     pub(super) fn goes_on(&self) {
         let mut state = self.lock();
         *state = State { phase: Phase::LongLived, since: Instant::now(), deadline: None, ..*state };
     }
 
-    /// The answer is made; the next request has so long to come.
+    /// The answer is complete; the next request must arrive within this time.
     pub(super) fn waits(&self, time: Option<Duration>) {
         self.turn(Phase::Waiting, time);
     }
 
-    /// Nothing more is said; the peer has so long to close its end, if it has.
+    /// Nothing more is sent; the peer must close its end within this time.
     pub(super) fn leaves(&self, time: Duration) {
         let since = Instant::now();
         let mut state = self.lock();
@@ -234,8 +234,9 @@ impl Visit {
         *state = State { phase, since, deadline, ..*state };
     }
 
-    /// The oldest of the lowest is closed first. `None`: it keeps its place for now. Whether a request is waited for or
-    /// answered makes no difference: one connection that brings many without a pause would outlast all newcomers.
+    /// The oldest connection of the lowest rank is closed first. `None`: it keeps its place for now. Waiting for a request
+    /// and answering one have the same rank: otherwise a connection that sends many without a pause would outlast all
+    /// others.
     fn rank(&self, now: Instant) -> Option<u8> {
         let State { phase, since, answers, .. } = *self.lock();
         match phase {
@@ -246,7 +247,7 @@ impl Visit {
         }
     }
 
-    /// Waits until it has to end: its time is over, or another one needs its place.
+    /// Waits until it must end: its deadline has passed, or another connection needs its place.
     pub(super) async fn over(&self) {
         let late = async {
             loop {
@@ -254,7 +255,7 @@ impl Visit {
                 match deadline {
                     Some(deadline) if deadline <= Instant::now() => return,
                     Some(deadline) => tokio::time::sleep_until(deadline).await,
-                    // An answer that goes on may end all the same.
+                    // An answer without an end may still be closed to make room.
                     None => tokio::time::sleep(LOOK).await,
                 }
             }

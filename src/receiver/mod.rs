@@ -42,10 +42,10 @@ impl Default for Config {
     }
 }
 
-/// From the first byte of a connection to its last. A notification is one small request; most of this is for networks.
+/// The longest time for a whole connection. A notification is one small request; most of this time is for slow networks.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Three eighths of what may be open at once: downloads, the database and the admin address need the rest.
+/// Three eighths of the limit of open files: downloads, the database and the admin address need the rest.
 pub fn limits() -> Limits {
     let connections = (process::open_files_limit() / 8 * 3).clamp(16, 1024) as usize;
     Limits { name: "webhook", connections, requests: Requests::One(DEADLINE) }
@@ -95,11 +95,11 @@ async fn notify(State(receiver): State<Receiver>, headers: HeaderMap) -> Respons
     let known = notification.as_ref().and_then(|n| receiver.registry.authenticate(&n.channel, n.token));
     let (Some(notification), Some(state)) = (notification, known) else {
         receiver.counters.refuse();
-        debug!("a request that is no notification of ours");
+        debug!("a request that is not a notification on one of our channels");
         return StatusCode::NOT_FOUND.into_response();
     };
     if receiver.sync.wake(Reason::Push).is_err() {
-        error!(channel.id = %notification.channel, "the sync engine has ended; Google is asked to send again");
+        error!(channel.id = %notification.channel, "a notification cannot be handled, because the daemon is stopping; Google sends it again");
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     receiver.counters.accept(Timestamp::now());

@@ -43,8 +43,8 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Opens the spool at a destination; makes its folder if need be. Nobody but its owner can look into it: a part can be
-    /// read by others only once it is in its place. `mode` is that of the files then.
+    /// Opens the spool at a destination; creates its folder if it is missing. Only its owner can read it: other users can
+    /// read a file only after it is published. `mode` is the mode of published files.
     pub fn open(destination: &Path, mode: u32) -> io::Result<Self> {
         let directory = destination.join(HIDDEN);
         match owner::make_directory(&directory) {
@@ -111,9 +111,9 @@ impl Spool {
     }
 }
 
-/// Opens the file of a part, and makes it if need be. Where the destination has got its setgid bit, or another group, after
-/// the hidden folder was made, a new file is made beside that folder and moved into it: so the kernel gives it the group.
-/// Nobody else may, under systemd.
+/// Opens the file of a part; creates it if it is missing. If the destination got its setgid bit or another group after the
+/// hidden folder was created, the new file is created next to that folder and moved into it, so that the kernel sets the
+/// group. Under systemd the program may not set the group itself.
 fn open_part(path: &Path) -> io::Result<fs::File> {
     let directory = owner::parent(path);
     let destination = owner::parent(directory);
@@ -121,7 +121,7 @@ fn open_part(path: &Path) -> io::Result<fs::File> {
         && is_older(directory, destination)?
         && !path.try_exists()?
     {
-        // A name for each part: what a crash leaves of it is taken up when that part is opened again.
+        // One name per part: a file that a crash leaves is reused when the part is opened again.
         let beside = destination.join(format!("{HIDDEN}-{name}"));
         let file = owner::open(&beside, Absent::Make)?;
         fs::rename(&beside, path)?;
@@ -130,7 +130,7 @@ fn open_part(path: &Path) -> io::Result<fs::File> {
     owner::open(path, Absent::Make)
 }
 
-/// Whether files in the hidden folder get another group than files beside it.
+/// Whether files in the hidden folder get another group than files next to it.
 fn is_older(directory: &Path, destination: &Path) -> io::Result<bool> {
     const SETGID: u32 = 0o2000;
     let (hidden, destination) = (fs::metadata(directory)?, fs::metadata(destination)?);
@@ -138,7 +138,7 @@ fn is_older(directory: &Path, destination: &Path) -> io::Result<bool> {
     Ok(has_bit(&destination) && !(has_bit(&hidden) && hidden.gid() == destination.gid()))
 }
 
-/// What root has left in it belongs to the owner of the destination, and others cannot look into it.
+/// Gives root's files in it to the owner of the destination, and removes the access of other users.
 fn take_over(directory: &Path) -> io::Result<()> {
     if owner::heir(owner::parent(directory)).is_some() {
         owner::heal(directory)?;
@@ -149,7 +149,7 @@ fn take_over(directory: &Path) -> io::Result<()> {
     let metadata = fs::metadata(directory)?;
     let mode = metadata.permissions().mode();
     if mode & 0o077 != 0 && metadata.uid() == rustix::process::geteuid().as_raw() {
-        // Where there is a setgid bit it stays, but it may not be asked for under systemd: then the mode stays as well.
+        // A setgid bit stays. Under systemd it must not be set explicitly: then the mode does not change.
         let _ = fs::set_permissions(directory, fs::Permissions::from_mode(mode & !0o077));
     }
     Ok(())

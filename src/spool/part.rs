@@ -208,7 +208,7 @@ pub(super) fn verify(mut part: Part, hasher: Option<Hasher>) -> io::Result<Verdi
     }))
 }
 
-/// Whatever the umask is. A file system without modes has one for all files.
+/// Sets the mode independent of the umask. A file system without modes has one mode for all files.
 fn set_mode(file: &File, path: &Path, mode: u32) -> io::Result<()> {
     match file.set_permissions(Permissions::from_mode(mode)) {
         Err(error)

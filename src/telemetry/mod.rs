@@ -1,4 +1,4 @@
-//! What the program says of itself while it runs.
+//! The program's reports about itself while it runs.
 
 pub mod counters;
 pub mod holds;

@@ -1,9 +1,9 @@
-//! Lines of the log that somebody else could cause as often as they like: one at once, then one a minute with a count.
+//! Rate limit for log lines that strangers can cause: one line at once, then one a minute with a count.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between two lines.
+/// The time between two lines.
 pub const PAUSE: Duration = Duration::from_mins(1);
 
 /// One kind of line.
@@ -19,9 +19,9 @@ struct State {
 }
 
 impl Rarely {
-    /// It happened. A number: say now that it did so often since the last line.
+    /// Counts an event. `Some`: log a line now, with this number of events since the last line.
     pub fn count(&self, now: Instant) -> Option<u64> {
-        // Two numbers that are whole at any time.
+        // Two plain values: a panic cannot leave them half changed.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.count += 1;
         if state.said.is_some_and(|said| now.duration_since(said) < PAUSE) {

@@ -1,5 +1,5 @@
-//! What systemd is told, and what it gives: where it is not there, these calls do nothing. Nobody is waited for: a
-//! wrapper or a container's runtime may set the socket and never read it.
+//! Messages to systemd, and sockets from it. Without systemd these calls do nothing. They never block: a wrapper or a
+//! container runtime may set the notification socket and never read it.
 
 use std::ffi::OsStr;
 use std::io;
@@ -13,9 +13,9 @@ use std::time::Duration;
 use rustix::net::sockopt;
 use rustix::time::{ClockId, clock_gettime};
 
-/// What the service's state hangs on is worth waiting for a moment, should systemd be busy.
+/// The longest wait for a busy systemd, for messages that change the state of the service.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// More would not be read in one line; systemd drops what is far longer.
+/// The longest status line in characters. systemd drops messages that are far longer.
 const LINE: usize = 300;
 
 /// Everything is open and listening.
@@ -30,29 +30,29 @@ pub fn reloading() {
     tell(&format!("RELOADING=1\nMONOTONIC_USEC={microseconds}"), Some(PATIENCE));
 }
 
-/// The way out has begun.
+/// The program is stopping.
 pub fn stopping() {
     tell("STOPPING=1", Some(PATIENCE));
 }
 
-/// What is going on, in one line.
+/// The status in one line.
 pub fn status(text: &str) {
     tell(&format!("STATUS={}", line(text)), None);
 }
 
-/// The program lives.
+/// The keep-alive of the watchdog.
 pub fn alive() {
     tell("WATCHDOG=1", None);
 }
 
-/// How long systemd waits to hear `alive`, if it does.
+/// The timeout of systemd's watchdog, if it is enabled.
 pub fn watchdog() -> Option<Duration> {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
     let is_ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
     number("WATCHDOG_USEC").filter(|_| is_ours).map(Duration::from_micros)
 }
 
-/// Whether systemd started the program and listens to it.
+/// Whether systemd started the program and takes its messages.
 pub fn is_there() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some()
 }
@@ -85,21 +85,21 @@ fn send(name: &OsStr, message: &str, patience: Option<Duration>) -> io::Result<(
     socket.send_to_addr(message.as_bytes(), &address).map(drop)
 }
 
-/// The sockets that systemd listens on for the webhook address, and hands over. To be called once, before there is a
-/// second thread: the variables that announce them are taken away, so that no child believes that they are its own.
+/// The sockets that systemd listens on for the webhook address and passes to the program. Call it once, before there is a
+/// second thread: it removes the environment variables that announce them, so that no child process uses them.
 pub fn inherited_sockets() -> io::Result<Vec<TcpListener>> {
     let mut handed = listenfd::ListenFd::from_env();
     let mut sockets = Vec::new();
     for index in 0..handed.len() {
         let wrong = |why: &str| {
-            let what = "what systemd hands over cannot be listened on";
+            let what = "cannot use the sockets from systemd";
             io::Error::other(format!(
                 "{what}: socket {} {why}; see ListenStream= in the socket unit",
                 index + 1
             ))
         };
         let socket = handed.take_tcp_listener(index).map_err(|_| wrong("is not a TCP socket"))?;
-        let socket = socket.ok_or_else(|| wrong("is gone"))?;
+        let socket = socket.ok_or_else(|| wrong("is missing"))?;
         if !sockopt::socket_acceptconn(&socket).unwrap_or(true) {
             return Err(wrong("does not listen"));
         }
@@ -108,7 +108,7 @@ pub fn inherited_sockets() -> io::Result<Vec<TcpListener>> {
     Ok(sockets)
 }
 
-/// Whether standard error goes to the journal, which says so by naming it.
+/// Whether standard error goes to the journal: then `JOURNAL_STREAM` names it.
 pub fn is_journal() -> bool {
     let Ok(named) = std::env::var("JOURNAL_STREAM") else { return false };
     let Ok(stat) = rustix::fs::fstat(std::io::stderr().as_fd()) else { return false };

@@ -126,7 +126,9 @@ async fn sighup_reads_the_configuration_again() {
     let world = World::running("").await;
     world.signal(rustix::process::Signal::HUP);
     world
-        .wait("it was read", async || world.status().await["engines"].to_string().contains("as in the file"))
+        .wait("it was read", async || {
+            world.status().await["engines"].to_string().contains("the configuration is unchanged")
+        })
         .await;
     world.upload("film.mp4", 1_000);
     world.wait_for_file("film.mp4").await;

@@ -70,7 +70,7 @@ async fn a_destination_begins_anew_when_somebody_says_so() {
     assert!(!world.videos().exists(), "a destination that is gone is not made anew by itself");
     // Word for word what the message says.
     let said = problem(&world).await;
-    let command = said.split("begin anew: ").nth(1).unwrap();
+    let command = said.split("as a new destination: ").nth(1).unwrap();
     assert!(std::process::Command::new("sh").args(["-c", command]).status().unwrap().success());
     let path = world.videos().join("second.mp4");
     world.wait_for("it goes on", LOOK, async || path.exists()).await;

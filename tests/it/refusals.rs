@@ -206,7 +206,7 @@ async fn too_many_channels_are_explained_and_waited_out_while_polling_goes_on() 
     world.drive.fail(Fault::always("changes.watch", Action::status(403, "subscriptionRateLimitExceeded")));
     world.spawn();
     world
-        .wait("it is said", async || world.log().contains("no push channel; the poll finds new files"))
+        .wait("it is said", async || world.log().contains("no push channel; new files are found by polling"))
         .await;
     world.upload("film.mp4", 1_000);
     world.wait_for_file("film.mp4").await;

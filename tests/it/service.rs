@@ -198,7 +198,7 @@ async fn a_socket_that_differs_from_the_configuration_counts_and_is_named() {
     world.spawn_command(command);
     world
         .wait("it says so", async || {
-            world.log().contains("webhook.listen does not count") && world.log().contains(&port.to_string())
+            world.log().contains("webhook.listen is ignored") && world.log().contains(&port.to_string())
         })
         .await;
     let greeting = client().get(format!("http://127.0.0.1:{port}/webhook")).send().await.unwrap();
@@ -296,7 +296,7 @@ async fn what_counted_beside_the_file_at_the_start_counts_at_a_reload() {
     world.spawn_command(run);
     world.until_ready().await;
     let said = tokio::task::spawn_blocking(move || reload.output().unwrap()).await.unwrap();
-    assert_eq!((said.status.code(), text(&said.stdout).trim()), (Some(0), "as in the file"));
+    assert_eq!((said.status.code(), text(&said.stdout).trim()), (Some(0), "the configuration is unchanged"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -357,7 +357,7 @@ async fn a_destination_that_was_made_anew_behind_the_confinement_leads_to_a_new_
     copy(&disk.path().join("before/moved"), &disk.path().join("mount/videos"));
     world.upload("second.mp4", 1_000);
     assert_eq!(world.until_ended().await, 1, "{}", world.log());
-    assert!(world.log().contains("was mounted or made anew since the start"));
+    assert!(world.log().contains("was mounted or created again since the start"));
     world.spawn_with(&[("NOTIFY_SOCKET", &systemd.path)]);
     world.wait_for_file("second.mp4").await;
 }

@@ -1,5 +1,5 @@
-//! How a line of the log looks where it is not read on a terminal: as JSON, each value once and as it is; and in the
-//! journal, which keeps the time itself and reads the priority from the line's beginning.
+//! The formats of log lines outside a terminal: JSON, with each value once and with its own type; and text for the journal,
+//! which records the time itself and reads the priority from the beginning of the line.
 
 use std::fmt::{self, Write};
 
@@ -11,8 +11,8 @@ use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// One JSON object a line: `timestamp`, `level`, `message`, `target`, and the fields of the event and of what it is part
-/// of, each under its own name.
+/// One JSON object per line: `timestamp`, `level`, `message`, `target`, and the fields of the event and its spans, each
+/// under its own name.
 pub(super) struct Json;
 
 impl<S> FormatEvent<S, JsonFields> for Json
@@ -33,11 +33,11 @@ where
             let fields = extensions.get::<FormattedFields<JsonFields>>().map(|fields| fields.fields.as_str());
             let fields = fields.and_then(|fields| serde_json::from_str::<Map<String, Value>>(fields).ok());
             for (name, value) in fields.into_iter().flatten() {
-                // What the event says itself counts, then what is nearest to it.
+                // The event's own fields take precedence, then those of the innermost span.
                 line.entry(name).or_insert(value);
             }
         }
-        // First what a person looks for who reads it all the same.
+        // The fields that a person looks for come first.
         let time = Timestamp::now();
         let level = event.metadata().level();
         let message = line.remove("message").unwrap_or_default();
@@ -82,7 +82,7 @@ impl Visit for Fields<'_> {
     }
 }
 
-/// The message, and behind it the fields: `name=value`.
+/// The message, followed by the fields: `name=value`.
 pub(super) struct Text;
 
 impl<S, N> FormatEvent<S, N> for Text
@@ -107,7 +107,7 @@ where
     }
 }
 
-/// Another look, with the journal's priority before each of its lines.
+/// Another format, with the journal's priority before each line.
 pub(super) struct Prefixed<F>(pub(super) F);
 
 impl<F, S, N> FormatEvent<S, N> for Prefixed<F>
@@ -138,7 +138,7 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// The text with `<priority>` before each line. Without it a line has the journal's default.
+/// The text with `<priority>` before each line. Without it a line gets the journal's default priority.
 pub(super) fn prefixed(text: &str, priority: u8) -> String {
     let mut prefixed = String::new();
     for line in text.lines() {

@@ -47,7 +47,7 @@ const QUIET: [&str; 5] = ["yup_oauth2=warn", "hyper_util=warn", "h2=warn", "rust
 pub fn check_level(level: &str) -> Result<(), String> {
     let bare_words = level.split(',').map(str::trim).filter(|directive| !directive.contains('='));
     for word in bare_words {
-        word.parse::<LevelFilter>().map_err(|_| format!("`{word}` is no level"))?;
+        word.parse::<LevelFilter>().map_err(|_| format!("`{word}` is not a level"))?;
     }
     EnvFilter::builder().parse(level).map(|_| ()).map_err(|error| error.to_string())
 }
@@ -77,18 +77,18 @@ impl std::fmt::Debug for Level {
 }
 
 impl Level {
-    /// One that has no log to change.
+    /// A handle without a log.
     pub fn none() -> Self {
         Self(Arc::new(|_| {}))
     }
 
-    /// Goes by this level from now on; it has been checked.
+    /// Uses this level from now on. The caller has checked it.
     pub fn set(&self, level: &str) {
         (self.0)(level);
     }
 }
 
-/// Turns the log on for the whole program. A second call changes nothing.
+/// Starts the log for the whole program. A second call changes nothing.
 pub fn start(config: &Config) -> Level {
     let (filter, handle) = reload::Layer::new(filter(&config.level));
     let is_terminal = std::io::stderr().is_terminal();
@@ -106,12 +106,12 @@ pub fn start(config: &Config) -> Level {
         (false, true) => lines.event_format(Prefixed(Text)).boxed(),
     };
     if tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().is_err() {
-        tracing::debug!("the log was on already");
+        tracing::debug!("the log was already started");
         return Level::none();
     }
     Level(Arc::new(move |level| {
         if let Err(error) = handle.reload(self::filter(level)) {
-            tracing::warn!(%error, "the log keeps its level");
+            tracing::warn!(%error, "the level of the log cannot be changed");
         }
     }))
 }
