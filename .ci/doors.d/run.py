@@ -18,10 +18,10 @@ from strangers import COUNT, KINDS, Strangers, may_hold_so_many
 from world import HTTP, Emulator, Service, eventually, free_port
 
 FILES = 1024
-# What Google and a person take for at once, on a machine that is busy with strangers.
+# The longest acceptable answer time, on a machine that is busy with strangers.
 AT_ONCE = 1.0
 STOP = 2.0
-# For all connections of one address together. Left to itself, Linux takes 4 MiB for one that does not read.
+# The limit for all connections of one address together. By default Linux keeps 4 MiB for one that does not read.
 KERNEL = 32 << 20
 
 
@@ -54,7 +54,7 @@ class Daemon(Service):
         return next(found["full_since"] for found in self.status()["addresses"] if found["name"] == name)
 
     def kernel(self, port):
-        """What the kernel keeps for the connections of an address: bytes to be read, to be sent, and set aside."""
+        """The kernel's memory for the connections of an address: bytes to be read, to be sent, and reserved."""
         found = subprocess.run(["ss", "-tmnOHa", f"( sport = :{port} )"], check=True, capture_output=True, text=True)
         sizes = re.findall(r"skmem:\(r(\d+),rb\d+,t(\d+),tb\d+,f(\d+),w(\d+)", found.stdout)
         return sum(int(size) for connection in sizes for size in connection), len(sizes)
@@ -68,7 +68,7 @@ class Daemon(Service):
 
 
 def notify(daemon, channel):
-    """The answer to a notification, and the seconds that it took, the connection's making among them."""
+    """The answer to a notification, and the seconds that it took, including the connection."""
     request = (
         "POST /webhook HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n"
         f"X-Goog-Channel-ID: {channel['id']}\r\nX-Goog-Channel-Token: {channel['token']}\r\n"
@@ -88,7 +88,7 @@ def timed(call):
 
 
 def at_work(report, daemon, emulator, channel, name):
-    """Everything that people and Google want of it."""
+    """All requests of people and Google."""
     answers = []
     for _ in range(20):
         answers.append(notify(daemon, channel))
@@ -114,7 +114,7 @@ def at_work(report, daemon, emulator, channel, name):
 
 
 def hold(report, emulator, binary, home, kind):
-    """One kind of strangers, first at one address and then at both, and a stop while they are there."""
+    """One kind of strangers, first at one address, then at both, and a stop meanwhile."""
     name = kind.replace(" ", "-")
     with Daemon(binary, emulator, home / name) as daemon:
         channel = eventually("channel", lambda: channel_of(emulator, daemon))
@@ -129,15 +129,15 @@ def hold(report, emulator, binary, home, kind):
                 emulator.upload(f"{name}-3.mp4", 2_000_000, emulator.inbox)
                 parts = daemon.videos / ".gdrive-webhook"
                 eventually("download that is under way", lambda: daemon.check() or list(parts.glob("*.part")))
-                print(f"   strangers came {callers.opened()} and {askers.opened()} times", flush=True)
+                print(f"   strangers opened {callers.opened()} and {askers.opened()} connections", flush=True)
                 took, code = daemon.stop()
         emulator.control("settings", {"rate": None})
-        report.equal("SIGTERM ends it in order in the middle of a download", code, 0)
+        report.equal("SIGTERM in the middle of a download: exit code 0", code, 0)
         report.true(f"in {took * 1000:.0f} ms", took < STOP, took)
         left = [path.name for path in (daemon.home / "state.db-wal", daemon.home / "state.db-shm") if path.exists()]
-        report.equal("with its database closed", left, [])
+        report.equal("its database is closed", left, [])
         lines = [line for line in daemon.log.read_text().splitlines() if "WARN" in line.upper()]
-        report.true(f"and {len(lines)} warnings in the log", 1 <= len(lines) <= 4, lines[:10])
+        report.true(f"the log has {len(lines)} warnings", 1 <= len(lines) <= 4, lines[:10])
 
 
 def channel_of(emulator, daemon):

@@ -1,4 +1,4 @@
-"""Strangers who hold connections open and never read: what each kind sends, and a process that holds many."""
+"""Strangers that hold connections open and never read: the bytes that each kind sends, and a process that holds many."""
 
 import contextlib
 import multiprocessing
@@ -8,9 +8,9 @@ import socket
 import time
 
 COUNT = 1024
-# Connections opened anew each second for those that were closed, at most.
+# The most new connections per second for those that were closed.
 PACE = 200
-# A byte a second keeps a request going for ever.
+# One byte per second keeps a request open for ever.
 DRIP = 1.0
 
 
@@ -30,7 +30,7 @@ KINDS = ("idle", "keep-alive", "half a head", "pipelined and never read", "slow 
 
 
 def hold(kind, port, path, is_there, opened):
-    """Holds COUNT connections for ever; whichever is reset is opened anew."""
+    """Holds COUNT connections for ever, and replaces each one that is reset."""
     said, drips = words(kind, path), kind in ("half a head", "slow body")
     held, events, began = {}, select.epoll(), time.monotonic()
     dripped = began
@@ -42,7 +42,7 @@ def hold(kind, port, path, is_there, opened):
                 stranger = socket.create_connection(("127.0.0.1", port), timeout=10)
                 stranger.setblocking(False)
                 held[stranger.fileno()] = stranger
-                # Only that the other end is gone for good is of interest.
+                # Only the end of the other side matters.
                 events.register(stranger, 0)
                 stranger.send(said)
         is_there.set()
@@ -57,7 +57,7 @@ def hold(kind, port, path, is_there, opened):
 
 
 class Strangers:
-    """A process of its own, so that what it does costs nobody else's time."""
+    """A separate process, so that it does not slow down the measurement."""
 
     def __init__(self, kind, port, path):
         fork = multiprocessing.get_context("fork")

@@ -1,4 +1,4 @@
-"""The image where no engine runs, which is its building and what is in it: buildah.py DIRECTORY."""
+"""The image without an engine: its build and its contents. buildah.py DIRECTORY."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What is in the image, and what must not be."""
+"""The files that must and must not be in the image."""
 
 import re
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine import docker
 
-# Where things lie while the image is built, and on the machines of those who work on it.
+# Directories during the build of the image, and on developers' machines.
 PLACES = rb"/(build/|root/\.|usr/local/(cargo|rustup)/)"
 SECRETS = ["local/config/credentials.json", "credentials.json", "config/.env", ".env", "token.json", "client_secret_1.json",
            "service-account.json", "state.db", "gdrive-webhook.toml", "src/credentials.json"]  # fmt: skip
@@ -19,7 +19,7 @@ def check(report, tree, image, place):
     with tempfile.TemporaryDirectory() as home:
         unpack(image, Path(home))
         inside(report, Path(home))
-        # Another build is held against it.
+        # Another build is compared with it.
         place.mkdir(exist_ok=True)
         shutil.copy(Path(home) / "usr/bin/gdrive-webhook", place)
     labels(report, tree, image)
@@ -47,7 +47,7 @@ def files(report, root):
     others = {path for path in found if not path.startswith("usr/share/zoneinfo/")}
     expected = {"usr/bin/gdrive-webhook", "etc/ssl/certs/ca-certificates.crt"}
     report.equal("the program and certificates are in it, and nothing else", others, expected)
-    report.true("time zones, too", "usr/share/zoneinfo/Europe/Berlin" in found)
+    report.true("it has time zones", "usr/share/zoneinfo/Europe/Berlin" in found)
 
 
 def binary(report, path):
@@ -62,16 +62,16 @@ def binary(report, path):
 def labels(report, tree, image):
     head = subprocess.run(["git", "-c", "safe.directory=*", "rev-parse", "HEAD"], cwd=tree, stdout=subprocess.PIPE, text=True).stdout.strip()
     version = docker("run", "--rm", image, "--version")
-    report.true(f"it says which commit it is: {version}", version.endswith(f"({head[:12]})"), head)
+    report.true(f"its version has the commit: {version}", version.endswith(f"({head[:12]})"), head)
     label = docker("image", "inspect", "--format", '{{index .Config.Labels "org.opencontainers.image.revision"}}', image)
     report.equal("so does its label", label, head)
     report.equal("it runs as a non-root user", docker("image", "inspect", "--format", "{{.Config.User}}", image), "1000:1000")
     health = docker("image", "inspect", "--format", "{{.Config.Healthcheck.Test}}", image)
-    report.true("it asks for its own health", "status --check" in health, health)
+    report.true("it has a health check", "status --check" in health, health)
 
 
 def secrets(report, tree):
-    """Keys, logins and results that lie about go neither into a commit nor into a build."""
+    """Keys, logins and results in the folder get neither into a commit nor into a build."""
     made = []
     for name in SECRETS:
         path = tree / name
@@ -90,6 +90,6 @@ def secrets(report, tree):
         docker("rmi", "gdrive-webhook-context")
         sent = [name for name in SECRETS if (Path(home) / "context" / name).exists()]
         report.equal("none of these goes into a build", sent, [])
-        report.true("and the sources do", (Path(home) / "context/src/main.rs").exists())
+        report.true("the sources do", (Path(home) / "context/src/main.rs").exists())
     for path in made:
         path.unlink()

@@ -1,4 +1,4 @@
-"""What the engine is asked beside the README's lines, and what has to go away again in the end."""
+"""Other commands for the engine, and the clean-up at the end."""
 
 import json
 import re
@@ -17,7 +17,7 @@ def images():
 
 
 def remove_images(before):
-    """All that came since. A parent can only go after its children."""
+    """All images made since. A parent can only be removed after its children."""
     left = images() - before
     while left:
         docker("rmi", "--force", *left, check=False)
@@ -43,7 +43,7 @@ class Container:
         return self.state()["State"].get("Health", {}).get("Status")
 
     def pid(self):
-        """Of a container that does not run it would be 0, which is everybody."""
+        """For a container that does not run it would be 0, which means every process."""
         pid = self.state()["State"]["Pid"]
         if not pid:
             raise RuntimeError(f"the container does not run: {self.log()[-2000:]}")

@@ -1,4 +1,4 @@
-"""The README's lines, run word for word by a user without rights who may use the engine."""
+"""The README's commands, run unchanged by an unprivileged user who may use the engine."""
 
 import os
 import re
@@ -15,7 +15,7 @@ def blocks(readme, heading):
 
 
 class User:
-    """Lines are run as if typed into one shell: what one of them exports, the later ones have."""
+    """Commands run as if typed into one shell: later ones see earlier exports."""
 
     def __init__(self, tree, home, socket):
         self.tree, self.exports = tree, []
@@ -28,7 +28,7 @@ class User:
         return command
 
     def type(self, lines, show=False):
-        """All that the lines print, and how they end."""
+        """The output of the commands, and their exit code."""
         print(*(f"    $ {line}" for line in lines.splitlines()), sep="\n", flush=True)
         with tempfile.TemporaryFile("w+") as out:
             done = subprocess.run(self.command(lines), cwd=self.tree, env=self.environment, stdin=subprocess.DEVNULL,

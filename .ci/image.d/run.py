@@ -1,4 +1,4 @@
-"""The image and the compose file, from the README's first line to the upgrade: run.py EMULATOR DIRECTORY [--keep]."""
+"""The image and the compose file, from the README's first command to the upgrade: run.py EMULATOR DIRECTORY [--keep]."""
 
 import hashlib
 import os
@@ -21,12 +21,12 @@ from world import free_port
 PROJECT, SERVICE = "gdrive-webhook", "gdrive-webhook"
 MEGABYTE = 1_000_000
 LARGEST = 20_000_000
-# Downloads, the log and the engine's health checks have this long; each wait ends as soon as it can.
+# The longest wait for downloads, the log and the engine's health checks.
 PATIENCE = 60
 
 
 def checkout(tree):
-    """What is committed, and what is changed since, as somebody has it who cloned it."""
+    """A copy of the committed files with the changes since, as in a clone."""
     subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", ".", tree], check=True)
     changes = subprocess.run(["git", "diff", "--binary", "HEAD"], check=True, stdout=subprocess.PIPE).stdout
     if changes:
@@ -60,19 +60,19 @@ class Proof:
         return text
 
     def write(self, path, text):
-        """As an editor does it: another file takes the place of the first one."""
+        """Like an editor: a new file replaces the old one."""
         new = path.with_name(path.name + "~")
         new.write_text(text)
         os.chown(new, USER, USER)
         new.rename(path)
 
     def surroundings(self):
-        """What this machine has and others need not: the emulator in the place of Google, another port."""
+        """The differences of this machine: the emulator instead of Google, and another port."""
         self.write(self.tree / "config/here.yaml",
             f"services:\n  {SERVICE}:\n"
             f'    extra_hosts: ["{NAME}:host-gateway"]\n'
             f"    environment: {{ SSL_CERT_FILE: /etc/gdrive-webhook/authority.pem }}\n"
-            # Nobody waits half a minute for each of these.
+            # Half a minute for each of these would be too long.
             f"    healthcheck: {{ interval: 1s, start_period: 1s }}\n"
         )  # fmt: skip
         self.write(self.local / "config/authority.pem", (self.drive.credentials / "authority.pem").read_text())
@@ -90,7 +90,7 @@ class Proof:
     def build(self):
         with self.report.part("build"):
             began = time.monotonic()
-            self.lines(self.preparing, "the README's first lines prepare everything and build the image")
+            self.lines(self.preparing, "the README's first commands prepare everything and build the image")
             print(f"    in {time.monotonic() - began:.0f} s")
             size = int(docker("image", "inspect", "--format", "{{.Size}}", PROJECT))
             self.holds(f"the image has {size / 1e6:.1f} MB, {LARGEST / 1e6:.0f} at most", size <= LARGEST)
@@ -132,7 +132,7 @@ class Proof:
 
     def up(self):
         with self.report.part("up"):
-            text = self.lines(self.running, "the README's lines start it and show how it goes")
+            text = self.lines(self.running, "the README's commands start it and show its state")
             self.holds("they show what it logs and what it does", "gdrive-webhook" in text, text)
             self.healthy("it becomes healthy")
             state = self.container.state()
@@ -180,7 +180,7 @@ class Proof:
             self.holds("with its database closed", not left, left)
 
     def owners(self):
-        """What goes wrong at the first start, and is put right while it runs."""
+        """Errors at the first start, which are corrected while it runs."""
         with self.report.part("directories that are missing or of another owner"):
             state = self.local / "state"
             self.videos.rmdir()
@@ -212,7 +212,7 @@ class Proof:
                 self.holds(f"the profile {profile} is understood", status == 0 and f"image: {image}" in text, text)
 
     def change(self):
-        """Only until it is clear what is compiled: the rest takes as long as the first time."""
+        """Stops as soon as it is clear what is compiled: the rest takes as long as the first build."""
         with self.report.part("a change in src"):
             file = self.tree / "src/main.rs"
             self.write(file, file.read_text() + "// A comment.\n")

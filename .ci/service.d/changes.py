@@ -1,4 +1,4 @@
-"""The configuration is edited, rightly and wrongly, and keys are handed over."""
+"""The configuration is edited with and without mistakes, and a key is passed with LoadCredential."""
 
 from machine import CONFIGURATION, block
 
@@ -16,11 +16,11 @@ def wrong(machine):
     done = machine.ann(block("change"))
     report.true("a wrong edit is refused by the README's lines `change`", done.returncode, done.stdout)
     journal = service.journal(cursor)
-    report.true("the journal has the line", "gdrive-webhook.toml:" in journal and "concurency" in journal, journal)
+    report.true("the journal names the line", "gdrive-webhook.toml:" in journal and "concurency" in journal, journal)
     report.equal("the daemon goes on", machine.program("status", "--check").returncode, 0)
     report.true("it is active", service.active())
     machine.save("[google\n")
-    report.true("so is a file that is not TOML", service.control("reload").returncode)
+    report.true("a file that is not TOML is refused too", service.control("reload").returncode)
     checked = machine.program("status", "--check")
     report.equal("a health check asks the daemon nevertheless", checked.returncode, 0)
     machine.upload("with-a-wrong-file.mp4", 1000)
@@ -33,7 +33,7 @@ def right(machine):
     machine.container.write("/home/ann/wanted.toml", machine.configuration(extra="rate_limit = '50MB'\n"))
     pid = service.show("MainPID")
     done = machine.ann(block("change"))
-    report.true("a right edit is taken", done.returncode == 0, done.stdout)
+    report.true("a correct edit takes effect", done.returncode == 0, done.stdout)
     report.equal("without a restart", service.show("MainPID"), pid)
 
     folders = [(other, "/srv/others")]
@@ -43,7 +43,7 @@ def right(machine):
     done = machine.ann(block("change"))
     said = service.journal(cursor)
     report.true("a destination that the unit does not permit is refused", done.returncode, done.stdout)
-    report.true("and named", "/srv/others" in said, said)
+    report.true("and its path is named", "/srv/others" in said, said)
     report.equal("the daemon goes on", machine.program("status", "--check").returncode, 0)
     dropped = machine.ann(block("start").replace("enable --now", "restart"))
     report.true("with its drop-in and a restart it is permitted", dropped.returncode == 0, dropped.stdout)

@@ -1,4 +1,4 @@
-"""A Debian that boots systemd in a directory, and what is asked of it from outside."""
+"""A Debian that boots systemd in a directory, and commands for it from outside."""
 
 import os
 import signal
@@ -45,7 +45,7 @@ class Container:
         return next((pid for pid in children if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd"), None)
 
     def command(self, *arguments, user=None):
-        """What enters the container; `user`: with a login of theirs."""
+        """The command that enters the container; `user`: as a login of this user."""
         switched = ["runuser", "--user", user, "--"] if user else []
         environment = [f"{key}={value}" for key, value in ENVIRONMENT.items()]
         home = f"HOME=/home/{user}" if user else "HOME=/root"
@@ -67,7 +67,7 @@ class Container:
         return done.stdout
 
     def script(self, text, user):
-        """Lines of the README, as somebody types them; the first that fails ends it."""
+        """Commands of the README, as a user types them; stops at the first failure."""
         return self.run("bash", "-euo", "pipefail", "-c", text, user=user, cwd="/")
 
     def write(self, path, text, mode=0o644):

@@ -8,14 +8,14 @@ from pathlib import Path
 
 PROBE = "/usr/local/lib/probe.py"
 WORST = 1.2
-# Lines of the unit that forbid nothing, or that others try.
+# Lines of the unit that forbid nothing, or that other parts test.
 OTHER = {
     "Type", "NotifyAccess", "ExecStart", "ExecReload", "ExecStopPost", "User", "Group", "StateDirectory",
     "StateDirectoryMode",
     "WorkingDirectory", "EnvironmentFile", "Environment", "Restart", "RestartSec", "RestartPreventExitStatus",
     "TimeoutStartSec", "TimeoutStopSec", "WatchdogSec", "LimitNOFILE", "SystemCallErrorNumber",
 }  # fmt: skip
-# What a line forbids, and what else has to be set to see it.
+# The action that a line forbids, and other settings that the test needs.
 TRIES = {
     "UMask=0077": [("world_readable",)],
     "NoNewPrivileges=yes": [("become_root", "User=nobody")],
@@ -45,14 +45,14 @@ TRIES = {
     "SystemCallFilter=~@privileged @resources": [("change_root",), ("change_priority",)],
     "LimitCORE=0": [("core",)],
 }
-# What cannot be seen in a container, and what it needs.
+# Lines that cannot be tested in a container, and the reason.
 UNSEEN = {
     "DevicePolicy=closed": "the control group of devices is not the container's",
     "ProtectClock=yes": "no container may set the clock",
     "KeyringMode=private": "the default of every unit of the system",
     "SystemCallFilter=landlock_create_ruleset landlock_add_rule landlock_restrict_self": "it allows",
 }
-# What an attempt leaves behind, as it is seen from outside; nothing of it is as good as a refusal.
+# The effect of an attempt, as seen from outside. No effect counts as a refusal.
 LEFT = {
     "mount": "mountpoint --quiet /mnt/proof && umount /mnt/proof",
     "leave_memory": "ipcs --shmems | grep --quiet '^0x000112..' && ipcrm --all=shm",
@@ -126,12 +126,12 @@ class Hardening:
                 continue
             tried.add(line)
             if line in UNSEEN:
-                print(f"   {line} is not tried: {UNSEEN[line]}")
+                print(f"   {line} is not tested: {UNSEEN[line]}")
             elif line not in TRIES:
-                self.report.true(f"{line} is tried", False, "nobody has said what it forbids")
+                self.report.true(f"{line} is tried", False, "no test is defined for it")
             for name, *setting in TRIES.get(line, []):
                 self.one(line, name, setting)
-        self.report.equal("every line that is tried stands in the unit", sorted((set(TRIES) | set(UNSEEN)) - tried), [])
+        self.report.equal("every tested line is in the unit", sorted((set(TRIES) | set(UNSEEN)) - tried), [])
 
     def one(self, line, name, setting):
         without, alone = self.attempt(name, *setting), self.attempt(name, line, *setting)

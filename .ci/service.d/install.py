@@ -10,7 +10,7 @@ DOWNLOADED = "gdrive-webhook_1_amd64.deb"
 
 
 def hands_over(machine, package):
-    """What ann has in her home: the package, and Google's key."""
+    """The files in ann's home: the package, and Google's key."""
     home = machine.container.root / "home/ann"
     for old in home.glob("*.deb"):
         old.unlink()
@@ -26,7 +26,7 @@ def first(machine):
     apt = block("install").splitlines()[0]
     done = machine.ann(apt)
     report.true(f"`{apt}`", done.returncode == 0, done.stdout)
-    report.true("it says what is next", "sudoedit /etc/gdrive-webhook" in done.stdout, done.stdout)
+    report.true("it prints the next steps", "sudoedit /etc/gdrive-webhook" in done.stdout, done.stdout)
     report.equal("it is enabled", container.run("systemctl", "is-enabled", service.name).stdout.strip(), "enabled")
     report.equal("it does not run before it is configured", service.show("ActiveState"), "inactive")
     report.equal("nobody listens", machine.listens(), False)
@@ -34,7 +34,7 @@ def first(machine):
     report.equal("the configuration is readable for the service only", mode, "640 root:gdrive-webhook")
 
     # Started nevertheless, as a boot does.
-    report.true("what is not filled in does not start", service.control("start").returncode, "it started")
+    report.true("it does not start with an incomplete configuration", service.control("start").returncode, "it started")
     state = service.show("ActiveState", "Result", "ExecMainStatus", "NRestarts")
     report.equal("it has failed with 78 and is not restarted", state, ["failed", "exit-code", "78", "0"])
     report.true("its webhook address is closed again", machine.closed())
@@ -60,7 +60,7 @@ def readme(machine):
     report.true(f"its line: {machine.ready()}", True)
     machine.upload("first.mp4", 1_000_000)
     machine.delivered("first.mp4")
-    report.equal("it is not in the way of a health check", machine.program("status", "--check").returncode, 0)
+    report.equal("it does not disturb a health check", machine.program("status", "--check").returncode, 0)
 
 
 def media_server(machine):
@@ -71,12 +71,12 @@ def media_server(machine):
     for path in (f"{VIDEOS}/first.mp4", f"{VIDEOS}/Trip/in-a-folder.mp4"):
         read = container.run("sha256sum", path, user="jellyfin")
         report.equal(f"jellyfin reads {path}", read.stdout.split(" ")[0], machine.sums[path.rsplit("/", 1)[1]])
-        report.true("ann, who is not in the group, does not", container.run("cat", path, user="ann").returncode)
+        report.true("ann, who is not in the group, cannot read it", container.run("cat", path, user="ann").returncode)
     below = machine.emulator.control("folders", {"name": "Day 1", "parent": folder})["id"]
     machine.upload("deeper.mp4", 1000, below)
     machine.delivered("deeper.mp4", "Trip/Day 1")
     read = container.run("cat", f"{VIDEOS}/Trip/Day 1/deeper.mp4", user="jellyfin")
-    report.equal("jellyfin reads what lies in a folder of a folder", read.returncode, 0)
+    report.equal("jellyfin reads a file in a nested folder", read.returncode, 0)
     # Another group, set while the service runs.
     container.output("groupadd", "--system", "films")
     container.output("usermod", "--append", "--groups", "films", "jellyfin")
@@ -84,7 +84,7 @@ def media_server(machine):
     machine.upload("later.mp4", 1000)
     machine.delivered("later.mp4")
     group = container.output("stat", "--format=%G %a", f"{VIDEOS}/later.mp4").strip()
-    report.equal("a group that is set later is the group of what comes then", group, "films 640")
+    report.equal("files that are delivered after a change of the group have the new group", group, "films 640")
     container.output("chgrp", "videos", VIDEOS)
 
 
@@ -110,14 +110,14 @@ def upgrade(machine, package):
     hands_over(machine, package)
     with Stream(machine) as stream:
         done = machine.ann(block("install").splitlines()[0])
-        report.true("the package is upgraded by the same line", done.returncode == 0, done.stdout)
+        report.true("the same command upgrades the package", done.returncode == 0, done.stdout)
         report.true("another process runs", service.show("MainPID") not in (old, "0"), done.stdout)
         machine.ready()
         machine.upload("after-the-upgrade.mp4", 1000)
         machine.delivered("after-the-upgrade.mp4")
     stream.judge("an upgrade")
     report.equal("its socket was open all the time", machine.socket.show("ActiveEnterTimestampMonotonic"), opened)
-    report.equal("its push channels live on", {channel["id"] for channel in machine.live_channels()}, channels)
+    report.equal("its push channels stay open", {channel["id"] for channel in machine.live_channels()}, channels)
     version = machine.container.output("dpkg-query", "--show", "--showformat=${Version}", "gdrive-webhook")
     report.true(f"it is {version} now", version != "0.0.1-1")
 
@@ -131,12 +131,12 @@ def remove(machine):
     service.drop_in("key", "[Service]\nLoadCredential=credentials.json:/etc/gdrive-webhook/credentials.json\n")
     container.output("systemctl", "restart", service.name)
     machine.ready()
-    report.true("Drive has channels to call on", machine.live_channels(), "none")
+    report.true("Drive has push channels", machine.live_channels(), "none")
     done = machine.ann(block("remove"))
     report.true("the README's line `remove`", done.returncode == 0, done.stdout)
     service.no_drop_in("key")
-    report.equal("Drive has no channel left to call on", machine.live_channels(), [])
-    report.true("it was told so", machine.emulator.requests("channels.stop"), "no channels.stop")
+    report.equal("Drive has no push channels left", machine.live_channels(), [])
+    report.true("the package has stopped them", machine.emulator.requests("channels.stop"), "no channels.stop")
     report.equal("nobody listens", machine.listens(), False)
     report.true("the database is still there", (container.root / "var/lib/gdrive-webhook/state.db").exists())
     report.true("so is the configuration", (container.root / CONFIGURATION.lstrip("/")).exists())
@@ -146,8 +146,8 @@ def remove(machine):
         "find", "/etc", "/usr", "/var/lib", "-path", "/var/lib/dpkg", "-prune",
         "-o", "-path", "*gdrive-webhook*", "-print",
     ).stdout.split()  # fmt: skip
-    report.equal("nothing of it is left", left, [])
+    report.equal("no file of it is left", left, [])
     there = sorted(path.name for path in machine.videos.glob("*.mp4"))
-    report.true(f"the {len(there)} videos are", "first.mp4" in there, there)
+    report.true(f"the {len(there)} videos are still there", "first.mp4" in there, there)
     owner = container.output("stat", "--format=%U:%G", f"{VIDEOS}/first.mp4").strip()
-    report.equal("and belong to whom they belonged", owner, "gdrive-webhook:videos")
+    report.equal("and their owner is unchanged", owner, "gdrive-webhook:videos")

@@ -1,4 +1,4 @@
-"""Killed, frozen, stopped, made to end by itself."""
+"""The service is killed, frozen and stopped, and fails."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from container import Unit, timed
 from machine import VIDEOS
 
 MEGABYTE = 1_000_000
-# Sooner than the unit has it, so that nobody waits for it here.
+# Shorter than in the unit, to shorten the test.
 SOON = "[Service]\nRestartSec=200ms\n"
 
 
@@ -21,7 +21,7 @@ def everything(machine):
 
 
 def slow_download(machine, name):
-    """A file on its way, some of it on the disk."""
+    """A file that is being downloaded, with a part of it on the disk."""
     machine.emulator.control("settings", {"rate": 4 * MEGABYTE})
     machine.upload(name, 20 * MEGABYTE)
 
@@ -57,7 +57,7 @@ def frozen(machine):
     machine.container.output("systemctl", "restart", service.name)
     machine.ready()
     time.sleep(3)
-    report.equal("one that is alive is left alone", service.show("NRestarts"), "0")
+    report.equal("a daemon that makes progress is not restarted", service.show("NRestarts"), "0")
     cursor, pid = service.now(), service.pid()
     os.kill(pid, signal.SIGSTOP)
 
@@ -83,14 +83,14 @@ def stopped(machine):
     report.equal("by itself", service.show("Result", "ExecMainStatus"), ["success", "0"])
     left = sorted(path.name for path in (container.root / "var/lib/gdrive-webhook").glob("state.db*"))
     report.true(f"its database is closed: {left}", "state.db" in left and "state.db-wal" not in left, left)
-    report.true("its webhook address, too", machine.closed())
+    report.true("its webhook address is closed too", machine.closed())
     machine.emulator.control("settings", {"rate": None})
     container.output("systemctl", "start", service.name)
     machine.delivered("stopped.mp4")
 
 
 def codes(machine):
-    """How it ends decides whether it is started again."""
+    """The exit code decides whether it is restarted."""
     report, service = machine.report, machine.service
     for code in (64, 77, 78):
         service.drop_in("ends", f"{SOON}ExecStart=\nExecStart=/bin/sh -c 'exit {code}'\n")
@@ -102,10 +102,10 @@ def codes(machine):
     service.drop_in("ends", f"{SOON}ExecStart=\nExecStart=/bin/sh -c 'exit 1'\n")
     service.control("restart")
     service.until("third restart", lambda: int(service.show("NRestarts")) > 2)
-    report.true("after 1 it is", True)
+    report.true("after 1 it is restarted", True)
     service.drop_in("ends", "[Unit]\nStartLimitBurst=5\n" + SOON + "ExecStart=\nExecStart=/bin/sh -c 'exit 1'\n")
     service.until("end of the restarts", lambda: service.show("ActiveState") == "failed")
-    report.true("but not for ever", True)
+    report.true("but not more often than StartLimitBurst", True)
     service.no_drop_in("ends")
     # The real ones.
     service.drop_in("ends", f"{SOON}ExecStart=\nExecStart=/usr/bin/gdrive-webhook run --nonsense\n")
@@ -124,7 +124,7 @@ def codes(machine):
 
 
 def unwritable(machine):
-    """What is wrong at the destination, in words."""
+    """The message about a destination that cannot be used."""
     report, container = machine.report, machine.container
     container.output("chown", "root:root", VIDEOS)
     machine.upload("held.mp4", 1000)

@@ -1,4 +1,4 @@
-"""A desktop client: the login is missing, given by root, dies, and is given again."""
+"""A desktop client: the login is missing, created by root, revoked, and created again."""
 
 import shutil
 import subprocess
@@ -24,13 +24,13 @@ def everything(machine):
         service.control("start")
     report.true(f"its line: {machine.ready()}", True)
     owner = container.output("stat", "--format=%a %U:%G", TOKEN).strip()
-    report.equal("what root has written belongs to the service", owner, "600 gdrive-webhook:gdrive-webhook")
+    report.equal("the file that root has written belongs to the service", owner, "600 gdrive-webhook:gdrive-webhook")
 
     for what in ("refresh-tokens/revoke", "access-tokens/expire"):
         machine.emulator.control(what, {})
     machine.upload("logged-out.mp4", 1000)
-    report.true(f"a login that dies: {machine.says('login needed')}", True)
-    report.true("it stays up", service.active())
+    report.true(f"a revoked login: {machine.says('login needed')}", True)
+    report.true("it keeps running", service.active())
     pid = service.show("MainPID")
     log_in(machine)
     machine.delivered("logged-out.mp4", seconds=60)
@@ -44,7 +44,7 @@ def everything(machine):
     machine.delivered("by-root.mp4")
     machine.save()
     started = service.control("start")
-    report.true("that does not hurt the service", started.returncode == 0, started.stdout)
+    report.true("the service starts afterwards", started.returncode == 0, started.stdout)
     machine.ready()
     for path in sorted((container.root / "var/lib/gdrive-webhook").iterdir()):
         name = f"/var/lib/gdrive-webhook/{path.name}"

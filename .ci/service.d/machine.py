@@ -34,14 +34,14 @@ class Machine:
         self.sums = {}
 
     def people(self):
-        """Who the README speaks of: somebody who may use sudo, and a media server."""
+        """The users in the README: one with sudo, and a media server."""
         name = self.container.output("hostname").strip()
         self.container.write("/etc/hosts", f"127.0.0.1 localhost {name}\n")
         self.container.write("/etc/apt/apt.conf.d/proof", 'APT::Get::Assume-Yes "true";\n')
         self.container.output("useradd", "--create-home", "--shell", "/bin/bash", "ann")
         self.container.output("useradd", "--system", "jellyfin")
         self.container.write("/etc/sudoers.d/ann", "ann ALL=(ALL) NOPASSWD: ALL\nDefaults env_keep += SUDO_EDITOR\n")
-        # An editor that saves as editors do: another file takes the old one's place.
+        # Like an editor: a new file replaces the old one.
         editor = '#!/bin/sh\numask 077 && cp /home/ann/wanted.toml "$1.new" && mv "$1.new" "$1"\n'
         self.container.write("/usr/bin/editor", editor, 0o755)
 
@@ -55,13 +55,13 @@ class Machine:
         return (
             f'[google]\ncredentials = "{key}"\napi_url = "{self.emulator.url}"\n'
             f'[webhook]\npublic_url = "http://127.0.0.1:8080"\n'
-            # Only notifications and starts find anything; what is fetched comes over one connection.
+            # Only notifications and starts find files; downloads use one connection.
             f'[sync]\npoll = "1h"\n[download]\nstreams = 1\nreserve = "1MB"\n{extra}'
             f'[[folder]]\nid = "{self.emulator.inbox}"\ndestination = "{VIDEOS}"\n{folders}'
         )
 
     def want(self, **wanted):
-        """What the editor is going to save."""
+        """The text that the editor saves."""
         self.container.write("/home/ann/wanted.toml", self.configuration(**wanted))
 
     def save(self, text=None, **wanted):
@@ -172,7 +172,7 @@ class Stream:
             thread.join()
 
     def judge(self, what):
-        """What came of it, once everything has arrived."""
+        """The result, after everything has arrived."""
         report, machine = self.machine.report, self.machine
         report.true(
             f"{what}: {self.answered} requests answered, the slowest in {self.slowest * 1000:.0f} ms, none refused",

@@ -27,7 +27,7 @@ def call(name, *arguments):
 
 
 def in_child(action):
-    """What ends by a signal, or changes the process for good, does so in a process of its own."""
+    """Runs in a separate process, which may end by a signal or be changed permanently."""
     child = os.fork()
     if child == 0:
         try:

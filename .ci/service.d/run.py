@@ -34,7 +34,7 @@ def main():
             with report.part(title):
                 part(machine)
             if not machine.service.active() and part is not install.first:
-                report.true("the service runs, so that the rest can be looked at", False)
+                report.true("the service runs, so that the other parts can run", False)
                 return report.close()
         with report.part("it is upgraded"):
             install.upgrade(machine, package)
