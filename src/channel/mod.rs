@@ -1,4 +1,4 @@
-//! The channel keeper: sees to it that Drive calls us on every log that is watched, without a gap, for ever.
+//! The channel keeper: keeps a live push channel for every watched log, without a gap.
 
 pub mod address;
 pub mod plan;
@@ -100,7 +100,7 @@ impl Keeper {
                 let live = channels.iter().filter(|channel| channel.state == ChannelState::Live).count();
                 return Ok((format!("{live} of {} logs have a live channel", names.len()), until(plan.next)));
             }
-            // What goes wrong on one log is no reason to leave the others without a channel.
+            // A failure on one log must not leave the others without a channel.
             let mut first_error = None;
             for action in plan.actions {
                 if let Action::Open(log) = &action {
@@ -124,7 +124,7 @@ impl Keeper {
     fn plan(&self, logs: &[ChangeLog], channels: &[Channel]) -> plan::Plan {
         let address = self.address.borrow().clone();
         if address == Known::NotYet {
-            // What calls us now goes on doing so until it is known where we are.
+            // The current channels stay until the public address is known.
             return plan::Plan { actions: Vec::new(), next: None };
         }
         let policy = Policy { address: address.address(), renew_before: self.config.borrow().renew_before };

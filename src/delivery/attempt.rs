@@ -1,4 +1,4 @@
-//! One attempt at one delivery, from the first byte to its place.
+//! One attempt at one delivery, from the first byte to publishing.
 
 use std::io;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use crate::store::{self, Store};
 use crate::telemetry::log::with_causes;
 use crate::telemetry::transfers::Transfers;
 
-/// A name that is taken between looking and publishing is chosen anew; nobody takes this many in a row.
+/// When a name is taken between planning and publishing, another one is chosen. This many in a row do not happen.
 const PLACE_TRIES: usize = 100;
 
 pub(super) struct Attempt {
@@ -36,8 +36,8 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// Runs to the end, whatever the end is. What it was stands in the ledger afterwards, and what is wrong with the
-    /// destination, if so, is given back. `None`: what became of it could not be written down.
+    /// Runs the attempt and records its outcome in the ledger. Returns what is wrong with the destination, if anything.
+    /// `None`: the outcome could not be recorded.
     pub(super) async fn run(self, delivery: Delivery, turn: Arc<Turn>) -> Option<Option<String>> {
         let span = info_span!("delivery", delivery.id = %delivery.id, file.id = %delivery.file_id, file.name = delivery.name);
         async {
@@ -90,7 +90,7 @@ impl Attempt {
         Ok(())
     }
 
-    /// Into its place. That place may be taken between the look at it and the move; then it gets another one.
+    /// Publishes the file. If its path is taken meanwhile, the file gets another one.
     async fn publish(&self, delivery: &Delivery, part: VerifiedPart) -> Result<PublishedFile, Error> {
         let part = Arc::new(part);
         for _ in 0..PLACE_TRIES {
@@ -104,7 +104,7 @@ impl Attempt {
         Err(destination::Error::Taken { path: delivery.wanted.clone() }.into())
     }
 
-    /// Writes down what follows. What is given back is wrong with the whole destination.
+    /// Records the next step. Returns what is wrong with the whole destination, if anything.
     async fn went_wrong(&self, delivery: &Delivery, error: Error) -> Result<Option<String>, store::Error> {
         let now = Timestamp::now();
         let step = match error {
@@ -113,7 +113,7 @@ impl Attempt {
             }
             Error::Destination(error) => after_destination(&error, delivery.attempt, jitter()),
             Error::Unpublished(error) => {
-                // It may be in its place or not: the engine looks at the disk before anything else happens to it.
+                // It may be published or not: the engine checks the disk before anything else.
                 let (wait, hold) = match after_destination(&error, delivery.attempt, jitter()) {
                     Step::Again { after, .. } => (after, None),
                     Step::Hold(why) => (DISK_WAIT, Some(why)),
@@ -179,7 +179,7 @@ impl Attempt {
         Ok(hold)
     }
 
-    /// Nobody will need the part again. If it cannot be removed now, the next start does it.
+    /// Removes a part that is no longer needed. If that fails now, the next start removes it.
     async fn discard(&self, delivery: &Delivery) {
         let (place, id) = (self.place.clone(), delivery.id.clone());
         if let Err(error) = blocking(move || place.discard(&id)).await {

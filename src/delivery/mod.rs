@@ -1,5 +1,5 @@
-//! The delivery engine: takes deliveries from the ledger, a few at once, and brings each to its place: download,
-//! verify, publish, and every step into the ledger before the next. It never calls Drive itself.
+//! The delivery engine: takes deliveries from the ledger, a few at once, and downloads, verifies and publishes each. It
+//! records every step in the ledger before the next. It never calls Drive itself.
 
 mod attempt;
 mod load;
@@ -55,7 +55,7 @@ pub struct Wanted {
     pub destinations: BTreeMap<PathBuf, Rights>,
 }
 
-/// Why a delivery stops short.
+/// Why a delivery stops early.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The bytes did not come.
@@ -70,10 +70,10 @@ pub enum Error {
     /// The ledger failed.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// It was taken off the list meanwhile.
+    /// It was superseded meanwhile.
     #[error("overtaken")]
     Overtaken,
-    /// Whoever was publishing it has failed.
+    /// The task that published it has failed.
     #[error("publishing it ended without an outcome")]
     Unfinished,
 }

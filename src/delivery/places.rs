@@ -1,4 +1,4 @@
-//! The destinations as the engine sees them: opened and known by their markers, or held with a reason.
+//! The destinations of the engine: opened and identified by their markers, or held with a reason.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -37,7 +37,7 @@ impl Engine {
         };
         let mut opened = self.try_open(root, known.clone()).await;
         if matches!(opened, Err(destination::Error::NotMounted { .. })) && self.is_witnessed(root).await? {
-            // Only the hidden folder is gone, or another's: what was delivered is where it was.
+            // Only the hidden folder is missing or replaced: the delivered files are still there.
             let (path, rights) = (root.to_owned(), self.rights(root));
             opened = self.on_disk(root, move || Local::anew(&path, rights)).await;
         }
@@ -86,8 +86,8 @@ impl Engine {
         .await
     }
 
-    /// Does something on the disk of a destination. One that does not answer, on a server that is away for one, is not
-    /// asked again before it has: each question would hold a thread.
+    /// Runs an operation on the disk of a destination. A disk that does not answer gets no further operation before it has
+    /// answered: each would block a thread.
     pub(super) async fn on_disk<T: Send + 'static>(
         &mut self,
         root: &Path,
@@ -98,7 +98,7 @@ impl Engine {
         }
         let (answer, answered) = oneshot::channel();
         let question = spawn_blocking(move || {
-            // Nobody waits for an answer that comes too late.
+            // The receiver is dropped if the answer took too long.
             let _ = answer.send(work());
         });
         match tokio::time::timeout(DISK_PATIENCE, answered).await {
@@ -149,8 +149,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Transfers to a disk that does not answer any more cannot be ended; they are left to themselves, so that those
-    /// to other disks go on, until it answers again.
+    /// Transfers to a disk that no longer answers cannot be stopped. They do not count until the disk answers again, so
+    /// that transfers to other disks continue.
     pub(super) async fn look_at_stuck(&mut self) -> Result<(), store::Error> {
         let mut suspects: Vec<PathBuf> = Vec::new();
         for (id, running) in &mut self.attempts {
@@ -259,7 +259,7 @@ impl Engine {
             .collect()
     }
 
-    /// Puts a delivery back that cannot even begin.
+    /// Puts back a delivery that cannot begin.
     async fn turn_away(&mut self, delivery: &Delivery, step: Step) -> Result<(), store::Error> {
         let now = Timestamp::now();
         let (later, reason) = match step {
@@ -275,7 +275,7 @@ impl Engine {
                 }
                 (now.checked_add(after).unwrap_or(now), reason)
             }
-            // What the destination says leads to nothing else but a failure for good.
+            // For an error of the destination, the only other step is a permanent failure.
             Step::Fail(reason) | Step::Skip(reason) | Step::Supersede(reason) => {
                 (now.checked_add(DISK_WAIT).unwrap_or(now), reason)
             }
@@ -285,7 +285,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Nothing goes to this destination until it has been looked at again.
+    /// Holds a destination: nothing is delivered to it until the next check.
     pub(super) fn hold(&mut self, root: &Path, why: &str) {
         let now = Timestamp::now();
         self.markers.remove(root);
@@ -303,7 +303,7 @@ impl Engine {
     }
 }
 
-/// A destination, as it was when it was last looked at.
+/// A destination at its last check.
 #[derive(Clone, Debug)]
 pub(super) struct Opened {
     pub(super) place: Local,

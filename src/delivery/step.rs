@@ -1,4 +1,4 @@
-//! What becomes of a delivery after an attempt that failed. Values in, a value out.
+//! The next step of a delivery after a failed attempt. Values in, a value out.
 
 use std::io;
 use std::time::Duration;
@@ -8,19 +8,19 @@ use crate::download;
 use crate::drive::{self, Fault};
 use crate::retry::{Class, Policy, Verdict};
 
-/// Between attempts at one file. There is no last one: what is passing passes, and a video that waits is not lost.
+/// Between attempts at one file. There is no last attempt: temporary failures pass, and a waiting video is not lost.
 const ATTEMPTS: Policy =
     Policy { base: Duration::from_secs(2), cap: Duration::from_mins(10), attempts: None };
 /// A new content is in the change log within seconds; then this delivery is overtaken.
 const CHANGED: Policy = Policy { base: Duration::from_secs(3), cap: Duration::from_mins(10), attempts: None };
-/// A full or read-only disk is looked at again this often; it costs no call.
+/// How often a full or read-only disk is checked again; a check makes no call to Drive.
 pub(super) const DISK_WAIT: Duration = Duration::from_secs(30);
-/// A disk that has not answered by then is not going to.
+/// How long to wait for a disk.
 pub(super) const DISK_PATIENCE: Duration = Duration::from_secs(10);
 /// Begins the reason of a delivery whose bytes were wrong once.
 const WRONG_ONCE: &str = "wrong content, fetched once more";
 
-/// What becomes of it.
+/// The next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Again after this long.
@@ -36,11 +36,11 @@ pub enum Step {
     Hold(String),
     /// Again with the next run of the program; nothing is wrong.
     Release,
-    /// Given up; a person should look.
+    /// It fails permanently; a person should look.
     Fail(String),
-    /// Not to be had.
+    /// It cannot be downloaded.
     Skip(String),
-    /// Overtaken.
+    /// It is superseded.
     Supersede(String),
 }
 
@@ -77,8 +77,8 @@ pub fn after_destination(error: &destination::Error, attempt: u32, jitter: f64) 
     }
 }
 
-/// What is wrong with the whole disk holds everything that goes there; what may be wrong with this file alone, a name
-/// that the file system does not take for one, does not.
+/// An error of the whole disk holds all deliveries to it. An error that may concern only this file, such as a name that the
+/// file system does not accept, does not.
 fn after_disk(error: &io::Error, attempt: u32, jitter: f64) -> Step {
     let of_this_file = |reason: String| again(ATTEMPTS, attempt, None, reason, jitter);
     match error.kind() {
@@ -170,7 +170,7 @@ fn wait_out(error: &drive::Error, attempt: u32, said: String, jitter: f64) -> St
     let class = error.class();
     match ATTEMPTS.decide(class, attempt + 1, error.retry_after(), jitter) {
         Verdict::After(after) => {
-            // What is nobody's fault but everybody's wait does not make the file's own waits longer.
+            // A wait of all calls does not make the file's own waits longer.
             let counts = matches!(class, Class::Transient | Class::FileQuota | Class::Configuration);
             Step::Again { after, counts, reason: said }
         }

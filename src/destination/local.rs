@@ -23,7 +23,7 @@ pub struct Local {
     pub(super) root: PathBuf,
     pub(super) spool: Spool,
     marker: Marker,
-    /// It has just begun, or begun anew: then the absence of a part proves nothing.
+    /// Its marker is new: then the absence of a part proves nothing.
     pub(super) fresh: bool,
     rights: Rights,
 }
@@ -33,7 +33,7 @@ pub struct Local {
 pub struct Space {
     /// Bytes that may still be written.
     pub free: u64,
-    /// Destinations on one disk share its room.
+    /// The disk: destinations on one disk share its space.
     pub device: u64,
 }
 
@@ -43,14 +43,14 @@ pub(super) struct Place {
     pub(super) name: String,
 }
 
-/// Nobody has this many files of one name from one Drive file; the limit only ends the search.
+/// The most names that are tried for one file; the limit only ends the search.
 const MARK_LIMIT: u32 = 10_000;
 
 impl Local {
-    /// Opens a destination, `known` by the marker that the ledger has for it. One that the ledger does not know is
-    /// made if need be, and keeps the marker that it has. A known one must have its marker: an empty mount point is not
-    /// the destination. An empty marker says that it is meant to begin anew; then it has another one from here on,
-    /// which is written by `mark` when the ledger knows it.
+    /// Opens a destination; `known` is its marker in the ledger. A destination that the ledger does not know is created if
+    /// it is missing, and keeps an existing marker. A known destination must have its marker: an empty mount point is not
+    /// the destination. An empty marker file means that the user accepts a new destination; it then gets a new marker,
+    /// which `mark` writes after the ledger has it.
     pub fn open(root: &Path, known: Option<&Marker>, rights: Rights) -> Result<Self, Error> {
         let fail = |source| unusable(root, source);
         let other = |why| Error::NotMounted { path: root.to_owned(), why };
@@ -71,7 +71,7 @@ impl Local {
         Ok(Self { root: root.to_owned(), spool, marker, fresh, rights })
     }
 
-    /// A destination that begins anew, with a marker that is not written yet.
+    /// A destination with a new marker that is not written yet.
     pub fn anew(root: &Path, rights: Rights) -> Result<Self, Error> {
         let fail = |source| unusable(root, source);
         let spool = Spool::open(root, rights.file_mode).map_err(fail)?;
@@ -94,17 +94,17 @@ impl Local {
         &self.root
     }
 
-    /// What it is known by.
+    /// Its marker.
     pub fn marker(&self) -> &Marker {
         &self.marker
     }
 
-    /// Whether it has just begun, or begun anew.
+    /// Whether its marker is new.
     pub fn is_fresh(&self) -> bool {
         self.fresh
     }
 
-    /// Looks whether it is still there: its disk may have been unmounted since it was opened.
+    /// Checks that it is still there: its disk may have been unmounted since it was opened.
     pub fn check(&self) -> Result<(), Error> {
         let fail = |source| unusable(&self.root, source);
         match marker::read(&self.root).map_err(fail)? {
@@ -115,7 +115,7 @@ impl Local {
         }
     }
 
-    /// Looks whether it can be written: a megabyte goes to its disk and is taken away again.
+    /// Checks that it can be written to: writes a megabyte to its disk and removes it.
     pub fn try_out(&self) -> Result<(), Error> {
         self.spool.try_out().map_err(|source| Error::io("write to", self.root.clone(), source))
     }
@@ -165,8 +165,7 @@ impl Local {
         path.under(&self.root)
     }
 
-    /// The wanted path if nobody has it, else the same name with a mark that nobody has. What is `given` to others is
-    /// as good as taken.
+    /// The wanted path if it is free, else the same name with a mark. Paths in `given` count as taken.
     pub fn free_place(
         &self,
         wanted: &RelativePath,
@@ -188,8 +187,7 @@ impl Local {
         Ok(self.stat(&file.path)?.is_some_and(|stat| matches_record(&stat, file)))
     }
 
-    /// The path with every directory on it usable: where something that is no directory bears the name of one, the
-    /// directory gets another name.
+    /// The path with usable directories: where a file has the name of a directory, the directory gets another name.
     fn walkable(&self, wanted: &RelativePath) -> Result<RelativePath, Error> {
         let mut path = wanted.clone();
         for _ in 0..MARK_LIMIT {
@@ -275,7 +273,7 @@ enum Walk {
 }
 
 enum Blocked {
-    /// By something at this directory's name that is none.
+    /// By a file with this directory's name.
     At(usize),
     By(Errno),
 }

@@ -1,4 +1,4 @@
-//! What tells a destination from the empty mount point of its disk: a file in its hidden folder, whose content the
+//! Distinguishes a destination from the empty mount point of its disk: a file in its hidden folder, whose content the
 //! ledger knows.
 
 use std::fs;
@@ -10,10 +10,10 @@ use crate::spool::{HIDDEN, sync_directory};
 
 /// The name of the file.
 const NAME: &str = "marker";
-/// Where it is written before it gets its name.
+/// The temporary name of the file.
 const UNFINISHED: &str = "marker.new";
 
-/// What a destination is known by.
+/// The identity of a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marker(String);
 
@@ -39,7 +39,7 @@ impl Marker {
 pub(super) enum Seen {
     /// No file.
     Nothing,
-    /// A file without a word in it: somebody says that this is the destination.
+    /// An empty file: the user says that this is the destination.
     Empty,
     /// A marker.
     Marker(Marker),

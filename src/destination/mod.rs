@@ -21,7 +21,7 @@ use crate::owner::{self, Want};
 /// Why a file could not be put in its place.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Somebody has taken the name meanwhile.
+    /// The name was taken meanwhile.
     #[error("{path} is taken")]
     Taken {
         /// Below the destination.
@@ -44,7 +44,7 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// There is no room for anything.
+    /// There is no space for any file.
     #[error("{why}")]
     NoRoom {
         /// In words, with the remedy.

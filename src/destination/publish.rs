@@ -1,5 +1,5 @@
-//! Publishing: verified parts get places, and are moved there, each by one rename that refuses to overwrite. Many at
-//! once, because making a folder durable costs the same for one name in it as for twenty.
+//! Publishing: verified parts get paths, and are moved there, each with one rename that refuses to overwrite. Many at once,
+//! because an fsync of a folder costs the same for one name as for twenty.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -18,14 +18,14 @@ use crate::model::delivery::PublishedFile;
 use crate::owner;
 use crate::spool::VerifiedPart;
 
-/// A verified part that looks for a place.
+/// A verified part without a path.
 #[derive(Clone, Debug)]
 pub struct Wish {
     /// The part.
     pub part: Arc<VerifiedPart>,
     /// Where it goes if nobody has that place.
     pub wanted: RelativePath,
-    /// What tells it apart from others that want the same place.
+    /// The mark that distinguishes it from other files with the same name.
     pub mark: String,
     /// The earlier content of the same file, whose place it takes as long as that is untouched.
     pub earlier: Option<PublishedFile>,

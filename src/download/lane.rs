@@ -15,7 +15,7 @@ use crate::http::jitter;
 use crate::retry::Class;
 use crate::spool::Lane;
 
-/// What has come goes to the disk when nothing more comes for this long.
+/// Received bytes are written to the disk when no more arrive for this long.
 const IDLE: Duration = Duration::from_millis(200);
 
 /// How one request of a lane ended.
@@ -81,7 +81,7 @@ impl Transfer<'_> {
                 Turn::Broke(error) => Some(error),
             };
             if !running.alone && !running.flows() {
-                // One more than Drive gives. The others go on, and take its piece.
+                // Drive refuses one more connection. The others continue with its piece.
                 return Err(Quit::Because(End::Refused(error.map_or(Error::Short, Error::Drive))));
             }
             failures += 1;
@@ -90,7 +90,7 @@ impl Transfer<'_> {
             let Some(wait) = again_after(class, failures, retry_after, jitter()) else {
                 return Err(Quit::Because(End::Refused(error.map_or(Error::Short, Error::Drive))));
             };
-            // What came stays, even if the next attempt never begins.
+            // Received bytes are kept, even if the next attempt never begins.
             lane.flush().await;
             debug!(
                 file.id = %self.source.file_id,
@@ -103,7 +103,7 @@ impl Transfer<'_> {
         }
     }
 
-    /// Whether a file that Google takes for harmful is asked for once more, with the acknowledgement.
+    /// Whether to request a file that Google has marked as harmful once more, with the acknowledgement.
     fn may_acknowledge(&self) -> bool {
         let is_new = self.downloader.config.load().acknowledge_abuse
             && !self.acknowledge_abuse.swap(true, Ordering::Relaxed);

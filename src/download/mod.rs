@@ -1,5 +1,5 @@
-//! The download engine: one delivery's bytes from Drive into a verified part. It knows Drive and the spool; where the
-//! file goes afterwards, and what the ledger says, is not its business.
+//! The download engine: one delivery's bytes from Drive into a verified part. It knows Drive and the spool, but not the
+//! destination or the ledger.
 
 mod lane;
 pub mod limit;
@@ -27,7 +27,7 @@ pub struct Config {
     pub streams: usize,
     /// No byte for this long: the connection counts as dead.
     pub stall: Duration,
-    /// Fetch files that Google takes for malware or spam; works for their owner only.
+    /// Download files that Google has marked as malware or spam; works only for their owner.
     pub acknowledge_abuse: bool,
     /// Bytes per second, all downloads together; 0: as fast as it goes.
     pub rate_limit: u64,
@@ -116,7 +116,7 @@ impl Downloader {
         self.config.store(Arc::new(config));
     }
 
-    /// There is nothing to fetch for now: memory goes back to the system.
+    /// Nothing to download for now: returns memory to the system.
     pub fn rest(&self) {
         self.buffers.release();
     }

@@ -1,5 +1,5 @@
-//! The pause that all calls share. Drive counts calls by user and project, not by caller: when one is told to slow
-//! down, all do. And when Drive answers nobody, one caller at a time finds out whether it is back.
+//! The pause that all calls share. Drive counts calls by user and project, not by caller: when Drive asks one caller to
+//! slow down, all do. When Drive does not answer at all, one caller at a time tests whether it is back.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,9 +22,9 @@ const SUBJECTS: usize = 2;
 pub enum Cause {
     /// Too many calls.
     RateLimit,
-    /// The allowance of the day is used up.
+    /// The daily quota is used up.
     DailyLimit,
-    /// Nobody gets an answer.
+    /// No call gets an answer.
     Outage,
 }
 

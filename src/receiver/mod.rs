@@ -1,4 +1,4 @@
-//! The public door. It authenticates a notification, wakes the sync engine, and answers; it waits for nobody and tells
+//! The webhook address. It authenticates a notification, wakes the sync engine, and answers. It never waits, and tells
 //! strangers nothing.
 
 pub mod notification;
@@ -51,11 +51,11 @@ pub fn limits() -> Limits {
     Limits { name: "webhook", connections, requests: Requests::One(DEADLINE) }
 }
 
-/// Google's sender obeys this file: without it nothing is forbidden, with it nothing is doubtful.
+/// Google's sender obeys this file. Without it everything is permitted; with it that is explicit.
 const ROBOTS: &str = "User-agent: APIs-Google\nAllow: /\n\nUser-agent: *\nDisallow: /\n";
 const GREETING: &str = "gdrive-webhook waits for notifications here.\n";
 
-/// What the door needs.
+/// The state of the receiver.
 #[derive(Clone, Debug)]
 pub struct Receiver {
     /// Which channels are ours.

@@ -1,4 +1,4 @@
-//! Counts that cost an atomic addition, for doors and engines that must not wait for anybody.
+//! Counters that cost an atomic addition, for code that must not wait.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// Notifications at the public door.
+/// Notifications at the webhook address.
 #[derive(Debug, Default)]
 pub struct Notifications {
     accepted: AtomicU64,
@@ -71,12 +71,12 @@ impl Connections {
         }
     }
 
-    /// What the address is for: `webhook`, `admin`.
+    /// The name of the address: `webhook`, `admin`.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Where they come in.
+    /// The address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

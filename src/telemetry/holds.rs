@@ -1,4 +1,4 @@
-//! What stands still as a whole and why, for whoever wants to show it: a destination whose disk is full, for one.
+//! Held destinations with the reason, for example a full disk.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ pub struct Hold {
     pub next: Timestamp,
 }
 
-/// Nothing is put off for longer; what seems to be was written down when the clock was ahead.
+/// The longest wait. A longer one was recorded when the clock was ahead.
 const LONGEST: Duration = Duration::from_mins(10);
 
 impl Hold {

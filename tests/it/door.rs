@@ -1,4 +1,4 @@
-//! The public door, and the private one.
+//! The webhook address and the admin address.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The daemon as a service: what systemd hears and hands over, and a configuration that is read again while it runs.
+//! The daemon as a service: messages to systemd, sockets from it, and reading the configuration again.
 
 use std::collections::VecDeque;
 use std::net::TcpListener;
@@ -15,7 +15,7 @@ use rustix::process::Signal;
 
 use crate::world::{BOUND, World, client, content_of, text};
 
-/// What listens like systemd.
+/// A socket that receives messages like systemd.
 struct Systemd {
     socket: UnixDatagram,
     path: String,
@@ -75,7 +75,7 @@ async fn systemd_hears_what_goes_on_and_what_is_wrong() {
     systemd.until("that it is started", |said| said == "READY=1");
     systemd.until("that it is ready", |said| said == "STATUS=Ready, 1 push channel");
 
-    // A disk that is not there any more is something that somebody has to see to.
+    // A person has to handle a disk that has disappeared.
     std::fs::create_dir_all(world.videos()).unwrap();
     world.upload("film.mp4", 1_000);
     world.wait_for_file("film.mp4").await;
@@ -107,7 +107,7 @@ async fn a_program_that_is_frozen_is_silent() {
     systemd.until("that it lives again", |said| said == "WATCHDOG=1");
 }
 
-/// The daemon, with this socket handed over as systemd does it.
+/// The daemon, with this socket passed as systemd does.
 fn activated(world: &World, socket: &TcpListener) -> Command {
     let daemon = world.command(&["run"]);
     let mut command = Command::new("/bin/sh");
@@ -350,7 +350,7 @@ async fn a_destination_that_was_made_anew_behind_the_confinement_leads_to_a_new_
         // Without Landlock nothing is forbidden.
         return;
     }
-    // What a mount does: another directory stands where the known one was, and a part of it comes back.
+    // Like a mount: another directory replaces the known one, and then a part of it is restored.
     std::fs::rename(disk.path().join("mount"), disk.path().join("before")).unwrap();
     std::fs::create_dir(disk.path().join("mount")).unwrap();
     std::fs::rename(disk.path().join("before/videos"), disk.path().join("before/moved")).unwrap();

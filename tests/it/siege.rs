@@ -1,4 +1,4 @@
-//! Strangers who hold connections open, in numbers, and pages that ask for what is not theirs.
+//! Strangers that hold many connections open, and web pages that send requests to the admin address.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ const AT_ONCE: Duration = Duration::from_secs(2);
 /// From a signal to the end of the process.
 const STOP: Duration = Duration::from_secs(2);
 
-/// What strangers send before they fall silent.
+/// The bytes that strangers send before they stop sending.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Idle,

@@ -58,7 +58,7 @@ const IMPURE: [(&str, &[&str]); 6] = [
     ("clock", &["Timestamp::now", "Instant::now", "SystemTime::now"]),
     ("disk", &["std::fs", "File::open", "tokio::fs", "rustix"]),
     ("network", &["reqwest", "TcpStream", "TcpListener", "hyper"]),
-    ("luck", &["uuid::", "jitter()", "rand::"]),
+    ("random numbers", &["uuid::", "jitter()", "rand::"]),
     ("async", &["async ", ".await", "tokio::"]),
     ("ledger", &["sqlx"]),
 ];
@@ -147,7 +147,7 @@ fn rooms_name_lower_floors_only() {
                 Some(_) => {
                     wrong.push(format!("{} names {named}, which is not on a lower floor", source.path));
                 }
-                None => wrong.push(format!("{} names {named}, which is no room", source.path)),
+                None => wrong.push(format!("{} names {named}, which is not a room", source.path)),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What a test plays in: an emulated Drive with a folder, a home directory, and the daemon as a process of its own.
+//! The environment of a test: an emulated Drive with a folder, a home directory, and the daemon as a process.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -165,7 +165,7 @@ impl World {
         .await;
     }
 
-    /// SIGKILL: no courtesy.
+    /// SIGKILL.
     pub(crate) fn kill(&mut self) {
         let mut child = self.daemon.take().expect("the daemon runs");
         child.kill().unwrap();
