@@ -238,7 +238,7 @@ async fn watched(step: impl Future<Output = Next>, pulse: &Pulse) -> Next {
     .await
 }
 
-/// Waits for the next reason to run; `None` when nobody is left who could wake and nothing is due.
+/// Waits for the next reason to run; `None` when no caller is left and nothing is due.
 async fn next_activation(wakeups: &mut Wakeups, ended: Instant, next: &Next) -> Option<Activation> {
     let woken = match next.due {
         Some(due) => match tokio::time::timeout_at(ended + due, wakeups.reasons.recv()).await {

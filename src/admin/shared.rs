@@ -59,7 +59,7 @@ mod tests {
                 })
                 .await
         };
-        // The first is at work when the others ask.
+        // The first one is still running when the others ask.
         let answers = tokio::join!(ask(0), ask(1), ask(2), ask(9));
         assert_eq!(answers, (0, 1, 1, 1));
         assert_eq!(ask(1).await, 2);

@@ -190,7 +190,7 @@ pub struct DestinationReport {
     pub problem: String,
     /// Since when.
     pub since: Timestamp,
-    /// When it is looked at again.
+    /// When it is checked again.
     pub next: Timestamp,
 }
 
@@ -216,7 +216,7 @@ pub struct ChannelReport {
 pub struct EngineReport {
     /// `sync`, `channels`, `deliveries`, `address`, `configuration`.
     pub name: String,
-    /// Whether it is at work now.
+    /// Whether it runs a step now.
     pub running: bool,
     /// Steps so far.
     pub steps: u64,

@@ -22,7 +22,7 @@ use crate::task::{Activation, Next, Step};
 use plan::{Action, Policy, plan};
 use registry::Registry;
 
-/// `[channel]` of the configuration, and the address that Drive is told to call.
+/// `[channel]` of the configuration, and the address for notifications.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// `webhook.public_url` and `webhook.path` together.
@@ -42,9 +42,9 @@ impl Default for Config {
 
 /// Drive's default when it does not say when a channel ends.
 const DEFAULT_LIFETIME: Duration = Duration::from_hours(1);
-/// The plan is looked at again at least this often, whatever it says.
+/// The longest time between two plans.
 const LOOK: Duration = Duration::from_hours(1);
-/// A new channel's rows follow each other; whoever wakes the keeper can wait this long.
+/// A new channel writes several rows in a row; wake-ups within this time are gathered.
 const SETTLE: Duration = Duration::from_millis(100);
 
 /// Why the keeper could not do its work.
@@ -66,7 +66,7 @@ pub enum Error {
 pub struct Keeper {
     drive: Drive,
     store: Store,
-    /// As it is now; the address in it is not looked at here.
+    /// The current settings; the address in them is not used here.
     config: watch::Receiver<Config>,
     /// Where Drive is to call, now.
     address: watch::Receiver<Known>,
@@ -212,7 +212,7 @@ impl Keeper {
             );
         }
         self.last_error = Some(said.clone());
-        // Whoever wakes the keeper has news: another address, another log.
+        // A wake-up means a change: another address or another log.
         Next { due: Some(wait), settle: SETTLE, outcome: Err(said) }
     }
 }

@@ -240,7 +240,7 @@ impl Step for Follower {
         let outcome = match self.ask(move || Stamp::of(&source)).await {
             None => Err(silent(&self.settings.source)),
             Some(now) => {
-                // Unchanged between two checks: nobody is writing it. A file that is missing for a moment is being replaced.
+                // Unchanged between two checks: it is complete. A file that is missing for a moment is being replaced.
                 let is_whole = now.is_some() && now == self.seen;
                 self.seen = now;
                 if is_asked || (is_whole && now != self.read) {

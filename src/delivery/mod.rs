@@ -64,7 +64,7 @@ pub enum Error {
     /// The destination cannot be used.
     #[error(transparent)]
     Destination(#[from] destination::Error),
-    /// The file could not be put in its place, or that could not be made durable.
+    /// The file could not be published, or its name could not be made durable.
     #[error(transparent)]
     Unpublished(destination::Error),
     /// The ledger failed.
@@ -99,7 +99,7 @@ struct Running {
     root: PathBuf,
     device: u64,
     size: u64,
-    /// How many bytes were there when it was last looked at, and since when there are no more.
+    /// The number of received bytes at the last check, and since when it has not changed.
     received: u64,
     moved: Instant,
     /// Its disk does not answer.
@@ -108,7 +108,8 @@ struct Running {
     turn: Weak<Turn>,
 }
 
-/// A place among those that fetch. Whoever has all bytes gives it back, and has the rest done beside the next one.
+/// A place among the running downloads. A download gives it back when all bytes have arrived; verifying and publishing run
+/// in parallel with the next download.
 #[derive(Debug)]
 struct Turn {
     events: mpsc::UnboundedSender<Event>,
@@ -117,7 +118,7 @@ struct Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        // Nobody to tell means that the engine has ended.
+        // The receiver is dropped only when the engine has ended.
         let _ = self.events.send(Event::Fetched);
         let _ = self.wake.wake(Reason::Handover);
     }
@@ -147,7 +148,7 @@ pub struct Engine {
     claimed: VecDeque<Delivery>,
     /// What the destinations that were opened are known by.
     markers: HashMap<PathBuf, Marker>,
-    /// Destinations that were looked at lately.
+    /// Recently checked destinations.
     opened: HashMap<PathBuf, Opened>,
     /// Destinations that were asked for and have not answered yet.
     unanswered: HashMap<PathBuf, JoinHandle<()>>,
@@ -161,9 +162,9 @@ pub struct Engine {
     events: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
     /// Whether what an earlier run left has been taken up.
     taken_up: bool,
-    /// Whether there may be parts that nobody writes at the moment.
+    /// Whether there may be parts without a running download.
     has_parts: bool,
-    /// When parts that nobody needs were last looked for.
+    /// The last search for unneeded parts.
     tidied: Option<Instant>,
     /// When the ledger was last asked.
     looked: Option<Instant>,
@@ -358,7 +359,7 @@ impl Engine {
         });
     }
 
-    /// Transfers whose delivery was taken off the list need not go on, nor begin.
+    /// Stops transfers whose delivery was superseded.
     async fn let_go(&mut self) -> Result<(), store::Error> {
         let running = self.attempts.iter().filter(|(_, running)| !running.stop.is_cancelled());
         let ids: Vec<DeliveryId> = running.map(|(id, _)| id.clone()).collect();
@@ -386,7 +387,7 @@ impl Engine {
             let now = Timestamp::now();
             let later = now.checked_add(FAULT_WAIT).unwrap_or(now);
             let reason = "its last attempt ended without an outcome; see the log";
-            // One that was being published may be in its place; the disk is asked.
+            // A file that was being published may be at its path; the disk is checked.
             let back = match self.store.hold(&id, later, 1, reason, now).await {
                 Ok(false) => self.store.put_back(&id, later, 1, Some(reason), now).await,
                 held => held,
@@ -427,7 +428,7 @@ impl End {
 impl Drop for End {
     fn drop(&mut self) {
         if let Some(ended) = self.ended.take() {
-            // Nobody to tell means that the engine has ended, and then nobody waits for this attempt either.
+            // The receiver is dropped only when the engine has ended; then nothing waits for this attempt.
             let _ = self.events.send(Event::Ended(ended));
             let _ = self.wake.wake(Reason::Handover);
         }

@@ -171,7 +171,7 @@ impl Engine {
                     self.hold(&root, &why_held(&error));
                     true
                 }
-                // The network may be slow, or the disk in another trouble, which the transfer finds out by itself.
+                // The network may be slow, or the disk may have another error, which the transfer reports.
                 Ok(_) | Err(_) => false,
             };
             for running in self.attempts.values_mut().filter(|running| running.root == root) {

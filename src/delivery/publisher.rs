@@ -18,7 +18,7 @@ use crate::model::{Delivery, DeliveryId, FileId};
 use crate::spool::VerifiedPart;
 use crate::store::{self, Store};
 
-/// Nobody waits for more than so many others.
+/// The most parts that are published together.
 const AT_ONCE: usize = 64;
 /// A file id's first characters are enough to tell files of one name in one folder apart.
 const MARK_LENGTH: usize = 8;
@@ -48,7 +48,7 @@ struct Ticket {
 
 impl Ticket {
     fn end(self, outcome: Result<PublishedFile, Error>) {
-        // Whoever does not wait any more does not need to know.
+        // If the receiver is dropped, the outcome is not needed.
         let _ = self.answer.send(outcome);
     }
 }

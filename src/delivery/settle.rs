@@ -14,7 +14,7 @@ use crate::destination::{self, Local, Settled};
 use crate::model::{Delivery, DeliveryId, Stage};
 use crate::store;
 
-/// A queue that never runs empty is no reason to keep parts that nobody needs.
+/// How often unneeded parts are removed when the queue never becomes empty.
 const TIDY_INTERVAL: Duration = Duration::from_mins(10);
 
 impl Engine {
@@ -56,7 +56,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes parts that no open delivery will go on with, and says whether others stay.
+    /// Removes parts without an open delivery. Returns whether other parts stay.
     async fn tidy_up_at(
         &mut self,
         root: &Path,

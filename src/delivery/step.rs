@@ -108,7 +108,7 @@ fn after_disk(error: &io::Error, attempt: u32, jitter: f64) -> Step {
 pub enum Room {
     /// There is.
     Enough,
-    /// Not for one of this size; smaller ones may go on.
+    /// Not for a file of this size; smaller ones may continue.
     TooLittle(String),
     /// For none.
     None(String),

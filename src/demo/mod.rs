@@ -19,7 +19,7 @@ use crate::telemetry::log;
 /// How the demo goes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// End after this many uploads [default: go on until Ctrl-C]
+    /// Exit after this many uploads [default: continue until Ctrl-C]
     #[arg(long, value_name = "N")]
     uploads: Option<u64>,
     /// Seconds between uploads
@@ -29,9 +29,9 @@ pub struct Options {
 
 /// A video of four seconds, made for this demo.
 const CLIP: &[u8] = include_bytes!("clip.mp4");
-/// A video that has not arrived by then is not going to.
+/// How long to wait for a video.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often the ledger is looked at.
+/// How often the ledger is read.
 const LOOK: Duration = Duration::from_millis(2);
 
 /// Runs until `stop`, or until the wanted number of videos has been delivered.

@@ -18,7 +18,7 @@ pub use settle::Settled;
 use crate::model::RelativePath;
 use crate::owner::{self, Want};
 
-/// Why a file could not be put in its place.
+/// Why a file could not be published.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The name was taken meanwhile.
@@ -27,7 +27,7 @@ pub enum Error {
         /// Below the destination.
         path: RelativePath,
     },
-    /// The file that was to be replaced is not as it was delivered any more.
+    /// The file to be replaced was changed since it was delivered.
     #[error("{path} was changed since it was delivered")]
     Changed {
         /// Below the destination.

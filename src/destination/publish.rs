@@ -23,7 +23,7 @@ use crate::spool::VerifiedPart;
 pub struct Wish {
     /// The part.
     pub part: Arc<VerifiedPart>,
-    /// Where it goes if nobody has that place.
+    /// Its path if that is free.
     pub wanted: RelativePath,
     /// The mark that distinguishes it from other files with the same name.
     pub mark: String,
@@ -111,7 +111,7 @@ impl Local {
             .map_err(|errno| self.io("set the group of", path, errno))
     }
 
-    /// Puts a verified part in its place, which must be free. It is not durable there yet.
+    /// Moves a verified part to its path, which must be free. The name is not durable yet.
     fn put(&self, part: &VerifiedPart, path: &RelativePath) -> Result<Place, Error> {
         let place = self.enter(path)?;
         self.inherit(part, &place, path)?;

@@ -54,7 +54,7 @@ pub enum Error {
     /// The file has another content by now.
     #[error("the content changed: {0}")]
     Changed(String),
-    /// The content that was to be fetched is not the file's any more.
+    /// The expected content is no longer the file's content.
     #[error("Drive now has another content of the file")]
     Replaced,
     /// All bytes came, and they are not what Drive said.
@@ -78,7 +78,7 @@ pub struct Source<'a> {
     pub file_id: &'a FileId,
     /// The key that link-shared older files ask for.
     pub resource_key: Option<&'a str>,
-    /// The content that is expected: Drive gives out the latest one only.
+    /// The expected content. Drive only serves the latest one.
     pub revision: &'a RevisionId,
 }
 
@@ -103,7 +103,7 @@ pub struct Downloader {
 }
 
 impl Downloader {
-    /// Calls nobody yet.
+    /// Makes no call yet.
     pub fn new(drive: Drive, config: Config) -> Self {
         let limit = Limit::new(config.rate_limit);
         Self { drive, config: Arc::new(ArcSwap::from_pointee(config)), limit, buffers: Buffers::default() }

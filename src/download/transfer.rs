@@ -15,7 +15,7 @@ use super::streams::{Sight, Streams};
 use super::{Control, Downloader, Error, Source};
 use crate::spool::{Part, Sink, Verdict, VerifiedPart};
 
-/// How often the connections are looked at while there may be more than one.
+/// How often the connections are checked while there may be more than one.
 const LOOK: Duration = Duration::from_millis(10);
 /// A connection without a byte for this long is replaced by a new one, if another has brought bytes so much later.
 const SLOW: Duration = Duration::from_secs(5);
@@ -49,7 +49,7 @@ pub(super) struct Transfer<'a> {
     asks_ahead: AtomicBool,
 }
 
-/// A connection that is at work.
+/// A running connection.
 #[derive(Debug)]
 pub(super) struct Running {
     /// Ends it in order.
@@ -67,11 +67,11 @@ pub(super) struct Running {
 /// How a connection's work on its piece ended.
 #[derive(Debug)]
 pub(super) enum End {
-    /// All of it is there, or another one goes on with it.
+    /// The piece is complete, or another connection continues it.
     Over,
     /// Drive gives no more on this connection.
     Refused(Error),
-    /// The whole transfer cannot go on.
+    /// The whole transfer cannot continue.
     Failed(Error),
 }
 
@@ -203,7 +203,7 @@ impl Transfer<'_> {
         looks >= CROWDED
     }
 
-    /// How many connections count, if so many are wanted.
+    /// The number of connections that count if `wanted` are wanted.
     fn busy(&self, plan: &Plan, lanes: &BTreeMap<LaneId, Arc<Running>>, wanted: usize) -> usize {
         let asks_ahead = wanted > 1 && lanes.len() < 2 * wanted && self.asks_ahead.load(Ordering::Relaxed);
         if asks_ahead { busy_in(plan, lanes, self.now()) } else { lanes.len() }

@@ -14,7 +14,7 @@ use crate::retry::{Class, Policy, Verdict};
 
 /// So many failures in a row are an outage, …
 const OUTAGE: u32 = 3;
-/// … unless they are all about the same thing: one file that cannot be had is no reason to hold everything else.
+/// … unless they all concern the same file: one failing file must not hold all others.
 const SUBJECTS: usize = 2;
 
 /// Why all calls pause.
@@ -73,7 +73,7 @@ pub struct Pass<'a> {
 
 impl Gate {
     /// Waits until a call may be made. After a pause the first in line goes alone, and the others wait for its outcome.
-    /// Whoever has failed comes to the end of the line: what can be served is not to wait for what cannot.
+    /// A failed caller goes to the end of the line, so that calls that can succeed do not wait for it.
     pub async fn pass(&self) -> Pass<'_> {
         if self.lock().cause.is_none() {
             return Pass { gate: self, turn: None };

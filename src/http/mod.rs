@@ -125,7 +125,7 @@ pub fn install_tls() {
     let _ = provider().install_default();
 }
 
-/// AES with keys of 128 bits is offered first, as browsers do: nobody breaks either, and longer ones take both ends
+/// AES with 128-bit keys is offered first, as in browsers: both lengths are secure, and longer keys take both ends
 /// fourteen rounds instead of ten.
 fn provider() -> CryptoProvider {
     let mut provider = rustls::crypto::ring::default_provider();

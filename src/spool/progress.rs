@@ -99,7 +99,7 @@ impl Progress {
     }
 }
 
-/// Removes what may lie beside a part that is not needed any more.
+/// Removes the files that belong to an unneeded part.
 pub(super) fn discard(part: &Path) -> io::Result<()> {
     remove(&part.with_extension(SAVED))?;
     remove(&part.with_extension(SAVING))

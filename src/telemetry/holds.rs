@@ -19,7 +19,7 @@ pub struct Hold {
     pub why: String,
     /// Since when.
     pub since: Timestamp,
-    /// When it is looked at again.
+    /// When it is checked again.
     pub next: Timestamp,
 }
 
@@ -34,7 +34,7 @@ impl Hold {
 }
 
 impl Holds {
-    /// Holds something, or goes on holding it. `true`: that is news, or the reason is.
+    /// Holds something. `true`: it was not held, or it has another reason.
     pub fn hold(&self, what: &str, why: &str, now: Timestamp, next: Timestamp) -> bool {
         let mut held = self.lock();
         let earlier = held.get(what);
@@ -49,12 +49,12 @@ impl Holds {
         self.lock().remove(what).is_some()
     }
 
-    /// What is held and not to be looked at yet.
+    /// Held, and not to be checked yet.
     pub fn waiting(&self, now: Timestamp) -> Vec<String> {
         self.lock().iter().filter(|(_, hold)| hold.waits(now)).map(|(what, _)| what.clone()).collect()
     }
 
-    /// What is held and to be looked at again.
+    /// Held, and to be checked again.
     pub fn due(&self, now: Timestamp) -> Vec<String> {
         self.lock().iter().filter(|(_, hold)| !hold.waits(now)).map(|(what, _)| what.clone()).collect()
     }
