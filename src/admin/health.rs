@@ -180,7 +180,7 @@ mod tests {
         let live = channel(ChannelState::Live, 200);
         assert!(reasons(Some(Ok("")), Some("https://x"), std::slice::from_ref(&live)).is_empty());
         assert!(reasons(Some(Ok("")), None, &[]).is_empty(), "polling as configured");
-        assert!(reasons(None, None, &[])[0].contains("has not ended yet"));
+        assert!(reasons(None, None, &[])[0].contains("has not finished yet"));
         assert!(reasons(Some(Err("login needed")), None, &[])[0].contains("login needed"));
         for dead in [channel(ChannelState::Live, 50), channel(ChannelState::Replaced, 200)] {
             assert!(reasons(Some(Ok("")), Some("https://x"), &[dead])[0].contains("no push channel"));
