@@ -51,7 +51,7 @@ fn confine(settings: &Settings) -> Sandbox {
     if !is_supervised {
         return Sandbox::default();
     }
-    let own = [settings.store.path(), settings.google.token.clone()];
+    let own = [settings.store.path(), settings.store.target(), settings.google.token.clone()];
     let own: Vec<PathBuf> = own.iter().filter_map(|path| path.parent()).map(Into::into).collect();
     let configured = follow::destinations(settings).into_keys();
     Sandbox::confine(&own, &configured.chain(awaited(settings)).collect::<Vec<_>>())

@@ -47,7 +47,28 @@ impl Config {
         let path = self.url.strip_prefix("sqlite:").unwrap_or(&self.url);
         PathBuf::from(path.strip_prefix("//").unwrap_or(path))
     }
+
+    /// The same without links: whichever way leads to it, there is one lock beside it. Root follows no link in a directory
+    /// of somebody else's.
+    pub fn target(&self) -> PathBuf {
+        let mut path = self.path();
+        for _ in 0..LINKS {
+            match std::fs::read_link(&path) {
+                Ok(target) if owner::heir(owner::parent(&path)).is_none() => {
+                    path = owner::parent(&path).join(target);
+                }
+                Ok(_) | Err(_) => break,
+            }
+        }
+        match (owner::parent(&path).canonicalize(), path.file_name()) {
+            (Ok(directory), Some(name)) => directory.join(name),
+            _ => path,
+        }
+    }
 }
+
+/// The system follows no more links after each other.
+const LINKS: usize = 40;
 
 /// What can go wrong with the ledger.
 #[derive(Debug, thiserror::Error)]
@@ -182,7 +203,12 @@ impl Store {
     }
 
     async fn connect(config: &Config, access: Access) -> Result<Self, Error> {
-        let path = config.path();
+        if access == Access::Exclusive {
+            let path = config.path();
+            owner::make_room(owner::parent(&path))
+                .map_err(|error| Error::denied("make the directory of", &path, &error))?;
+        }
+        let path = config.target();
         let lock = prepare(&path, access)?.map(Arc::new);
         let open = |source| Error::Open { path: path.clone(), source };
         install_default_drivers();
@@ -289,11 +315,7 @@ fn escaped(path: &Path) -> String {
 /// opens it, and SQLite gives its journal the same mode and owner.
 fn prepare(path: &Path, access: Access) -> Result<Option<File>, Error> {
     let absent = match access {
-        Access::Exclusive => {
-            owner::make_room(owner::parent(path))
-                .map_err(|error| Error::denied("make the directory of", path, &error))?;
-            Absent::Make
-        }
+        Access::Exclusive => Absent::Make,
         Access::Existing | Access::Shared => match path.try_exists() {
             Ok(true) => Absent::Fail,
             Ok(false) => return Err(Error::Missing { path: path.to_owned() }),
@@ -368,6 +390,30 @@ fn placeholders(before: usize, count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn one_database_has_one_lock_whichever_way_leads_to_it() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        for directory in ["state", "other"] {
+            std::fs::create_dir(at(directory)).unwrap();
+        }
+        std::os::unix::fs::symlink(at("state"), at("link")).unwrap();
+        std::os::unix::fs::symlink("../state/state.db", at("other/state.db")).unwrap();
+        let config = |name: &str| Config { url: format!("sqlite:{}", at(name).display()) };
+        // The link to the file leads to nothing yet.
+        let ways = ["other/state.db", "state/state.db", "link/state.db", "other/../state/state.db"];
+        for way in ways {
+            let open = Store::open(&config(way), Access::Exclusive).await.unwrap();
+            assert_eq!(open.path(), at("state").canonicalize().unwrap().join("state.db"), "{way}");
+            for other in ways {
+                let second = Store::open(&config(other), Access::Exclusive).await;
+                assert!(matches!(second, Err(Error::Locked { .. })), "{way} {other}: {second:?}");
+            }
+            open.close().await;
+        }
+        assert!(!at("other/state.db.lock").exists());
+    }
 
     #[tokio::test]
     async fn a_look_changes_nothing_and_says_what_it_cannot_read() {
