@@ -21,6 +21,8 @@ use crate::telemetry::transfers::Transfers;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How often the progress line is drawn.
 const DRAW: Duration = Duration::from_millis(200);
+/// The stages of a file that is wanted and not in its place yet.
+const OPEN: [Stage; 4] = [Stage::Unready, Stage::Pending, Stage::Downloading, Stage::Publishing];
 
 pub(super) async fn sync(settings: &Settings, stop: CancellationToken) -> anyhow::Result<Exit> {
     let began = Timestamp::now();
@@ -36,7 +38,7 @@ pub(super) async fn sync(settings: &Settings, stop: CancellationToken) -> anyhow
     };
     clear_line();
     engine.stop().await;
-    let failed = tell(&parts, began).await?;
+    let is_complete = tell(&parts, began).await?;
     parts.store.close().await;
     // What Drive refused is reported last, when everything that was known has been fetched.
     match read {
@@ -44,7 +46,7 @@ pub(super) async fn sync(settings: &Settings, stop: CancellationToken) -> anyhow
         None => anyhow::bail!("interrupted; what was on its way goes on at the next start"),
     }
     anyhow::ensure!(finished, "interrupted; what was on its way goes on at the next start");
-    Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
+    Ok(if is_complete { Exit::Done } else { Exit::Failed })
 }
 
 pub(super) async fn dry_run(settings: &Settings) -> anyhow::Result<Exit> {
@@ -64,8 +66,7 @@ async fn dry_run_in(settings: &Settings, scratch: &std::path::Path) -> anyhow::R
     let store = store::Config { url: format!("sqlite:{}", copy.display()) };
     let parts = Parts::open(&Settings { store, ..settings.clone() }, Access::Exclusive).await?;
     catch_up(&parts, settings).await?;
-    let open = [Stage::Unready, Stage::Pending, Stage::Downloading, Stage::Publishing];
-    let deliveries = parts.store.in_stages(&open, i64::MAX).await?;
+    let deliveries = parts.store.in_stages(&OPEN, i64::MAX).await?;
     for delivery in &deliveries {
         let path = delivery.wanted.under(&delivery.destination);
         println!(
@@ -89,11 +90,10 @@ async fn catch_up(parts: &Parts, settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says what became of each delivery, and how many are not in their place.
-async fn tell(parts: &Parts, since: Timestamp) -> anyhow::Result<usize> {
+/// Says what became of each delivery, and how many are not in their place. Whether everything is, and can be.
+async fn tell(parts: &Parts, since: Timestamp) -> anyhow::Result<bool> {
     let (mut delivered, mut left) = (0, 0);
-    let moved = parts.store.moved_since(since).await?;
-    for delivery in &moved {
+    for delivery in &parts.store.moved_since(since).await? {
         let reason = printable(delivery.reason.as_deref().unwrap_or("not finished"));
         let name = printable(&delivery.name);
         match delivery.stage {
@@ -111,24 +111,26 @@ async fn tell(parts: &Parts, since: Timestamp) -> anyhow::Result<usize> {
                 left += 1;
                 println!("FAILED {name}: {reason}");
             }
-            Stage::Unready | Stage::Pending | Stage::Downloading | Stage::Publishing => {
-                left += 1;
-                println!("waiting {name}: {reason}");
-            }
+            // Told below.
+            Stage::Unready | Stage::Pending | Stage::Downloading | Stage::Publishing => {}
             Stage::Superseded | Stage::Existing => {}
         }
     }
-    // What goes to a destination that cannot be used has not moved at all.
-    for (path, hold) in parts.holds.snapshot() {
-        let open = parts.store.in_stages(&[Stage::Unready, Stage::Pending], i64::MAX).await?;
-        let waits = |open: &&Delivery| {
-            open.destination.to_string_lossy() == path && !moved.iter().any(|told| told.id == open.id)
-        };
-        left += open.iter().filter(waits).count();
+    let holds = parts.holds.snapshot();
+    // Since earlier passes as well.
+    for delivery in parts.store.in_stages(&OPEN, i64::MAX).await? {
+        left += 1;
+        let is_held = |(path, _): &(String, _)| *path == delivery.destination.to_string_lossy();
+        if !holds.iter().any(is_held) {
+            let reason = delivery.reason.as_deref().unwrap_or("not finished");
+            println!("waiting {}: {}", printable(&delivery.name), printable(reason));
+        }
+    }
+    for (path, hold) in &holds {
         println!("{path} cannot be used: {}", hold.why);
     }
     println!("{delivered} delivered, {left} waiting or failed");
-    Ok(left)
+    Ok(left == 0 && holds.is_empty())
 }
 
 fn known_size(delivery: &Delivery) -> String {

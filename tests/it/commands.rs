@@ -113,3 +113,20 @@ async fn a_folder_that_is_not_shared_is_named_and_the_others_go_on() {
     world.upload("film.mp4", 1_000);
     world.wait_for_file("film.mp4").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sync_counts_what_waits_since_an_earlier_pass() {
+    use drive_emulator::{Action, Fault};
+    let world = World::with_folder("", "existing = \"download\"").await;
+    world.upload("popular.mp4", 1_000);
+    world.drive.fail(Fault::always("files.media", Action::status(403, "downloadQuotaExceeded")));
+    for _ in 0..2 {
+        let sync = world.output(&["sync"]).await;
+        assert_eq!(sync.status.code(), Some(1), "{}", text(&sync.stdout));
+        let told = text(&sync.stdout);
+        assert!(
+            told.contains("waiting popular.mp4: ") && told.contains("0 delivered, 1 waiting or failed"),
+            "{told}"
+        );
+    }
+}
