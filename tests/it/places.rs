@@ -180,6 +180,29 @@ async fn an_old_database_is_not_begun_anew_beside_it() {
         assert!(said(&refused).contains(&remedy), "{arguments:?}: {}", said(&refused));
     }
     assert!(!world.home().join("conf/state.db").exists());
+    if is_root() {
+        // A stranger's is not to be moved to where it counts, and what cannot be seen is not taken for missing.
+        chown(elsewhere.join("state.db"), Some(STRANGER), None).unwrap();
+        let refused = run_in(&world, &elsewhere, &["status"], &[]).await;
+        assert!(!said(&refused).contains("mv "), "{}", said(&refused));
+        chown(elsewhere.join("state.db"), Some(0), None).unwrap();
+        let (hidden, file) = (world.home().join("hidden"), world.home().join("conf/gdrive-webhook.toml"));
+        fs::create_dir(&hidden).unwrap();
+        set_mode(&hidden, 0o700);
+        set_mode(world.home(), 0o755);
+        let shared = tempfile::tempdir().unwrap();
+        set_mode(shared.path(), 0o755);
+        let program = shared.path().join("gdrive-webhook");
+        // By another process: a file that one of ours has open for writing cannot be started.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_gdrive-webhook")).arg(&program).status();
+        assert!(copied.unwrap().success());
+        let mut command = Command::new(&program);
+        command.env_clear().env("STATE_DIRECTORY", &hidden).current_dir(&elsewhere).uid(STRANGER).gid(GROUP);
+        command.arg("--config").arg(file).arg("sync");
+        let refused = output(command).await;
+        assert!(said(&refused).contains("Permission denied"), "{}", said(&refused));
+        assert!(!said(&refused).contains("mv "), "{}", said(&refused));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -297,6 +320,38 @@ async fn a_health_check_needs_no_token_that_the_file_does_not_tell_any_more() {
     world.replace_config("token_file =", "tokn_file =");
     assert_eq!(world.output(&["status", "--check"]).await.status.code(), Some(0));
     assert_eq!(world.output(&["status"]).await.status.code(), Some(78));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_sent_only_where_the_file_leads_without_doubt() {
+    use std::io::{Read, Write};
+    let world = World::new("").await;
+    fs::write(world.home().join("admin-token"), "secret\n").unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin =
+        format!("[admin]\nlisten = \"{}\"\ntoken_file = \"admin-token\"\n", listener.local_addr().unwrap());
+    let (heads, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let (mut connection, mut head) = (connection.unwrap(), [0; 4096]);
+            let length = connection.read(&mut head).unwrap();
+            connection.write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").unwrap();
+            heads.send(String::from_utf8_lossy(&head[..length]).to_lowercase()).unwrap();
+        }
+    });
+    for (broken, is_sent) in [
+        (format!("{admin}[sync]\npoll =\n"), true),
+        (format!("[log]\nlevel = \"\"\"\n{admin}\"\"\"\n[sync]\npoll =\n"), false),
+        (format!("[log]\nlevel = \"\"\"info\"\n{admin}"), false),
+        (format!("{admin}[sync\n[admin]\n"), false),
+    ] {
+        fs::write(world.config_path(), &broken).unwrap();
+        for arguments in [&["status"][..], &["reload"]] {
+            assert_ne!(world.output(arguments).await.status.code(), Some(0), "{broken}");
+            let sent = told.try_iter().any(|head| head.contains("bearer secret"));
+            assert_eq!(sent, is_sent, "{arguments:?} with\n{broken}");
+        }
+    }
 }
 
 /// The program with this umask.
