@@ -43,7 +43,19 @@ pub(super) fn making(settings: &Settings) -> Option<String> {
         let why = owner::explain(&error, place, owner::Want::Make);
         Some(format!("cannot make the directory {}: {why}", place.display()))
     };
-    placeless(settings).or_else(|| former::left_behind(settings)).or_else(made)
+    placeless(settings).or_else(|| lost(settings)).or_else(|| former::left_behind(settings)).or_else(made)
+}
+
+/// A destination whose files are gone when the systemd unit stops, if there is one.
+fn lost(settings: &Settings) -> Option<String> {
+    let destinations = settings.folders.iter().map(|folder| &folder.destination);
+    let path = destinations.into_iter().find(|path| owner::is_lost_at_a_stop(path))?;
+    Some(format!(
+        "what is delivered to {} is lost when the systemd unit stops, since that has temporary directories of its own \
+         (PrivateTmp=yes); name another destination, or let the unit see it: `gdrive-webhook config systemd` writes the \
+         drop-in",
+        path.display()
+    ))
 }
 
 /// What keeps any command from finding the program's files, if anything does.

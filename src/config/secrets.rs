@@ -20,7 +20,19 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
             [Some(settings.source.as_path()), credentials.as_deref(), settings.admin.token_file.as_deref()];
         warnings.extend(read.into_iter().flatten().filter_map(|path| unreadable(path, service)));
     }
+    if settings.source.starts_with("/etc") || owner::is_service() {
+        let destinations = settings.folders.iter().map(|folder| folder.destination.as_path());
+        warnings.extend(destinations.filter(|path| owner::is_temporary(path)).map(lost));
+    }
     warnings
+}
+
+fn lost(destination: &Path) -> String {
+    format!(
+        "{} is a temporary place: the systemd unit has one of its own (PrivateTmp=yes), and what is there is lost when it \
+         stops; name another destination, or let the unit see it (`gdrive-webhook config systemd` writes the drop-in)",
+        destination.display()
+    )
 }
 
 fn unreadable(path: &Path, service: owner::Owner) -> Option<String> {

@@ -40,12 +40,16 @@ pub fn drop_in(settings: &Settings) -> String {
     if places.iter().any(|place| is_home(place)) {
         text += "# Of the home directories the unit sees these only.\nProtectHome=tmpfs\n";
     }
+    if places.iter().any(|place| owner::is_temporary(place)) {
+        text += "# The unit has temporary directories of its own, which are emptied when it stops. Of the machine's it sees these\n\
+                 # only.\n";
+    }
     for place in &places {
         if place.to_string_lossy().contains(char::is_control) {
             text += &format!("# No unit can name {}: rename it.\n", one_line(&place.display().to_string()));
             continue;
         }
-        let key = if is_home(place) { "BindPaths" } else { "ReadWritePaths" };
+        let key = if is_home(place) || owner::is_temporary(place) { "BindPaths" } else { "ReadWritePaths" };
         // A directory that is missing must not keep the unit from starting: the others go on, and status names it.
         let _ = writeln!(text, "{key}={}", escaped(place));
     }
@@ -166,6 +170,18 @@ mod tests {
             "{said}"
         );
         assert!(said.contains("systemctl daemon-reload") && !said.contains("Made from"), "{said}");
+    }
+
+    #[test]
+    fn a_temporary_place_is_that_of_the_machine() {
+        for place in ["/tmp/videos", "/var/tmp/videos"] {
+            let said = drop_in_of(SOURCE, &folder(place));
+            assert!(said.contains(&format!("only.\nBindPaths=-{place}\n")), "{said}");
+            let path = Path::new(SOURCE);
+            let settings = load_from(&folder(place), path, path.parent().unwrap(), []).unwrap();
+            let warnings = crate::config::secrets::warnings(&settings).join("\n");
+            assert!(warnings.contains(&format!("{place} is a temporary place")), "{warnings}");
+        }
     }
 
     #[test]

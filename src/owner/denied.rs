@@ -190,8 +190,29 @@ fn read_only(path: &Path) -> String {
     }
 }
 
+/// Where a unit with `PrivateTmp=` has directories of its own, which are emptied when it stops.
+const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
+
+/// Whether a path lies where a unit with `PrivateTmp=` has directories of its own.
+pub fn is_temporary(path: &Path) -> bool {
+    TEMPORARY.iter().any(|place| path.starts_with(place))
+}
+
+/// Whether what is put there is gone when the unit stops.
+pub fn is_lost_at_a_stop(path: &Path) -> bool {
+    is_temporary(path) && is_in_private(&fs::read_to_string(MOUNTS).unwrap_or_default(), path)
+}
+
+fn is_in_private(mounts: &str, path: &Path) -> bool {
+    let is_temporary = |mount: &Mount| TEMPORARY.iter().any(|place| mount.point == Path::new(place));
+    mount_of(mounts, path)
+        .is_some_and(|mount| is_temporary(&mount) && mount.root.contains("/systemd-private-"))
+}
+
 struct Mount {
     point: PathBuf,
+    /// What of its disk is mounted there.
+    root: String,
     /// Elsewhere, if not here.
     is_disk_writable: bool,
     is_temporary: bool,
@@ -205,12 +226,14 @@ fn mount_of(mounts: &str, path: &Path) -> Option<Mount> {
         let (Some(point), Some(options)) = (before.split(' ').nth(4), after.split(' ').nth(2)) else {
             continue;
         };
+        let root = before.split(' ').nth(3).unwrap_or_default().to_owned();
         let point = PathBuf::from(point.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\"));
         let depth = |path: &Path| path.components().count();
         if path.starts_with(&point) && nearest.as_ref().is_none_or(|best| depth(&best.point) <= depth(&point))
         {
             let is_disk_writable = options.split(',').any(|option| option == "rw");
-            nearest = Some(Mount { point, is_disk_writable, is_temporary: after.starts_with("tmpfs ") });
+            nearest =
+                Some(Mount { point, root, is_disk_writable, is_temporary: after.starts_with("tmpfs ") });
         }
     }
     nearest
@@ -235,6 +258,17 @@ mod tests {
                 "{path}"
             );
         }
+    }
+
+    #[test]
+    fn a_private_tmp_is_told_from_the_machines() {
+        let mounts = "1 0 8:1 / / rw - ext4 /dev/a rw\n\
+                      2 1 8:1 /tmp/systemd-private-1f-gdrive-webhook.service-x/tmp /tmp rw - ext4 /dev/a rw\n\
+                      3 2 8:1 /tmp/kept /tmp/kept rw - ext4 /dev/a rw\n";
+        for (path, expected) in [("/tmp/videos", true), ("/tmp/kept", false), ("/var/tmp/videos", false)] {
+            assert_eq!(is_in_private(mounts, Path::new(path)), expected, "{path}");
+        }
+        assert!(is_temporary(Path::new("/var/tmp/v")) && !is_temporary(Path::new("/tmpfiles")));
     }
 
     #[test]
