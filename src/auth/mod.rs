@@ -199,7 +199,7 @@ pub fn locate(config: &Config) -> Result<PathBuf, Error> {
     if let Some(path) = &config.credentials {
         return Ok(path.clone());
     }
-    if let Some(path) = std::env::var_os("GOOGLE_APPLICATION_CREDENTIALS") {
+    if let Some(path) = std::env::var_os("GOOGLE_APPLICATION_CREDENTIALS").filter(|path| !path.is_empty()) {
         return Ok(PathBuf::from(path));
     }
     let gcloud = std::env::var_os("CLOUDSDK_CONFIG")

@@ -4,11 +4,13 @@
 //! failure, its authorized-user flow has Google's address built in, and neither looks at the HTTP status.
 
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::{AccessToken, Error, SCOPE, TOO_MANY_WAIT, WIDER_SCOPE, check_endpoint};
@@ -73,7 +75,13 @@ impl std::fmt::Debug for Grant {
 impl Grant {
     /// Reads a token file.
     pub fn read(path: &Path) -> io::Result<Self> {
-        serde_json::from_str(&std::fs::read_to_string(path)?).map_err(io::Error::other)
+        // Of a pipe nobody may ever write the other end.
+        let file =
+            std::fs::File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is not a file"));
+        }
+        serde_json::from_str(&io::read_to_string(file)?).map_err(io::Error::other)
     }
 
     /// Replaces a token file in one step, readable by its owner only. Root writes it for the owner of the directory.

@@ -113,8 +113,14 @@ pub(super) fn config(command: &ConfigCommand, settings: &Settings) -> Exit {
         ConfigCommand::Check { .. } => {
             let credentials = connect(settings).map(drop);
             let token = settings.admin.token().map(drop).context("the admin token cannot be used");
+            let place = &settings.state_dir;
+            let state = if place.exists() && !place.is_dir() {
+                Err(anyhow::anyhow!("{} (state.dir) is not a directory; name another one", place.display()))
+            } else {
+                Ok(())
+            };
             let mut exit = Exit::Done;
-            for error in [credentials, token].into_iter().filter_map(Result::err) {
+            for error in [credentials, token, state].into_iter().filter_map(Result::err) {
                 eprintln!("gdrive-webhook: {error:#}");
                 exit = Exit::Configuration;
             }

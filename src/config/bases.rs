@@ -2,7 +2,7 @@
 //! the directory that a command is started in does not matter.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::overlay::Variable;
 use super::problem::Place;
@@ -81,6 +81,22 @@ pub(super) fn directory_of(file: &Path) -> PathBuf {
     // What is not there, or cannot be seen, has the directory that it would be in.
     let found = whole.canonicalize().map(|target| directory(&target));
     found.or_else(|_| directory(&whole).canonicalize()).unwrap_or_else(|_| directory(&whole))
+}
+
+/// A path without `.` and `..`, and without links as far as it is there: two spellings of one place are one.
+pub(super) fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(normal.pop()),
+            Component::CurDir => {}
+            other => normal.push(other),
+        }
+        if let Ok(target) = normal.canonicalize() {
+            normal = target;
+        }
+    }
+    normal
 }
 
 /// Why nothing can be kept there: a configuration that comes through a pipe lies in no directory.

@@ -35,6 +35,10 @@ pub(super) fn read(directory: &Path, beside_config: bool) -> Dotenv {
             return ignored("it is a symbolic link");
         }
         Err(error) => {
+            let whose = directory.join(NAME).symlink_metadata().ok().map(|metadata| metadata.uid());
+            if let Some(uid) = whose.filter(|uid| ![0, geteuid().as_raw()].contains(uid)) {
+                return ignored(&format!("it belongs to {}", user(uid)));
+            }
             let why = format!("cannot be read: {}", explain(&error, path, Want::Read));
             return Dotenv {
                 problems: Problems::one(Place::File(path.to_owned()), why),

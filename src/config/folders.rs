@@ -3,7 +3,7 @@
 use super::file::in_folder;
 use super::keys::FOLDER;
 use super::validate::Check;
-use super::{raw, values};
+use super::{bases, raw, values};
 use crate::model::delivery::OnUpdate;
 use crate::model::path::Template;
 use crate::sync::rules::{Existing, Folder, NamePatterns};
@@ -77,8 +77,10 @@ impl Check<'_> {
     /// Files of several folders may lie side by side: what they have in common there must not be said in two ways.
     pub(super) fn modes_agree(&mut self, folders: &[raw::Folder]) {
         for (index, folder) in folders.iter().enumerate() {
-            let same =
-                |other: &&raw::Folder| other.destination.is_some() && other.destination == folder.destination;
+            let place = |folder: &raw::Folder| {
+                folder.destination.as_ref().map(|text| bases::normal(&self.bases.read(text)))
+            };
+            let same = |other: &&raw::Folder| place(other).is_some() && place(other) == place(folder);
             let Some(first) = folders[..index].iter().find(same) else { continue };
             let mode = |text: &Option<String>, default| {
                 text.as_deref().and_then(|text| values::mode(text, 0).ok()).unwrap_or(default)

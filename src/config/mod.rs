@@ -386,7 +386,7 @@ mod tests {
                 "folder.file_mode: \"0666\" lets every user",
             ),
             (
-                "[[folder]]\nid = \"x\"\ndestination = \"videos\"\ndir_mode = \"0755\"",
+                "[[folder]]\nid = \"x\"\ndestination = \"./a/../videos/\"\ndir_mode = \"0755\"",
                 "folder.dir_mode: differs from that of an earlier folder",
             ),
             ("[download]\nstreams = 17", "download.streams: 17 is out of range"),

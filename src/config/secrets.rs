@@ -14,6 +14,7 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
     let secrets =
         [credentials.as_deref(), Some(&settings.google.token), settings.admin.token_file.as_deref()];
     warnings.extend(secrets.into_iter().flatten().filter_map(owner::exposure));
+    warnings.extend(open_to_others(settings));
     // Root reads everything; the service that root looks after does not.
     if let Some(service) = owner::heir(&settings.state_dir) {
         let read =
@@ -25,6 +26,21 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
         warnings.extend(destinations.filter(|path| owner::is_temporary(path)).map(lost));
     }
     warnings
+}
+
+/// Whoever can write the state directory can put another database or login in place. Where it is the directory of the
+/// configuration, a group may share that.
+fn open_to_others(settings: &Settings) -> Option<String> {
+    let place = &settings.state_dir;
+    let is_beside = settings.source.parent().is_some_and(|parent| parent == place);
+    let mode = place.metadata().ok().filter(Metadata::is_dir)?.permissions().mode() & 0o7777;
+    let others = if is_beside { 0o002 } else { 0o022 };
+    (mode & others != 0).then(|| {
+        let (shown, command) = (place.display(), owner::shell(place));
+        format!(
+            "{shown} is the state directory, and others can write it (mode {mode:04o}); chmod go-w {command}"
+        )
+    })
 }
 
 fn lost(destination: &Path) -> String {

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::Settings;
+use super::bases::normal;
 use crate::{auth, owner};
 
 /// What `ProtectHome=` of the unit hides.
@@ -71,10 +72,21 @@ fn places(settings: &Settings) -> Vec<PathBuf> {
             places.push(owner::parent(path).to_owned());
         }
     }
-    places.retain(|place| !place.starts_with(owner::SYSTEM_STATE));
+    // A link and where it leads: the unit would let the program write to neither by the name of the other one.
+    let mut both: Vec<PathBuf> = places.iter().flat_map(|place| [written(place), normal(place)]).collect();
+    both.retain(|place| !place.starts_with(owner::SYSTEM_STATE));
+    let mut places = both;
     places.sort();
     places.dedup_by(|later, earlier| later.starts_with(&*earlier));
     places
+}
+
+/// As it is written, without `.` and `..`; through a link they would lead somewhere else than they seem to.
+fn written(place: &Path) -> PathBuf {
+    if place.components().any(|part| part == Component::ParentDir) {
+        return normal(place);
+    }
+    place.components().collect()
 }
 
 /// What only root can read is handed to the service by systemd.
@@ -82,19 +94,19 @@ fn credentials(settings: &Settings) -> String {
     let mut text = String::new();
     let found = auth::locate(&settings.google).ok();
     let secrets = [
-        (found.as_deref(), "GDRIVE_WEBHOOK__GOOGLE__CREDENTIALS"),
-        (settings.admin.token_file.as_deref(), "GDRIVE_WEBHOOK__ADMIN__TOKEN_FILE"),
+        (found.as_deref(), "credentials.json", "GDRIVE_WEBHOOK__GOOGLE__CREDENTIALS"),
+        (settings.admin.token_file.as_deref(), "admin-token", "GDRIVE_WEBHOOK__ADMIN__TOKEN_FILE"),
     ];
-    for (path, variable) in secrets {
-        let Some((path, name)) = path.and_then(|path| Some((path, path.file_name()?.to_str()?))) else {
-            continue;
-        };
+    // Under names of our own: a file may have one that no unit can.
+    for (path, name, variable) in secrets {
+        let Some(path) = path else { continue };
         let Ok(metadata) = path.metadata() else { continue };
         let mode = metadata.permissions().mode();
         let group_reads = mode & 0o040 != 0 && metadata.gid() != 0;
         if metadata.uid() == 0 && !group_reads && mode & 0o004 == 0 {
-            let name = name.replace('%', "%%");
-            text += "# Only root can read it: systemd hands it to the service.\n";
+            if text.is_empty() {
+                text += "# What only root can read is handed to the service by systemd.\n";
+            }
             // The path is the rest of the line, whatever is in it.
             text += &format!("LoadCredential={name}:{}\n", percent(path));
             text += &format!("Environment={}\n", quoted(&format!("{variable}={name}")));
@@ -170,6 +182,35 @@ mod tests {
             "{said}"
         );
         assert!(said.contains("systemctl daemon-reload") && !said.contains("Made from"), "{said}");
+    }
+
+    #[test]
+    fn a_link_is_named_with_where_it_leads_and_secrets_have_names_of_their_own() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path().canonicalize().unwrap();
+        std::fs::create_dir(home.join("target")).unwrap();
+        std::os::unix::fs::symlink("target", home.join("link")).unwrap();
+        let mut text = folder("link") + &folder("x/../missing");
+        let is_root = rustix::process::geteuid().is_root();
+        for (section, key, name) in [("google", "credentials", "a: b.json"), ("admin", "token_file", "50%")] {
+            std::fs::write(home.join(name), "{}").unwrap();
+            std::fs::set_permissions(home.join(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+            text += &format!("[{section}]\n{key} = {name:?}\n");
+        }
+        let said = drop_in_of(home.join("a.toml").to_str().unwrap(), &text);
+        for (name, count) in [("link", 1), ("target", 1), ("missing", 1), ("x/..", 0)] {
+            let line = format!("Paths=-{}", home.join(name).display());
+            assert_eq!(said.lines().filter(|said| said.ends_with(&line)).count(), count, "{name}: {said}");
+        }
+        if is_root {
+            let (key, token) = (home.join("a: b.json"), home.join("50%%"));
+            assert!(
+                said.contains(&format!("\nLoadCredential=credentials.json:{}\n", key.display())),
+                "{said}"
+            );
+            assert!(said.contains(&format!("\nLoadCredential=admin-token:{}\n", token.display())), "{said}");
+            assert_eq!(said.matches("# What only root can read").count(), 1, "{said}");
+        }
     }
 
     #[test]

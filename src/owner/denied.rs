@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
-use super::{group, process, user};
+use super::{SERVICE, SYSTEM_STATE, group, process, user};
 
 /// What was attempted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +128,12 @@ fn remedy(path: &Path, metadata: &Metadata, lack: Lack, us: &str, our_group: &st
     let run = format!("run this as {owner} (sudo -u {owner} gdrive-webhook …)");
     let is_private = rights(metadata).trailing_zeros() >= 6;
     match (metadata.uid() == 0, lack) {
+        (true, Lack::Entry | Lack::Reading) if path.starts_with(SYSTEM_STATE) => {
+            "run this as root (sudo gdrive-webhook …)".to_owned()
+        }
+        (true, Lack::Entry | Lack::Reading) if is_systems(path) => {
+            "name something that is meant for this program".to_owned()
+        }
         (true, Lack::Entry) if HOMES.iter().any(|home| path == Path::new(home)) => {
             "move what is needed somewhere else".to_owned()
         }
@@ -141,6 +147,13 @@ fn remedy(path: &Path, metadata: &Metadata, lack: Lack, us: &str, our_group: &st
         (false, _) if metadata.is_dir() && !is_private => format!("{}, or {run}", share("2770")),
         (false, _) => format!("{run}, or give it to {us}: {take}"),
     }
+}
+
+/// Whether it is the system's, or another program's: to open it for this one could give all its secrets away.
+fn is_systems(path: &Path) -> bool {
+    const SYSTEMS: [&str; 5] = ["/boot", "/etc", "/usr", "/var/lib", "/var/log"];
+    let is_ours = path.components().any(|part| part.as_os_str().to_string_lossy().starts_with(SERVICE));
+    SYSTEMS.iter().any(|place| path.starts_with(place)) && !is_ours
 }
 
 /// A path as a shell takes it.
@@ -257,6 +270,22 @@ mod tests {
                 (Path::new(point), writable),
                 "{path}"
             );
+        }
+    }
+
+    #[test]
+    fn no_advice_opens_what_belongs_to_the_system_or_is_private() {
+        let (Ok(file), Ok(directory)) = (fs::metadata("/etc/passwd"), fs::metadata("/etc")) else { return };
+        for (path, metadata, lack, opens) in [
+            ("/etc/shadow", &file, Lack::Reading, false),
+            ("/etc/ssl/private", &directory, Lack::Entry, false),
+            ("/var/lib/gdrive-webhook", &directory, Lack::Entry, false),
+            ("/etc/gdrive-webhook/key.json", &file, Lack::Reading, true),
+            ("/etc/gdrive-webhook", &directory, Lack::Entry, true),
+            ("/srv/key.json", &file, Lack::Reading, true),
+        ] {
+            let said = remedy(Path::new(path), metadata, lack, "me", "us");
+            assert_eq!(said.contains("chmod"), opens, "{path}: {said}");
         }
     }
 

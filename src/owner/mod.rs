@@ -144,14 +144,13 @@ pub fn exposure(path: &Path) -> Option<String> {
     if HANDED.iter().any(|directory| whole.starts_with(directory)) {
         return None;
     }
-    let group = group(metadata.gid());
-    let (who, right) = match mode {
-        _ if mode & 0o006 != 0 => ("every user of this machine".to_owned(), mode & 0o7770),
-        _ if mode & 0o060 != 0 && !whole.starts_with(CONFIGURATIONS) => {
-            (format!("everybody in the group {group}"), mode & 0o7700)
-        }
+    let (group, is_shared) = (group(metadata.gid()), whole.starts_with(CONFIGURATIONS));
+    let who = match mode {
+        _ if mode & 0o006 != 0 => "every user of this machine".to_owned(),
+        _ if mode & 0o060 != 0 && !is_shared => format!("everybody in the group {group}"),
         _ => return None,
     };
+    let right = mode & if is_shared { 0o7740 } else { 0o7700 };
     let path = path.display();
     Some(format!(
         "{path} is a secret, and {who} can read or change it (mode {mode:04o}); chmod {right:04o} {}",
@@ -189,7 +188,7 @@ mod tests {
             (0o600, None),
             (0o400, None),
             (0o640, Some("chmod 0600")),
-            (0o644, Some("every user of this machine")),
+            (0o644, Some("every user of this machine can read or change it (mode 0644); chmod 0600")),
             (0o602, Some("chmod 0600")),
         ] {
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();

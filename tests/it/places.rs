@@ -270,7 +270,7 @@ async fn a_check_reads_the_credentials_and_the_file_that_is_named() {
     let warned = check().await;
     assert_eq!(warned.status.code(), Some(0), "{}", said(&warned));
     let expected =
-        format!("every user of this machine can read or change it (mode 0644); chmod 0640 {}", key.display());
+        format!("every user of this machine can read or change it (mode 0644); chmod 0600 {}", key.display());
     assert!(text(&warned.stderr).contains(&expected), "{}", said(&warned));
 
     fs::remove_file(&key).unwrap();
@@ -278,6 +278,35 @@ async fn a_check_reads_the_credentials_and_the_file_that_is_named() {
     assert_eq!(missing.status.code(), Some(78), "{}", said(&missing));
     assert!(text(&missing.stderr).contains("key.json: cannot be read: No such file"), "{}", said(&missing));
     assert!(!said(&missing).contains("no mistakes"), "{}", said(&missing));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_names_a_state_directory_that_is_none_or_that_others_can_write() {
+    let world = relative("").await;
+    set_mode(&world.home().join("conf/key.json"), 0o600);
+    let state = world.home().join("given");
+    let given = [("STATE_DIRECTORY", state.to_str().unwrap()), ("GOOGLE_APPLICATION_CREDENTIALS", "")];
+    fs::write(&state, "").unwrap();
+    let check = run_in(&world, Path::new("/"), &["config", "check"], &given).await;
+    assert_eq!(check.status.code(), Some(78), "{}", said(&check));
+    assert!(said(&check).contains("is not a directory"), "{}", said(&check));
+    fs::remove_file(&state).unwrap();
+    fs::create_dir(&state).unwrap();
+    for (mode, expected) in [(0o700, false), (0o777, true), (0o770, true)] {
+        set_mode(&state, mode);
+        let check = run_in(&world, Path::new("/"), &["config", "check"], &given).await;
+        assert_eq!(check.status.code(), Some(0), "{}", said(&check));
+        let warned = said(&check).contains(&format!("can write it (mode {mode:04o}); chmod go-w"));
+        assert_eq!(warned, expected, "{}", said(&check));
+    }
+    // A pipe in the place of the login, at whose other end nobody is.
+    fs::write(world.home().join("conf/key.json"), world.drive.installed_client_json()).unwrap();
+    set_mode(&state, 0o700);
+    let made = Command::new("mkfifo").arg(state.join("token.json")).status().unwrap();
+    assert!(made.success());
+    let sync = run_in(&world, Path::new("/"), &["sync"], &given).await;
+    assert_eq!(sync.status.code(), Some(77), "{}", said(&sync));
+    assert!(said(&sync).contains("it is not a file"), "{}", said(&sync));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -593,6 +622,19 @@ async fn a_refusal_names_the_owner_and_the_remedy() {
     assert_eq!(refused.status.code(), Some(78), "{}", said(&refused));
     let remedy = format!("sudo install -d -m 0750 -o 54321 -g 54322 {}", state.display());
     assert!(text(&refused.stderr).contains(&remedy), "{}", said(&refused));
+    // Whatever a stranger leaves in a directory for all keeps nobody from anything.
+    let (sticky, planted) = (shared.path().join("sticky"), shared.path().join("sticky/.env"));
+    fs::create_dir(&sticky).unwrap();
+    set_mode(&sticky, 0o1777);
+    fs::write(&planted, "").unwrap();
+    set_mode(&planted, 0o600);
+    chown(&planted, Some(STRANGER + 1), None).unwrap();
+    let mut command = Command::new(&program);
+    command.env_clear().env("GDRIVE_WEBHOOK_CONFIG", world.config_path()).current_dir(&sticky);
+    command.uid(STRANGER).gid(GROUP).args(["config", "show"]);
+    let shown = output(command).await;
+    assert_eq!(shown.status.code(), Some(0), "{}", said(&shown));
+    assert!(said(&shown).contains("is ignored: it belongs to 54322"), "{}", said(&shown));
     // What is another user's own is not opened to all, and not taken away.
     chown(home, Some(STRANGER + 1), Some(GROUP + 1)).unwrap();
     set_mode(home, 0o700);
