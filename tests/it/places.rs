@@ -226,7 +226,7 @@ async fn only_run_and_sync_make_anything() {
         (&["channels", "stop"], 1, "there is no database at"),
         (&["config", "check"], 0, "no mistakes"),
         (&["config", "show"], 0, "[[folder]]"),
-        (&["config", "systemd"], 0, "ReadWritePaths="),
+        (&["config", "systemd"], 0, "Paths="),
         (&["login"], 78, "there is no directory"),
         (&["sync", "--dry-run"], 0, "would be downloaded"),
     ] {
