@@ -25,7 +25,9 @@ pub(super) fn writing(settings: &Settings) {
     });
     for path in beside.iter().chain([&settings.google.token]) {
         match owner::heal(path) {
-            Ok(true) => info!(path = %path.display(), "given from root to the owner of its directory"),
+            Ok(true) => {
+                info!(path = %path.display(), "owner changed from root to the owner of the directory");
+            }
             Ok(false) => {}
             Err(error) => {
                 warn!(path = %path.display(), %error, "cannot be given to the owner of its directory");
@@ -102,7 +104,7 @@ pub(super) fn mistaken(problems: Option<&Problems>) {
     if let Some(problems) = problems {
         let said = problems.to_string().replace('\n', "; ");
         eprintln!(
-            "gdrive-webhook: the configuration has mistakes, and the daemon goes on with what it had: {said}"
+            "gdrive-webhook: the configuration has mistakes, and the daemon keeps the configuration in effect: {said}"
         );
     }
 }

@@ -194,8 +194,8 @@ async fn dispatch(arguments: Arguments, prepared: Option<run::Prepared>) -> Exit
     };
     if let Command::Reload = command {
         // The daemon reports the mistakes: it reads the file, and keeps the configuration in effect.
-        let (settings, _) = config::load_leniently(config.as_deref());
-        return reload::reload(&settings).await.unwrap_or_else(|error| ended(Err(error)));
+        let (settings, problems) = config::load_leniently(config.as_deref());
+        return reload::reload(&settings, problems.as_ref()).await.unwrap_or_else(|error| ended(Err(error)));
     }
     let (settings, problems) = config::load_leniently(command.file().or(config.as_deref()));
     if let Some(problems) = problems.as_ref().filter(|_| !command.only_asks()) {

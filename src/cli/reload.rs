@@ -5,13 +5,14 @@ use std::time::Duration;
 use anyhow::Context;
 use reqwest::StatusCode;
 
-use super::Exit;
-use crate::config::Settings;
+use super::{Exit, misconfigured};
+use crate::config::{Problems, Settings};
 
 /// Reading the file takes milliseconds; the engine starts as soon as it is woken.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(super) async fn reload(settings: &Settings) -> anyhow::Result<Exit> {
+/// `problems` are those of the file, for when there is no daemon that could name them.
+pub(super) async fn reload(settings: &Settings, problems: Option<&Problems>) -> anyhow::Result<Exit> {
     let listen = settings.admin.listen;
     let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
     let mut request = client.post(format!("http://{listen}/api/reload"));
@@ -20,6 +21,9 @@ pub(super) async fn reload(settings: &Settings) -> anyhow::Result<Exit> {
     }
     let answer = match request.send().await {
         Ok(answer) => answer,
+        Err(error) if error.is_connect() && problems.is_some() => {
+            return Ok(problems.map_or(Exit::Failed, misconfigured));
+        }
         Err(error) if error.is_connect() => anyhow::bail!(
             "no daemon answers at {listen} (admin.listen); the changes take effect at its next start. If a daemon runs with \
              another admin.listen, restart it"
@@ -37,6 +41,8 @@ pub(super) async fn reload(settings: &Settings) -> anyhow::Result<Exit> {
             eprint!("{said}");
             Ok(Exit::Failed)
         }
-        _ => anyhow::bail!("{listen} answers {status}; is it this program, and is admin.token_file right?"),
+        _ => anyhow::bail!(
+            "{listen} answers {status}; check that this is gdrive-webhook and that admin.token_file is correct"
+        ),
     }
 }

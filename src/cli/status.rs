@@ -79,7 +79,7 @@ pub(super) async fn fetch(settings: &Settings) -> anyhow::Result<Option<Report>>
     let status = response.status();
     anyhow::ensure!(
         status.is_success(),
-        "{} answers {status}; is it this program, and is admin.token_file right?",
+        "{} answers {status}; check that this is gdrive-webhook and that admin.token_file is correct",
         settings.admin.listen
     );
     Ok(Some(response.json().await.context("admin.listen answers something that is not a status")?))
@@ -121,7 +121,7 @@ fn render(report: &Report, now: Timestamp) -> String {
             text += &format!("  Drive calls: {}\n", process.address.as_deref().unwrap_or(nowhere));
             if let Some(pause) = &process.calls_paused {
                 let next = relative(pause.until, now);
-                text += &format!("  calls to Drive pause: {}; the next one {next}\n", pause.reason);
+                text += &format!("  calls to Drive are paused: {}; the next one {next}\n", pause.reason);
             }
             text += &format!(
                 "  notifications: {}{}; strangers refused: {}\n",
@@ -135,7 +135,7 @@ fn render(report: &Report, now: Timestamp) -> String {
                 text += &full(address, now);
             }
         }
-        None => text += "gdrive-webhook: not running; this is what the database says\n",
+        None => text += "gdrive-webhook: not running; state from the database\n",
     }
     text += &section(
         "channels",
@@ -143,7 +143,7 @@ fn render(report: &Report, now: Timestamp) -> String {
             vec![c.state.clone(), c.log.clone(), format!("{} left", duration(c.seconds_left)), c.id.clone()]
         }),
     );
-    text += &section("engines", report.engines.iter().map(|engine| row_of_engine(engine, now)));
+    text += &section("parts of the daemon", report.engines.iter().map(|engine| row_of_engine(engine, now)));
     text += &section(
         "downloading",
         report.transfers.iter().map(|t| {
@@ -192,9 +192,9 @@ fn row_of_engine(engine: &EngineReport, now: Timestamp) -> Vec<String> {
         (None, None) => "has not run yet".to_owned(),
     };
     let due = match (engine.running, engine.due) {
-        (true, _) => "at work".to_owned(),
+        (true, _) => "running".to_owned(),
         (false, Some(due)) => format!("next {}", relative(due, now)),
-        (false, None) => "waits to be woken".to_owned(),
+        (false, None) => "idle".to_owned(),
     };
     vec![engine.name.clone(), due, outcome]
 }

@@ -1,11 +1,14 @@
 //! `sync`: one pass and out. `--dry-run` does the pass on a copy of the ledger and downloads nothing.
 
 use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::Exit;
 use super::show::{printable, size};
@@ -43,21 +46,45 @@ pub(super) async fn sync(settings: &Settings, stop: CancellationToken) -> anyhow
     // What Drive refused is reported last, when everything that was known has been fetched.
     match read {
         Some(read) => read?,
-        None => anyhow::bail!("interrupted; what was on its way goes on at the next start"),
+        None => anyhow::bail!("interrupted; unfinished downloads resume at the next start"),
     }
-    anyhow::ensure!(finished, "interrupted; what was on its way goes on at the next start");
+    anyhow::ensure!(finished, "interrupted; unfinished downloads resume at the next start");
     Ok(if is_complete { Exit::Done } else { Exit::Failed })
 }
 
 pub(super) async fn dry_run(settings: &Settings) -> anyhow::Result<Exit> {
-    let scratch = std::env::temp_dir().join(format!("gdrive-webhook-{}", uuid::Uuid::new_v4().simple()));
-    owner::make_private(&scratch)?;
-    let outcome = dry_run_in(settings, &scratch).await;
-    std::fs::remove_dir_all(&scratch)?;
-    outcome
+    let scratch = Scratch::create(&settings.state_dir)?;
+    dry_run_in(settings, &scratch.0).await
 }
 
-async fn dry_run_in(settings: &Settings, scratch: &std::path::Path) -> anyhow::Result<Exit> {
+/// A private directory that goes when it is no longer needed.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    /// In the state directory, since a container may have no other that can be written to; else where the system keeps
+    /// temporary files.
+    fn create(state_dir: &Path) -> anyhow::Result<Self> {
+        let name = format!("dry-run-{}", uuid::Uuid::new_v4().simple());
+        let here = state_dir.join(&name);
+        if owner::make_private(&here).is_ok() {
+            return Ok(Self(here));
+        }
+        let elsewhere = std::env::temp_dir().join(format!("gdrive-webhook-{name}"));
+        owner::make_private(&elsewhere)
+            .with_context(|| format!("cannot create {} nor {}", here.display(), elsewhere.display()))?;
+        Ok(Self(elsewhere))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            warn!(path = %self.0.display(), %error, "cannot delete the copy of the database");
+        }
+    }
+}
+
+async fn dry_run_in(settings: &Settings, scratch: &Path) -> anyhow::Result<Exit> {
     let copy = scratch.join("state.db");
     match Store::copy(&settings.store, &copy).await {
         Ok(()) | Err(store::Error::Missing { .. }) => {}
@@ -134,7 +161,7 @@ async fn tell(parts: &Parts, since: Timestamp) -> anyhow::Result<bool> {
 }
 
 fn known_size(delivery: &Delivery) -> String {
-    delivery.size.map_or_else(|| "size not known yet".to_owned(), size)
+    delivery.size.map_or_else(|| "unknown size".to_owned(), size)
 }
 
 /// Draws one line of progress on a terminal, for ever; elsewhere only waits.

@@ -224,7 +224,10 @@ fn permits(sandbox: &Sandbox, destination: &Path) -> Result<(), String> {
             "the destination {path} is read-only for the service; `gdrive-webhook config systemd` prints the drop-in \
              that adds it to ReadWritePaths=; install the drop-in and restart the service"
         )),
-        Err(error) => Err(format!("cannot write to the destination {path}: {error}")),
+        Err(error) => {
+            let why = owner::explain(&error.into(), existing, owner::Want::Write);
+            Err(format!("cannot write to the destination {path}: {why}"))
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::store::Store;
 
@@ -77,7 +77,9 @@ impl Running {
                 handle.abort();
             }
         }
-        if tokio::time::timeout(CLOSE, self.store.close()).await.is_err() {
+        let closed = tokio::time::timeout(CLOSE, self.store.close()).await;
+        info!("stopped");
+        if closed.is_err() {
             warn!("the database could not be closed in time; its journal is read at the next start");
         }
     }

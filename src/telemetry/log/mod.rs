@@ -92,13 +92,15 @@ impl Level {
 pub fn start(config: &Config) -> Level {
     let (filter, handle) = reload::Layer::new(filter(&config.level));
     let is_terminal = std::io::stderr().is_terminal();
+    // https://no-color.org
+    let is_coloured = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let is_journal = systemd::is_journal();
     let is_json = match config.format {
         Format::Json => true,
         Format::Text => false,
         Format::Auto => !is_terminal && !is_journal,
     };
-    let lines = fmt::layer::<Registry>().with_writer(std::io::stderr).with_ansi(is_terminal);
+    let lines = fmt::layer::<Registry>().with_writer(std::io::stderr).with_ansi(is_coloured);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match (is_json, is_journal) {
         (true, false) => lines.fmt_fields(fmt::format::JsonFields::new()).event_format(Json).boxed(),
         (true, true) => lines.fmt_fields(fmt::format::JsonFields::new()).event_format(Prefixed(Json)).boxed(),
