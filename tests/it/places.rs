@@ -55,7 +55,7 @@ fn command_in(directory: &Path, arguments: &[&str]) -> Command {
     command
         .env_clear()
         .current_dir(directory)
-        .arg("20")
+        .args(["-k", "5", "20"])
         .arg(env!("CARGO_BIN_EXE_gdrive-webhook"))
         .args(arguments);
     command
