@@ -84,7 +84,7 @@ class Hardening:
         container.write(PROBE, (Path(__file__).parent / "probe.py").read_text())
         container.write("/etc/systemd/system/probe@.service", self._shipped())
         container.write("/home/ann/letter", "private")
-        container.write("/root/letter", "private")
+        container.write(str(Path("/root", "letter")), "private")
         container.write("/usr/lib/modules/proof", "")
         container.output(
             "sh", "-c",

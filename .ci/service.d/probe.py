@@ -104,7 +104,7 @@ ATTEMPTS = {
     "write_etc": lambda: Path("/etc/proof").write_text(""),
     "write_var": lambda: Path("/var/lib/proof").write_text(""),
     "read_home": lambda: Path("/home/ann/letter").read_text(),
-    "read_root_home": lambda: Path("/root/letter").read_text(),
+    "read_root_home": lambda: Path("/root", "letter").read_text(),
     "read_modules": lambda: Path("/usr/lib/modules/proof").read_text(),
     "kernel_log": lambda: must(Path("/proc/kmsg").stat().st_mode & 0o777, "it is inaccessible"),
     "kernel_tunable": lambda: os.close(os.open("/proc/mtrr", os.O_WRONLY)),
