@@ -129,7 +129,7 @@ fn remedy(path: &Path, metadata: &Metadata, lack: Lack, us: &str, our_group: &st
     let is_private = rights(metadata).trailing_zeros() >= 6;
     match (metadata.uid() == 0, lack) {
         (true, Lack::Entry | Lack::Reading) if path.starts_with(SYSTEM_STATE) => {
-            "run this as root (sudo gdrive-webhook …)".to_owned()
+            format!("if {us} is the user that the daemon runs as, {take}; otherwise run this as root")
         }
         (true, Lack::Entry | Lack::Reading) if is_systems(path) => {
             "name something that is meant for this program".to_owned()
