@@ -69,7 +69,7 @@ async fn when_the_calls_of_the_day_are_used_up_nobody_calls_for_an_hour() {
     assert_eq!(world.drive.requests().len(), calls);
     assert_eq!(world.log().matches("all calls pause").count(), 1);
     let shown = world.output(&["status"]).await;
-    assert!(text(&shown.stdout).contains("calls to Drive pause"), "{}", text(&shown.stdout));
+    assert!(text(&shown.stdout).contains("calls to Drive are paused"), "{}", text(&shown.stdout));
 }
 
 #[tokio::test(flavor = "multi_thread")]
