@@ -77,12 +77,36 @@ fn heir_of(above: &Stat) -> Option<Owner> {
 /// inherited, and under `RestrictSUIDSGID=` nobody may set that again. Everything else that the program makes has its mode
 /// from the beginning, so that it does not matter if it is made meanwhile.
 fn make(here: &OwnedFd, name: &OsStr, mode: u32) -> Result<(), Errno> {
-    static MASK: Mutex<()> = Mutex::new(());
-    let _guard = MASK.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = umask(Mode::empty());
-    let outcome = sys::mkdirat(here, name, Mode::from_raw_mode(mode));
-    umask(before);
-    outcome
+    let _unmasked = Unmasked::new();
+    sys::mkdirat(here, name, Mode::from_raw_mode(mode))
+}
+
+/// How many ask for no umask at the moment, and the umask that there was before.
+static ASKING: Mutex<(usize, Mode)> = Mutex::new((0, Mode::empty()));
+
+/// No umask while it lives. Nothing is locked meanwhile: on a disk that does not answer, a directory may never be made, and
+/// the other disks are not to wait for that.
+struct Unmasked;
+
+impl Unmasked {
+    fn new() -> Self {
+        let mut asking = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
+        if asking.0 == 0 {
+            asking.1 = umask(Mode::empty());
+        }
+        asking.0 += 1;
+        Self
+    }
+}
+
+impl Drop for Unmasked {
+    fn drop(&mut self) {
+        let mut asking = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
+        asking.0 -= 1;
+        if asking.0 == 0 {
+            umask(asking.1);
+        }
+    }
 }
 
 /// Gives away what was made a moment ago, if that is what lies there still: an empty directory of root's.
