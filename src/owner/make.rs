@@ -154,6 +154,18 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_is_made_while_another_one_is_never_finished() {
+        let home = tempfile::tempdir().unwrap();
+        // As on a disk that does not answer.
+        let unfinished = Unmasked::new();
+        let (sender, made) = std::sync::mpsc::channel();
+        let path = home.path().join("videos");
+        std::thread::spawn(move || sender.send(make_private(&path).is_ok()));
+        assert!(made.recv_timeout(std::time::Duration::from_secs(30)).unwrap());
+        drop(unfinished);
+    }
+
+    #[test]
     fn root_gives_away_all_that_it_makes_below_somebody_elses_directory() {
         if !geteuid().is_root() {
             return;
