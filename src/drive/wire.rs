@@ -241,7 +241,7 @@ mod tests {
                 prop_assert!(!page.next.as_str().is_empty());
                 files.extend(page.changes.into_iter().filter_map(|change| match change.entry {
                     Entry::Present(file) => Some(*file),
-                    Entry::Gone => None,
+                    Entry::Gone | Entry::Unclear => None,
                 }));
             }
             prop_assert!(!listed.is_ok_and(|listed| listed.next.is_some_and(|next| next.is_empty())));

@@ -69,4 +69,6 @@ pub enum Entry {
     Gone,
     /// Still there.
     Present(Box<File>),
+    /// The entry says that the item changed, but not what it is now: it has to be asked for.
+    Unclear,
 }

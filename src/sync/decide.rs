@@ -78,6 +78,8 @@ pub enum Decision {
 /// Why nothing is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
+    /// What it is now is not known.
+    Unclear,
     /// It lies below no watched folder.
     Elsewhere,
     /// Its content is in the ledger already.
@@ -100,6 +102,7 @@ pub fn decide(
         Entry::Gone => return gone(known_folder, ledger, "it is gone from Drive"),
         Entry::Present(file) if file.trashed => return gone(known_folder, ledger, "it is in Drive's bin"),
         Entry::Present(file) => file,
+        Entry::Unclear => return Decision::Nothing(Why::Unclear),
     };
     let places = tree.places(file.parent.as_ref());
     // One that was only waited for need not be waited for any longer when it is not wanted any more.
@@ -412,6 +415,13 @@ mod tests {
         );
         assert_eq!(outcome(&gone("sub"), Origin::Change, &tree(), &[]), "drop");
         assert_eq!(outcome(&gone("watched"), Origin::Change, &tree(), &[]), "Known");
+    }
+
+    #[test]
+    fn an_unclear_entry_takes_nothing_away() {
+        let unclear = |id: &str| Change { file_id: FileId::new(id), entry: Entry::Unclear };
+        assert_eq!(outcome(&unclear("f1"), Origin::Change, &tree(), &[row("r1", Stage::Pending)]), "Unclear");
+        assert_eq!(outcome(&unclear("sub"), Origin::Change, &tree(), &[]), "Unclear");
     }
 
     #[test]

@@ -213,6 +213,7 @@ impl Pass<'_> {
             Origin::WiderListing => changes.iter().filter(|c| folder_in(c).is_none()).map(id_of).collect(),
             Origin::Change | Origin::Listing | Origin::FirstListing => HashSet::new(),
         };
+        let changes = self.clarify(changes).await?;
         // Without it when something goes wrong on the way: then it is looked up again.
         let tree = std::mem::take(&mut self.tree);
         let Followed { changes, mut tree } = self.follow(changes, tree, &mut outcome).await?;
@@ -249,6 +250,19 @@ impl Pass<'_> {
         Ok(outcome)
     }
 
+    /// Asks Drive for the items whose entries do not say what they are.
+    async fn clarify(&self, mut changes: Vec<Change>) -> Result<Vec<Change>, Error> {
+        for change in changes.iter_mut().filter(|change| matches!(change.entry, Entry::Unclear)) {
+            debug!(file.id = %change.file_id, "an entry of the change log does not say what the item is; Drive is asked");
+            change.entry = match self.drive.file(&change.file_id, None).await {
+                Ok(file) => Entry::Present(Box::new(file)),
+                Err(error) if error.fault() == Fault::NotFound => Entry::Gone,
+                Err(error) => return Err(error.into()),
+            };
+        }
+        Ok(changes)
+    }
+
     /// What the ledger knows of those that it is asked about: what lies elsewhere is of no interest, unless it was
     /// waited for.
     async fn ledger_of(
@@ -260,7 +274,7 @@ impl Pass<'_> {
         // One of them may become known by its entry in this page.
         let folders: HashSet<&FileId> = changes.iter().filter_map(folder_in).collect();
         let is_asked = |change: &Change| match &change.entry {
-            Entry::Gone => true,
+            Entry::Gone | Entry::Unclear => true,
             Entry::Present(file) if file.trashed || waiting => true,
             Entry::Present(file) => {
                 file.parent.as_ref().is_some_and(|id| tree.get(id).is_some() || folders.contains(id))
@@ -295,7 +309,7 @@ fn id_of(change: &Change) -> FileId {
 fn folder_in(change: &Change) -> Option<&FileId> {
     match &change.entry {
         Entry::Present(file) if file.kind() == Kind::Folder => Some(&file.id),
-        Entry::Present(_) | Entry::Gone => None,
+        Entry::Present(_) | Entry::Gone | Entry::Unclear => None,
     }
 }
 

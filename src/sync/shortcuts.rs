@@ -63,7 +63,7 @@ impl Pass<'_> {
                     }
                     // Without a shortcut to it, it lies where it is.
                     Entry::Present(file) => Change { file_id: file.id.clone(), entry: Entry::Present(file) },
-                    Entry::Gone => change,
+                    Entry::Gone | Entry::Unclear => change,
                 });
             }
         }
@@ -196,7 +196,7 @@ fn folders_of(change: &Change) -> Vec<FileId> {
             file.parent.iter().cloned().collect()
         }
         Entry::Present(file) => file.parent.iter().cloned().chain([file.id.clone()]).collect(),
-        Entry::Gone => vec![change.file_id.clone()],
+        Entry::Gone | Entry::Unclear => vec![change.file_id.clone()],
     }
 }
 
