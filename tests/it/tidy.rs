@@ -1,5 +1,7 @@
 //! The house rules that the compiler does not know: floors, pure files, first lines, sizes.
 
+mod circles;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
