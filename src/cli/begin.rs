@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use tracing::{info, warn};
 
-use super::status::fetch;
+use super::ask::fetch;
 use super::{ConfigCommand, Exit};
 use crate::config::{self, Problems, Settings, former, secrets};
 use crate::daemon::connect;

@@ -1,5 +1,6 @@
 //! The command line: its commands and exit codes.
 
+mod ask;
 mod begin;
 mod channels;
 mod login;

@@ -1,19 +1,15 @@
 //! `status`: asks the running daemon; where none runs, what the database says.
 
-use std::time::Duration;
-
 use anyhow::Context;
 use jiff::Timestamp;
 
+use super::ask::{fetch, is_ready};
 use super::begin::{missing, mistaken};
 use super::show::{columns, duration, printable, relative, size};
 use super::{Exit, misconfigured};
 use crate::admin::status::{AddressReport, DeliveryReport, EngineReport, Report, report};
 use crate::config::{Problems, Settings};
 use crate::store::{Access, Store};
-
-/// A program on this machine that does not answer by then is not going to.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) async fn status(
     settings: &Settings,
@@ -62,33 +58,6 @@ pub(super) async fn ask(settings: &Settings, problems: Option<&Problems>) -> any
             Ok(Asked::Mistaken(misconfigured(problems)))
         }
     }
-}
-
-/// `None`: no program answers at the private door.
-pub(super) async fn fetch(settings: &Settings) -> anyhow::Result<Option<Report>> {
-    let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
-    let mut request = client.get(format!("http://{}/api/status", settings.admin.listen));
-    if let Some(token) = settings.admin.token()? {
-        request = request.bearer_auth(token);
-    }
-    let response = match request.send().await {
-        Ok(response) => response,
-        Err(error) if error.is_connect() => return Ok(None),
-        Err(error) => return Err(error).context("admin.listen does not answer"),
-    };
-    let status = response.status();
-    anyhow::ensure!(
-        status.is_success(),
-        "{} answers {status}; check that this is gdrive-webhook and that admin.token_file is correct",
-        settings.admin.listen
-    );
-    Ok(Some(response.json().await.context("admin.listen answers something that is not a status")?))
-}
-
-async fn is_ready(settings: &Settings) -> bool {
-    let Ok(client) = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build() else { return false };
-    let answer = client.get(format!("http://{}/readyz", settings.admin.listen)).send().await;
-    answer.is_ok_and(|answer| answer.status().is_success())
 }
 
 /// What the database says where no daemon runs.

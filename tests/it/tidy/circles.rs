@@ -16,11 +16,7 @@ struct Exception {
 }
 
 /// Every one of them is to be taken apart, so a row without a circle is refused.
-const EXCEPTIONS: [Exception; 5] = [
-    Exception {
-        files: &["cli::begin", "cli::status"],
-        reason: "the request to a running daemon is written in the file of one command",
-    },
+const EXCEPTIONS: [Exception; 4] = [
     Exception {
         files: &["delivery::attempt", "delivery::publisher"],
         reason: "the publisher borrows the helper for blocking work from the attempts that it serves",
