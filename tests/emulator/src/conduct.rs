@@ -103,6 +103,18 @@ impl Emulator {
         self.with_state(|state| state.settings.change_delay = delay);
     }
 
+    /// `files.list` shows an item only this long after it was created or moved, by the emulator's clock: it passes with
+    /// real time and with [`move_clock`](Self::move_clock). `files.get` and the change log show the item at once.
+    pub fn set_listing_lag(&self, lag: Duration) {
+        self.with_state(|state| state.settings.listing_lag = lag);
+    }
+
+    /// `true`: each page of `files.list` counts its offset in the folder as it is then, so that an item is missed or
+    /// comes twice when the folder changes between two pages.
+    pub fn set_shifting_listings(&self, on: bool) {
+        self.with_state(|state| state.settings.shifting_listings = on);
+    }
+
     /// New content has no size, checksums and video metadata for this long; then they appear, with a change.
     pub fn set_processing_delay(&self, delay: Duration) {
         self.with_state(|state| state.settings.processing_delay = delay);

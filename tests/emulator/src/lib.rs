@@ -46,6 +46,8 @@
 //! | forget the requests | `curl -sX DELETE $D/requests` |
 //! | settings | `curl -sd '{"notifications":true,"rate":null,"noise":1,"channelLifetimeCapSeconds":60}' $D/settings` |
 //! | … | `latencyMilliseconds`, `syncBeforeAnswer`, `notificationsAfterStop`, `changeDelayMilliseconds`, `processingDelayMilliseconds`, `emptyPages`, `accessTokenLifetimeSeconds` |
+//! | … for listings | `listingLagMilliseconds`, `shiftingListings` |
+//! | keep one item out of listings | `curl -sd '{"milliseconds":3000}' $D/files/$ID/hide` |
 //! | notify every channel | `curl -sX POST $D/push` |
 //! | end channels early | `curl -sd '{"seconds":0}' $D/channels/shorten` |
 //! | refuse page tokens | `curl -sX POST $D/page-tokens/refuse` |

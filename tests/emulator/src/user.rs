@@ -62,6 +62,12 @@ impl Emulator {
         done(self.inner.state().shortcut(parent, name, target))
     }
 
+    /// `files.list` does not show this item for so long, although `files.get` and the change log do; see
+    /// [`set_listing_lag`](Self::set_listing_lag).
+    pub fn hide_from_listings(&self, id: &str, lag: Duration) {
+        done(self.inner.state().hide_from_listings(id, lag));
+    }
+
     /// A change of metadata alone: the version grows, the head revision stays.
     pub fn touch(&self, id: &str) {
         done(self.inner.state().touch(id));

@@ -41,7 +41,12 @@ pub(crate) fn list(state: &mut State, call: &Call) -> Result<Reply, ApiError> {
         Some(token) => {
             let cursor = state.cursors.iter().find(|cursor| cursor.token == token);
             let cursor = cursor.ok_or_else(|| ApiError::invalid_value("pageToken"))?;
-            (cursor.ids.clone(), cursor.offset)
+            let (mut ids, offset) = (cursor.ids.clone(), cursor.offset);
+            if state.settings.shifting_listings {
+                ids = Arc::new(search(state, call)?);
+            }
+            let offset = offset.min(ids.len());
+            (ids, offset)
         }
     };
     let end = (offset + size).min(ids.len());
@@ -81,8 +86,10 @@ fn search(state: &State, call: &Call) -> Result<Vec<String>, ApiError> {
         (Some(_), None) => included,
         (own, Some(drive)) => included && own.as_deref() == Some(drive),
     };
+    let now = state.now();
     let wanted = |node: &&Node| {
         node.parent.is_some()
+            && node.listed_from <= now
             && in_scope(node)
             && query.as_ref().is_none_or(|query| query.matches(state, node))
     };

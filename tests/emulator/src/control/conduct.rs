@@ -116,6 +116,8 @@ struct Settings {
     latency_milliseconds: Option<u64>,
     noise: Option<Noise>,
     change_delay_milliseconds: Option<u64>,
+    listing_lag_milliseconds: Option<u64>,
+    shifting_listings: Option<bool>,
     processing_delay_milliseconds: Option<u64>,
     empty_pages: Option<bool>,
     access_token_lifetime_seconds: Option<u64>,
@@ -137,6 +139,7 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64
 
 impl Settings {
     fn apply(self, emulator: &Emulator) {
+        self.apply_to_listings(emulator);
         let Self { notifications, sync_before_answer, notifications_after_stop, .. } = self;
         if let Some(on) = notifications {
             emulator.set_notifications(on);
@@ -173,6 +176,15 @@ impl Settings {
         }
         if let Some(lifetime) = self.access_token_lifetime_seconds {
             emulator.set_access_token_lifetime(Duration::from_secs(lifetime));
+        }
+    }
+
+    fn apply_to_listings(&self, emulator: &Emulator) {
+        if let Some(lag) = self.listing_lag_milliseconds {
+            emulator.set_listing_lag(Duration::from_millis(lag));
+        }
+        if let Some(on) = self.shifting_listings {
+            emulator.set_shifting_listings(on);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A user's actions over HTTP.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -89,6 +91,17 @@ pub(super) fn patch(command: &Command, id: &str) -> Outcome {
 
 pub(super) fn touch(command: &Command, id: &str) -> Outcome {
     command.emulator.with_state(|state| state.touch(id))?;
+    one(command, id)
+}
+
+pub(super) fn hide(command: &Command, id: &str) -> Outcome {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Hide {
+        milliseconds: u64,
+    }
+    let lag = Duration::from_millis(command.json::<Hide>()?.milliseconds);
+    command.emulator.with_state(|state| state.hide_from_listings(id, lag))?;
     one(command, id)
 }
 

@@ -93,6 +93,7 @@ fn obey(method: &Method, path: &str, command: &Command) -> Outcome {
         ("DELETE", ["files", id]) => files::delete(command, id),
         ("POST", ["files", id, "content"]) => files::revise(command, id),
         ("POST", ["files", id, "touch"]) => files::touch(command, id),
+        ("POST", ["files", id, "hide"]) => files::hide(command, id),
         ("POST", ["folders"]) => files::folder(command),
         ("POST", ["shortcuts"]) => files::shortcut(command),
         ("POST", ["drives"]) => files::shared_drive(command),

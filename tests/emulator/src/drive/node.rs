@@ -108,6 +108,8 @@ pub(crate) struct Node {
     pub(crate) trashed: bool,
     pub(crate) trashed_time: Option<i64>,
     pub(crate) version: u64,
+    /// Listings show it from this time on: later than its creation or move while they lag.
+    pub(crate) listed_from: i64,
     /// Order of creation.
     pub(crate) sequence: u64,
     pub(crate) quirks: Vec<Quirk>,

@@ -31,6 +31,10 @@ pub(crate) struct Settings {
     pub(crate) noise: u32,
     /// How long a change stays out of `changes.list`.
     pub(crate) change_delay: Duration,
+    /// How long a new or moved item stays out of `files.list`.
+    pub(crate) listing_lag: Duration,
+    /// Each page of `files.list` counts its offset in the folder as it is then.
+    pub(crate) shifting_listings: bool,
     /// How long a new revision has neither size nor checksums.
     pub(crate) processing_delay: Duration,
     pub(crate) empty_pages: bool,
@@ -48,6 +52,8 @@ impl Default for Settings {
             latency: Duration::ZERO,
             noise: 0,
             change_delay: Duration::ZERO,
+            listing_lag: Duration::ZERO,
+            shifting_listings: false,
             processing_delay: Duration::ZERO,
             empty_pages: false,
             access_token_lifetime: Duration::from_secs(3599),
@@ -128,6 +134,7 @@ impl State {
             trashed: false,
             trashed_time: None,
             version: 1,
+            listed_from: now,
             sequence: self.sequence,
             quirks: Vec::new(),
             kind: Kind::Folder,

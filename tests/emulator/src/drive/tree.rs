@@ -134,6 +134,13 @@ impl State {
         Ok(())
     }
 
+    /// Listings do not show the item until so much later, whatever else says that it is there.
+    pub(crate) fn hide_from_listings(&mut self, id: &str, lag: Duration) -> Done<()> {
+        let listed_from = self.now() + milliseconds(lag);
+        self.known_mut(id)?.listed_from = listed_from;
+        Ok(())
+    }
+
     pub(crate) fn set_trashed(&mut self, id: &str, trashed: bool) -> Done<()> {
         let now = self.now();
         let node = self.known_mut(id)?;
@@ -157,7 +164,10 @@ impl State {
             siblings.remove(&(sequence, id.to_owned()));
         }
         self.children.entry(target.clone()).or_default().insert((sequence, id.to_owned()));
-        self.known_mut(id)?.parent = Some(target);
+        let listed_from = self.now() + milliseconds(self.settings.listing_lag);
+        let node = self.known_mut(id)?;
+        node.parent = Some(target);
+        node.listed_from = listed_from;
         if former_drive == drive {
             self.changed(id, Cause::Updated("parents"));
             return Ok(());
@@ -241,6 +251,7 @@ impl State {
             trashed: false,
             trashed_time: None,
             version: 0,
+            listed_from: now + milliseconds(self.settings.listing_lag),
             sequence: self.sequence,
             quirks: Vec::new(),
             kind,

@@ -9,6 +9,7 @@ mod control;
 mod faults;
 mod files;
 mod line;
+mod listings;
 mod media;
 mod oauth;
 mod support;
