@@ -34,6 +34,7 @@
 //! | upload a pattern | `post -d '{"pattern":{"seed":1,"size":104857600}}' "$D/files?name=film.mp4&mimeType=video/mp4&modifiedTime=2026-01-01T00:00:00Z"` |
 //! | with quirks ([`Quirk`]) | `post -d '{"text":"x"}' "$D/files?name=a.mp4&quirks=noChecksums,noSize"` |
 //! | new revision | `post -d '{"pattern":{"seed":2,"size":1000}}' $D/files/$ID/content` |
+//! | an old revision again | `curl -sd '{"revisionId":"…"}' $D/files/$ID/restore` |
 //! | metadata-only change | `curl -sX POST $D/files/$ID/touch` |
 //! | rename, move, trash | `curl -sX PATCH -d '{"name":"b.mp4","parent":"…","trashed":true}' $D/files/$ID` |
 //! | delete for ever | `curl -sX DELETE $D/files/$ID` |

@@ -32,6 +32,11 @@ impl Emulator {
         done(self.try_revise(id, content.into()))
     }
 
+    /// Gives a file the content of an earlier revision, as restoring a version does, and returns the new head revision's id.
+    pub fn restore(&self, id: &str, revision: &str) -> String {
+        done(self.try_restore(id, revision))
+    }
+
     /// Gives a file another name.
     pub fn rename(&self, id: &str, name: &str) {
         done(self.inner.state().rename(id, name));
@@ -99,6 +104,13 @@ impl Emulator {
         Some(self.inner.state().find(id)?.blob()?.revision.clone())
     }
 
+    /// The ids of a file's revisions, the head last.
+    pub fn revisions(&self, id: &str) -> Vec<String> {
+        let state = self.inner.state();
+        let Some(blob) = state.find(id).and_then(|node| node.blob()) else { return Vec::new() };
+        blob.former.iter().map(|former| &former.revision).chain([&blob.revision]).cloned().collect()
+    }
+
     pub(crate) fn try_upload(&self, upload: Upload) -> Result<String, Refusal> {
         let checksums = upload.content.checksums();
         let id = self.inner.state().upload(upload, checksums)?;
@@ -109,6 +121,12 @@ impl Emulator {
     pub(crate) fn try_revise(&self, id: &str, content: Content) -> Result<String, Refusal> {
         let checksums = content.checksums();
         let revision = self.inner.state().revise(id, content, checksums)?;
+        self.follow_up(id);
+        Ok(revision)
+    }
+
+    pub(crate) fn try_restore(&self, id: &str, revision: &str) -> Result<String, Refusal> {
+        let revision = self.inner.state().restore(id, revision)?;
         self.follow_up(id);
         Ok(revision)
     }

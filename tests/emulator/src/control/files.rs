@@ -24,6 +24,13 @@ pub(super) fn one(command: &Command, id: &str) -> Outcome {
 }
 
 pub(super) fn upload(command: &Command) -> Outcome {
+    const KEYS: [&str; 7] = ["name", "parent", "mimeType", "modifiedTime", "createdTime", "id", "quirks"];
+    if let Some((unknown, _)) = command.params.pairs().find(|(key, _)| !KEYS.contains(key)) {
+        return Err(Refused(
+            400,
+            format!("unknown key `{unknown}` in the query; known are {}", KEYS.join(", ")),
+        ));
+    }
     let text = |name: &str| command.params.get(name).map(str::to_owned);
     let name = text("name").ok_or_else(|| Refused(400, "the query has no name=…".to_owned()))?;
     let quirks =
@@ -44,6 +51,16 @@ pub(super) fn upload(command: &Command) -> Outcome {
 
 pub(super) fn revise(command: &Command, id: &str) -> Outcome {
     command.emulator.try_revise(id, content(command)?)?;
+    Ok(told(command, id))
+}
+
+pub(super) fn restore(command: &Command, id: &str) -> Outcome {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Restore {
+        revision_id: String,
+    }
+    command.emulator.try_restore(id, &command.json::<Restore>()?.revision_id)?;
     Ok(told(command, id))
 }
 
@@ -75,14 +92,16 @@ pub(super) fn patch(command: &Command, id: &str) -> Outcome {
     }
     let patch: Patch = command.json()?;
     command.emulator.with_state(|state| {
-        if let Some(name) = patch.name {
-            state.rename(id, &name)?;
-        }
+        // What can be refused comes first, so that a refused patch changes nothing: an item that was moved is not a
+        // root, so it can be trashed, and any item can be renamed.
         if let Some(parent) = patch.parent {
             state.move_to(id, &parent)?;
         }
         if let Some(trashed) = patch.trashed {
             state.set_trashed(id, trashed)?;
+        }
+        if let Some(name) = patch.name {
+            state.rename(id, &name)?;
         }
         Ok::<_, Refused>(())
     })?;

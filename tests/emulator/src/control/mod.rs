@@ -35,7 +35,8 @@ type Outcome = Result<Value, Refused>;
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self(if matches!(refusal, Refusal::NoSuchFile(_)) { 404 } else { 400 }, refusal.to_string())
+        let is_missing = matches!(refusal, Refusal::NoSuchFile(_) | Refusal::NoSuchRevision(_));
+        Self(if is_missing { 404 } else { 400 }, refusal.to_string())
     }
 }
 
@@ -92,6 +93,7 @@ fn obey(method: &Method, path: &str, command: &Command) -> Outcome {
         ("PATCH", ["files", id]) => files::patch(command, id),
         ("DELETE", ["files", id]) => files::delete(command, id),
         ("POST", ["files", id, "content"]) => files::revise(command, id),
+        ("POST", ["files", id, "restore"]) => files::restore(command, id),
         ("POST", ["files", id, "touch"]) => files::touch(command, id),
         ("POST", ["files", id, "hide"]) => files::hide(command, id),
         ("POST", ["folders"]) => files::folder(command),

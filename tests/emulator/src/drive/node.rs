@@ -132,6 +132,27 @@ pub(crate) struct Blob {
     pub(crate) original_name: String,
     /// Size, checksums and video metadata are published from this time on.
     pub(crate) processed: i64,
+    /// What it contained before, the oldest first.
+    pub(crate) former: Vec<Former>,
+}
+
+/// A revision that is not the head any more.
+#[derive(Clone, Debug)]
+pub(crate) struct Former {
+    pub(crate) revision: String,
+    pub(crate) content: Content,
+    pub(crate) checksums: Checksums,
+}
+
+impl Blob {
+    /// All that is left of this content once it has a successor: Drive keeps two hundred revisions.
+    pub(crate) fn into_former(self) -> Vec<Former> {
+        const KEPT: usize = 200;
+        let Self { content, checksums, revision, mut former, .. } = self;
+        former.push(Former { revision, content, checksums });
+        former.drain(..former.len().saturating_sub(KEPT - 1));
+        former
+    }
 }
 
 impl Node {

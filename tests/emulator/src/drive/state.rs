@@ -149,14 +149,7 @@ impl State {
 
     /// Trashed itself or below something trashed.
     pub(crate) fn is_trashed(&self, node: &Node) -> bool {
-        let mut current = Some(node);
-        while let Some(node) = current {
-            if node.trashed {
-                return true;
-            }
-            current = node.parent.as_ref().and_then(|parent| self.nodes.get(parent));
-        }
-        false
+        self.lineage(node).any(|node| node.trashed)
     }
 
     pub(crate) fn log(&mut self, name: &str) -> Option<&mut Log> {

@@ -18,6 +18,11 @@ pub(crate) enum Refusal {
     NotABlob(String),
     BadTime(String),
     IdTaken(String),
+    /// The root of My Drive or of a shared drive stays where and what it is.
+    IsRoot(String),
+    /// A folder cannot lie below itself.
+    BelowItself(String),
+    NoSuchRevision(String),
 }
 
 impl std::fmt::Display for Refusal {
@@ -28,6 +33,11 @@ impl std::fmt::Display for Refusal {
             Self::NotABlob(id) => write!(f, "{id:?} has no content of its own"),
             Self::BadTime(text) => write!(f, "{text:?} is not an RFC 3339 time"),
             Self::IdTaken(id) => write!(f, "the id {id:?} is taken"),
+            Self::IsRoot(id) => {
+                write!(f, "{id:?} is a drive's root, which cannot be moved, trashed or deleted")
+            }
+            Self::BelowItself(id) => write!(f, "{id:?} cannot be moved into itself or below itself"),
+            Self::NoSuchRevision(id) => write!(f, "the file has no revision {id:?}"),
         }
     }
 }
@@ -110,16 +120,28 @@ impl State {
         let now = self.now();
         let node = self.known(id)?;
         let name = node.name.clone();
-        if node.blob().is_none() {
-            return Err(Refusal::NotABlob(id.to_owned()));
-        }
-        let blob = self.blob(content, checksums, &name);
+        let former = node.blob().ok_or_else(|| Refusal::NotABlob(id.to_owned()))?.clone().into_former();
+        let mut blob = self.blob(content, checksums, &name);
+        blob.former = former;
         let revision = blob.revision.clone();
         let node = self.known_mut(id)?;
         node.kind = Kind::Blob(blob);
         node.modified = now;
         self.changed(id, Cause::Updated("content"));
         Ok(revision)
+    }
+
+    /// Makes the content of a revision the newest one again, under a new revision id.
+    pub(crate) fn restore(&mut self, id: &str, revision: &str) -> Done<String> {
+        let blob = self.known(id)?.blob().ok_or_else(|| Refusal::NotABlob(id.to_owned()))?;
+        let (content, checksums) = if blob.revision == revision {
+            (blob.content.clone(), blob.checksums.clone())
+        } else {
+            let former = blob.former.iter().find(|former| former.revision == revision);
+            let former = former.ok_or_else(|| Refusal::NoSuchRevision(revision.to_owned()))?;
+            (former.content.clone(), former.checksums.clone())
+        };
+        self.revise(id, content, checksums)
     }
 
     pub(crate) fn rename(&mut self, id: &str, name: &str) -> Done<()> {
@@ -143,6 +165,7 @@ impl State {
 
     pub(crate) fn set_trashed(&mut self, id: &str, trashed: bool) -> Done<()> {
         let now = self.now();
+        self.below_a_root(id)?;
         let node = self.known_mut(id)?;
         node.trashed = trashed;
         node.trashed_time = trashed.then_some(now);
@@ -157,7 +180,10 @@ impl State {
             return Err(Refusal::NotAFolder(parent.to_owned()));
         }
         let (target, drive) = (target.id.clone(), target.drive.clone());
-        let node = self.known(id)?;
+        let node = self.below_a_root(id)?;
+        if self.lineage(self.known(&target)?).any(|above| above.id == id) {
+            return Err(Refusal::BelowItself(id.to_owned()));
+        }
         let (sequence, former_parent, former_drive) =
             (node.sequence, node.parent.clone(), node.drive.clone());
         if let Some(siblings) = former_parent.and_then(|parent| self.children.get_mut(&parent)) {
@@ -184,7 +210,7 @@ impl State {
 
     /// For ever, with everything below.
     pub(crate) fn delete(&mut self, id: &str) -> Done<()> {
-        self.known(id)?;
+        self.below_a_root(id)?;
         for id in self.subtree(id).into_iter().rev() {
             let Some(node) = self.nodes.remove(&id) else { continue };
             if let Some(siblings) = node.parent.and_then(|parent| self.children.get_mut(&parent)) {
@@ -212,6 +238,17 @@ impl State {
         found
     }
 
+    /// The item itself, its folder, and so on up to the root of its drive.
+    pub(crate) fn lineage<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = &'a Node> {
+        std::iter::successors(Some(node), |node| self.nodes.get(node.parent.as_ref()?))
+    }
+
+    /// The item, if it is not the root of a drive.
+    fn below_a_root(&self, id: &str) -> Done<&Node> {
+        let node = self.known(id)?;
+        if node.parent.is_none() { Err(Refusal::IsRoot(node.id.clone())) } else { Ok(node) }
+    }
+
     pub(crate) fn known(&self, id: &str) -> Done<&Node> {
         self.find(id).ok_or_else(|| Refusal::NoSuchFile(id.to_owned()))
     }
@@ -222,7 +259,14 @@ impl State {
 
     fn blob(&self, content: Content, checksums: Checksums, name: &str) -> Blob {
         let processed = self.now() + milliseconds(self.settings.processing_delay);
-        Blob { content, checksums, revision: ids::revision(), original_name: name.to_owned(), processed }
+        Blob {
+            content,
+            checksums,
+            revision: ids::revision(),
+            original_name: name.to_owned(),
+            processed,
+            former: Vec::new(),
+        }
     }
 
     fn sprout(

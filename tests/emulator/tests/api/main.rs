@@ -13,3 +13,4 @@ mod listings;
 mod media;
 mod oauth;
 mod support;
+mod tree;
