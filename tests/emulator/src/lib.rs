@@ -72,7 +72,9 @@
 //!
 //! `about.get`, `files.get`/`list`/`watch` and media with ranges on both media paths, `changes`, `channels.stop`,
 //! `drives.get`/`list`; the token endpoint for refresh tokens, authorization codes with PKCE and service accounts,
-//! a consent page that grants at once, revocation. Everything else answers Google's HTML 404.
+//! a consent page that grants at once, revocation. Every request is held against Google's discovery document first:
+//! names, types and choices of its parameters, the scopes of its token. A method that the document has and the emulator
+//! lacks answers 501 with its name; a path that the document does not have, Google's HTML 404.
 //!
 //! There is one user, who may do everything its token's scope admits. Uploads over the API, revisions, batches,
 //! exports, permissions and gzip are not modelled.
@@ -93,6 +95,7 @@ mod fault;
 mod inner;
 mod notify;
 mod oauth;
+mod params;
 mod serve;
 mod user;
 

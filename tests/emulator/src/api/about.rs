@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
+use super::call::Call;
 use super::error::ApiError;
 use super::resource;
-use super::serve::Call;
 use crate::drive::state::State;
 use crate::serve::body::Reply;
 

@@ -9,8 +9,6 @@ use super::params::Params;
 use super::route::Operation;
 use crate::drive::state::State;
 
-const SCOPE_PREFIX: &str = "https://www.googleapis.com/auth/";
-
 /// Refuses requests without a token, with a dead one, or with one that may not do this.
 pub(crate) fn check(
     state: &State,
@@ -32,19 +30,17 @@ pub(crate) fn check(
             ApiError::of_reason(401, "authError", None)
         });
     };
-    if scope
-        .split_whitespace()
-        .filter_map(|scope| scope.strip_prefix(SCOPE_PREFIX))
-        .any(|s| allows(s, operation))
-    {
+    if allows(scope, operation) {
         Ok(())
     } else {
-        Err(ApiError::of_reason(403, "insufficientPermissions", None).status("PERMISSION_DENIED").details(json!([{
-            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-            "reason": "ACCESS_TOKEN_SCOPE_INSUFFICIENT",
-            "domain": "googleapis.com",
-            "metadata": {"service": "drive.googleapis.com", "method": format!("google.apps.drive.v3.{}", operation.name())},
-        }])))
+        Err(ApiError::of_reason(403, "insufficientPermissions", None).status("PERMISSION_DENIED").details(
+            json!([{
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": "ACCESS_TOKEN_SCOPE_INSUFFICIENT",
+                "domain": "googleapis.com",
+                "metadata": {"service": "drive.googleapis.com", "method": rpc_name(operation)},
+            }]),
+        ))
     }
 }
 
@@ -82,29 +78,44 @@ fn missing(media: bool, is_get: bool) -> ApiError {
     if media { error } else { error.status("PERMISSION_DENIED") }
 }
 
-fn allows(scope: &str, operation: Operation) -> bool {
-    match scope {
-        "drive" | "drive.readonly" => true,
-        "drive.file" | "drive.meet.readonly" => {
-            !matches!(operation, Operation::DrivesList | Operation::DrivesGet)
-        }
-        "drive.metadata" | "drive.metadata.readonly" | "drive.photos.readonly" => {
-            !matches!(operation, Operation::DrivesList | Operation::DrivesGet | Operation::FilesMedia)
-        }
-        _ => false,
-    }
+/// Whether the scopes of a token are enough. Those that show metadata alone give no bytes, although the document lists
+/// them with `files.get`.
+fn allows(granted: &str, operation: Operation) -> bool {
+    const SHOW_ONLY: [&str; 3] = ["drive.metadata", "drive.metadata.readonly", "drive.photos.readonly"];
+    let is_enough = |scope: &&str| {
+        let shows_only = SHOW_ONLY.iter().any(|show| scope.ends_with(&format!("/auth/{show}")));
+        operation.method().is_some_and(|method| method.allows(scope))
+            && !(shows_only && operation == Operation::FilesMedia)
+    };
+    granted.split_whitespace().any(|scope| is_enough(&scope))
+}
+
+/// `files.list` as errors about scopes name it.
+fn rpc_name(operation: Operation) -> String {
+    let name = operation.method().map_or("", |method| method.id);
+    let capital = |word: &str| {
+        word.chars().next().map_or(String::new(), |c| c.to_uppercase().to_string() + &word[c.len_utf8()..])
+    };
+    let words: Vec<String> = name.split('.').map(capital).collect();
+    format!("google.apps.drive.v3.Drive{}", words.join("."))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::discovery;
     use super::*;
 
     #[test]
     fn metadata_scopes_do_not_download() {
+        let method = |id| Operation::Method(discovery::method(id).unwrap());
+        let allows =
+            |scope: &str, operation| allows(&format!("x https://www.googleapis.com/auth/{scope}"), operation);
         assert!(allows("drive.readonly", Operation::FilesMedia));
         assert!(!allows("drive.metadata.readonly", Operation::FilesMedia));
-        assert!(allows("drive.metadata.readonly", Operation::ChangesList));
-        assert!(!allows("drive.file", Operation::DrivesList));
-        assert!(!allows("calendar", Operation::FilesList));
+        assert!(allows("drive.metadata.readonly", method("changes.list")));
+        assert!(!allows("drive.file", method("drives.list")));
+        assert!(!allows("drive.readonly", method("files.create")));
+        assert!(!allows("calendar", method("files.list")));
+        assert_eq!(rpc_name(method("files.list")), "google.apps.drive.v3.DriveFiles.List");
     }
 }

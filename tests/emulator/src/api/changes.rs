@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::call::Call;
 use super::drives;
 use super::error::ApiError;
 use super::resource;
-use super::serve::Call;
 use crate::drive::log::{Entry, Log, Subject, USER};
 use crate::drive::state::State;
 use crate::serve::body::Reply;

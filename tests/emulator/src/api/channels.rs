@@ -8,9 +8,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::call::Call;
 use super::error::ApiError;
 use super::params::encode;
-use super::serve::Call;
 use super::{changes, drives, files};
 use crate::drive::channel::{Channel, Target};
 use crate::drive::content::hex;
@@ -222,11 +222,10 @@ fn is_loopback(url: &reqwest::Url) -> bool {
 }
 
 /// 204; a channel that is unknown, stopped or over is not found.
-pub(crate) fn stop(inner: &Arc<Inner>, call: &Call) -> Result<Reply, ApiError> {
+pub(crate) fn stop(state: &mut State, call: &Call) -> Result<Reply, ApiError> {
     let body: Value = serde_json::from_slice(&call.body).map_err(|_| ApiError::required("entityResource"))?;
     let needed = |name: &str| body[name].as_str().ok_or_else(|| ApiError::required(name));
     let (id, resource_id) = (needed("id")?, needed("resourceId")?);
-    let mut state = inner.state();
     let now = state.now();
     if !state.channels.stop(id, resource_id, now) {
         let text = format!("Channel '{id}' not found for project '{PROJECT_NUMBER}'");

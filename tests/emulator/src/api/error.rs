@@ -65,15 +65,38 @@ impl ApiError {
         Self::new(400, "invalid", "Invalid Value").at_parameter(name)
     }
 
-    /// A value that is not of its parameter's type; has `fieldViolations` and no domain.
+    /// A method that Google's Drive has and this one does not.
+    pub(crate) fn not_emulated(method: &str) -> Self {
+        Self::new(501, "notImplemented", format!("The emulator does not have {method}."))
+    }
+
+    /// A value that is not of its parameter's type.
     pub(crate) fn bad_type(name: &str, kind: &str, value: &str) -> Self {
         let field = snake_case(name);
-        let description = format!("Invalid value at '{field}' ({kind}), \"{value}\"");
-        let mut error =
-            Self::new(400, "invalid", description.clone()).status("INVALID_ARGUMENT").details(json!([{
-                "@type": "type.googleapis.com/google.rpc.BadRequest",
-                "fieldViolations": [{"field": field, "description": description}],
-            }]));
+        let text = format!("Invalid value at '{field}' ({kind}), \"{value}\"");
+        Self::bad_request(&field, text)
+    }
+
+    /// A name in the query that the method does not have.
+    pub(crate) fn unknown_parameter(name: &str) -> Self {
+        let text = format!(
+            "Invalid JSON payload received. Unknown name \"{name}\": Cannot bind query parameter. Field '{name}' could \
+             not be found in request message."
+        );
+        Self::bad_request("", text)
+    }
+
+    /// What Google's front refuses by itself: with `fieldViolations`, and without a domain.
+    fn bad_request(field: &str, text: String) -> Self {
+        let mut violation = json!({"description": text});
+        if !field.is_empty() {
+            violation["field"] = json!(field);
+        }
+        let details = json!([{
+            "@type": "type.googleapis.com/google.rpc.BadRequest",
+            "fieldViolations": [violation],
+        }]);
+        let mut error = Self::new(400, "invalid", text).status("INVALID_ARGUMENT").details(details);
         error.rest.domain = None;
         error
     }
@@ -172,7 +195,8 @@ fn usual_message(reason: &str) -> String {
     .to_owned()
 }
 
-fn snake_case(name: &str) -> String {
+/// A parameter's name as errors about its value write it.
+pub(crate) fn snake_case(name: &str) -> String {
     name.chars().fold(String::new(), |mut text, c| {
         if c.is_ascii_uppercase() {
             text.push('_');

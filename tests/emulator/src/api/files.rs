@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::call::Call;
 use super::drives;
 use super::error::ApiError;
 use super::order::Order;
 use super::query::Query;
 use super::resource;
-use super::serve::Call;
 use crate::drive::ids;
 use crate::drive::node::Node;
 use crate::drive::state::{Cursor, State};

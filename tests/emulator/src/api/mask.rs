@@ -1,10 +1,10 @@
 //! The `fields` parameter: which members of an answer a client wants.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::LazyLock;
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::discovery::schema;
 use super::error::ApiError;
 
 /// A parsed selection.
@@ -14,23 +14,6 @@ pub(crate) struct Mask {
     all: bool,
     fields: BTreeMap<String, Mask>,
 }
-
-/// Of each type: its members, each with its own type; `*` is a map with free keys, an empty text a plain value.
-static TYPES: LazyLock<HashMap<&str, HashMap<&str, &str>>> = LazyLock::new(|| {
-    let mut types: HashMap<&str, HashMap<&str, &str>> = HashMap::new();
-    let mut current = "";
-    let mut words = include_str!("schema.txt").split_whitespace().peekable();
-    while let Some(word) = words.next() {
-        if words.next_if_eq(&"=").is_some() {
-            current = word;
-            types.entry(current).or_default();
-        } else {
-            let (name, kind) = word.split_once(':').unwrap_or((word, ""));
-            types.entry(current).or_default().insert(name, kind);
-        }
-    }
-    types
-});
 
 impl Mask {
     /// Parses a selection on `kind` and refuses names that type does not have.
@@ -89,9 +72,9 @@ impl Parser<'_> {
         if name == "*" {
             return self.below(kind, into, "*");
         }
-        let inner = match (kind, TYPES.get(kind).and_then(|members| members.get(name))) {
+        let inner = match (kind, schema::member(kind, name)) {
             ("*", _) => "",
-            (_, Some(inner)) => inner,
+            (_, Some(kind)) => schema::inner(kind),
             (_, None) => return Err(invalid(name)),
         };
         self.below(inner, into, name)

@@ -1,8 +1,8 @@
 //! `files.get` with `alt=media`: bytes, whole or one range of them.
 
+use super::call::Call;
 use super::error::ApiError;
 use super::files::visible;
-use super::serve::Call;
 use crate::drive::content::Reader;
 use crate::drive::node::Quirk;
 use crate::drive::state::State;

@@ -2,13 +2,16 @@
 
 pub(crate) mod about;
 pub(crate) mod access;
+pub(crate) mod call;
 pub(crate) mod changes;
 pub(crate) mod channels;
+pub(crate) mod discovery;
 pub(crate) mod drives;
 pub(crate) mod error;
 pub(crate) mod files;
 pub(crate) mod mask;
 pub(crate) mod media;
+pub(crate) mod methods;
 pub(crate) mod order;
 pub(crate) mod params;
 pub(crate) mod query;

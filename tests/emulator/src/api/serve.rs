@@ -4,66 +4,23 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use hyper::{HeaderMap, Request, Response};
-use serde_json::Value;
+use hyper::{Request, Response};
 
+use super::access;
+use super::call::Call;
+use super::discovery::check;
 use super::error::ApiError;
-use super::mask::Mask;
+use super::methods::{self, Answer, Handler};
 use super::params::Params;
-use super::route::{self, Operation, Route};
-use super::{about, access, changes, channels, drives, files, media};
+use super::route::{self, Operation};
 use crate::control;
 use crate::fault::{Action, Asked};
 use crate::inner::Inner;
 use crate::oauth::{consent, endpoint};
 use crate::serve::body::{Body, End, Reply, Shape, respond};
 use crate::serve::record::RequestRecord;
-
-/// A request as operations see it.
-pub(crate) struct Call {
-    pub(crate) params: Params,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-    pub(crate) is_get: bool,
-    pub(crate) route: Route,
-    /// A fault wants the `Range` header overlooked.
-    pub(crate) ignore_range: bool,
-    /// A fault wants the consent page to refuse with this error.
-    pub(crate) refuse_consent: Option<String>,
-}
-
-impl Call {
-    /// The id in the path; operations that have none are not routed with one.
-    pub(crate) fn id(&self) -> &str {
-        self.route.id.as_deref().unwrap_or_default()
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// A JSON answer under the client's `fields`, or the API's default selection.
-    pub(crate) fn answer(&self, value: Value, kind: &str, default: &str) -> Result<Reply, ApiError> {
-        let mask = Mask::parse(self.params.get("fields").unwrap_or(default), kind)?;
-        let value = mask.apply(value);
-        let compact = matches!(self.params.get("prettyPrint"), Some("false" | "0"));
-        Ok(Reply::json(200, if compact { value.to_string() } else { format!("{value:#}\n") }))
-    }
-
-    /// Fails early on a `fields` that could not be answered, before anything is changed.
-    pub(crate) fn check_mask(&self, kind: &str) -> Result<(), ApiError> {
-        self.params.get("fields").map_or(Ok(()), |fields| Mask::parse(fields, kind).map(drop))
-    }
-}
-
-impl From<ApiError> for Reply {
-    fn from(error: ApiError) -> Self {
-        Self::json(error.code, error.body())
-    }
-}
 
 fn with_retry_after(reply: Reply, value: Option<String>) -> Reply {
     match value {
@@ -171,32 +128,31 @@ async fn struck(inner: &Arc<Inner>, mut call: Call, action: Option<Action>) -> (
 
 /// Answers as a healthy Drive.
 async fn perform(inner: &Arc<Inner>, call: &Call) -> Reply {
-    let operation = call.route.operation;
-    match operation {
-        Operation::Unknown => return Reply::html(404, "Not Found"),
-        Operation::Token => return endpoint::token(inner, call),
-        Operation::Revoke => return endpoint::revoke(inner, call),
-        Operation::Auth => return consent::page(inner, call),
-        _ => {}
-    }
-    if let Err(error) = access::check(&inner.state(), operation, call.is_get, &call.headers, &call.params) {
-        return error.into();
-    }
-    let result = match operation {
-        Operation::ChangesWatch => channels::watch_changes(inner, call).await,
-        Operation::FilesWatch => channels::watch_file(inner, call).await,
-        Operation::ChannelsStop => channels::stop(inner, call),
-        Operation::AboutGet => about::get(&inner.state(), call),
-        Operation::StartPageToken => changes::start_page_token(&inner.state(), call),
-        Operation::ChangesList => changes::list(&inner.state(), call),
-        Operation::FilesList => files::list(&mut inner.state(), call),
-        Operation::FilesGet => files::get(&inner.state(), call),
-        Operation::FilesMedia => media::get(&inner.state(), call),
-        Operation::DrivesList => drives::list(&inner.state(), call),
-        Operation::DrivesGet => drives::get(&inner.state(), call),
-        Operation::Token | Operation::Auth | Operation::Revoke | Operation::Unknown => {
-            return Reply::html(404, "Not Found");
+    match call.route.operation {
+        Operation::Unknown => Reply::html(404, "Not Found"),
+        Operation::Token => endpoint::token(inner, call),
+        Operation::Revoke => endpoint::revoke(inner, call),
+        Operation::Auth => consent::page(inner, call),
+        operation @ (Operation::Method(_) | Operation::FilesMedia) => {
+            ask(inner, operation, call).await.unwrap_or_else(Reply::from)
         }
-    };
-    result.unwrap_or_else(Reply::from)
+    }
+}
+
+/// Asks a method, once the request is one that Google's front would let through.
+async fn ask(inner: &Arc<Inner>, operation: Operation, call: &Call) -> Answer {
+    access::check(&inner.state(), operation, call.is_get, &call.headers, &call.params)?;
+    if let Some(method) = operation.method() {
+        // Whoever puts a channel into the query was seen to be told that the body is missing.
+        if method.request == Some("Channel") && call.body.is_empty() {
+            return Err(ApiError::required("entityResource"));
+        }
+        check::parameters(method, &call.params)?;
+    }
+    match methods::handler(operation.name()) {
+        Some(Handler::Read(read)) => read(&inner.state(), call),
+        Some(Handler::Change(change)) => change(&mut inner.state(), call),
+        Some(Handler::Own(own)) => own(inner, call).await,
+        None => Err(ApiError::not_emulated(operation.name())),
+    }
 }

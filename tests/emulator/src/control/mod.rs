@@ -13,10 +13,10 @@ use hyper::{HeaderMap, Method, Response};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::api::params::{Params, unescape};
 use crate::drive::tree::Refusal;
 use crate::emulator::Emulator;
 use crate::inner::Inner;
+use crate::params::{Params, unescape};
 use crate::serve::body::{Body, Reply, Shape, respond};
 use crate::serve::record::Live;
 

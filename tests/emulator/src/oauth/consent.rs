@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::credentials::CLIENT_ID;
 use super::tokens::Grant;
-use crate::api::params::encode;
-use crate::api::serve::Call;
+use crate::api::call::Call;
 use crate::drive::ids;
 use crate::inner::Inner;
+use crate::params::encode;
 use crate::serve::body::Reply;
 
 const CODE_LIFETIME_MS: i64 = 600_000;

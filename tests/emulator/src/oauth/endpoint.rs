@@ -9,10 +9,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::credentials::{CLIENT_ID, CLIENT_SECRET};
 use super::jwt;
-use crate::api::params::Params;
-use crate::api::serve::Call;
+use crate::api::call::Call;
 use crate::drive::state::State;
 use crate::inner::Inner;
+use crate::params::Params;
 use crate::serve::body::Reply;
 
 /// An error of the token endpoint: status, `error`, `error_description`.
@@ -106,7 +106,7 @@ fn check_client(call: &Call, form: &Params) -> Result<(), Refused> {
         call.header("authorization").and_then(|value| value.strip_prefix("Basic ")).and_then(|encoded| {
             let text = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
             let (id, secret) = text.split_once(':')?;
-            Some((crate::api::params::decode(id), crate::api::params::decode(secret)))
+            Some((crate::params::decode(id), crate::params::decode(secret)))
         });
     let (id, secret) = match &basic {
         Some((id, secret)) => (Some(id.as_str()), Some(secret.as_str())),

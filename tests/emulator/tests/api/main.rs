@@ -12,5 +12,6 @@ mod line;
 mod listings;
 mod media;
 mod oauth;
+mod requests;
 mod support;
 mod tree;

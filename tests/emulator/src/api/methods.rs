@@ -1,0 +1,59 @@
+//! Which methods of the discovery document this emulator has, and what answers them.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use self::Handler::{Change, Own, Read};
+use super::call::Call;
+use super::error::ApiError;
+use super::{about, changes, channels, drives, files, media};
+use crate::drive::state::State;
+use crate::inner::Inner;
+use crate::serve::body::Reply;
+
+pub(crate) type Answer = Result<Reply, ApiError>;
+
+/// What answers a method.
+#[derive(Clone, Copy)]
+pub(crate) enum Handler {
+    /// Looks at the Drive.
+    Read(fn(&State, &Call) -> Answer),
+    /// Changes the Drive.
+    Change(fn(&mut State, &Call) -> Answer),
+    /// Takes the lock by itself, since there is something to be done without it.
+    Own(for<'a> fn(&'a Arc<Inner>, &'a Call) -> BoxFuture<'a, Answer>),
+}
+
+/// By the method's id; bytes of a file have a line of their own.
+const SERVED: &[(&str, Handler)] = &[
+    ("about.get", Read(about::get)),
+    ("changes.getStartPageToken", Read(changes::start_page_token)),
+    ("changes.list", Read(changes::list)),
+    ("changes.watch", Own(|inner, call| Box::pin(channels::watch_changes(inner, call)))),
+    ("channels.stop", Change(channels::stop)),
+    ("drives.get", Read(drives::get)),
+    ("drives.list", Read(drives::list)),
+    ("files.get", Read(files::get)),
+    ("files.list", Change(files::list)),
+    ("files.media", Read(media::get)),
+    ("files.watch", Own(|inner, call| Box::pin(channels::watch_file(inner, call)))),
+];
+
+/// What answers the method of that name, if the emulator has it.
+pub(crate) fn handler(name: &str) -> Option<Handler> {
+    SERVED.iter().find(|(served, _)| *served == name).map(|(_, handler)| *handler)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::discovery;
+    use super::*;
+
+    #[test]
+    fn every_served_method_is_the_documents() {
+        for (name, _) in SERVED.iter().filter(|(name, _)| *name != "files.media") {
+            assert!(discovery::method(name).is_some(), "{name}");
+        }
+    }
+}
