@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::call::Call;
 use super::drives;
@@ -10,6 +11,7 @@ use super::error::ApiError;
 use super::order::Order;
 use super::query::Query;
 use super::resource;
+use crate::drive::content::hex;
 use crate::drive::ids;
 use crate::drive::node::Node;
 use crate::drive::state::{Cursor, State};
@@ -39,7 +41,8 @@ pub(crate) fn list(state: &mut State, call: &Call) -> Result<Reply, ApiError> {
     let (ids, offset) = match call.params.filled("pageToken") {
         None => (Arc::new(search(state, call)?), 0),
         Some(token) => {
-            let cursor = state.cursors.iter().find(|cursor| cursor.token == token);
+            let is_ours = token.starts_with(&token_prefix(call));
+            let cursor = state.cursors.iter().find(|cursor| is_ours && cursor.token == token);
             let cursor = cursor.ok_or_else(|| ApiError::invalid_value("pageToken"))?;
             let (mut ids, offset) = (cursor.ids.clone(), cursor.offset);
             if state.settings.shifting_listings {
@@ -54,15 +57,36 @@ pub(crate) fn list(state: &mut State, call: &Call) -> Result<Reply, ApiError> {
     let files: Vec<Value> = files.map(|node| resource::file(state, node)).collect();
     let mut answer = json!({"kind": "drive#fileList", "incompleteSearch": false, "files": files});
     if end < ids.len() {
-        answer["nextPageToken"] = json!(keep(state, ids, end));
+        answer["nextPageToken"] = json!(keep(state, token_prefix(call), ids, end));
     }
     call.answer(answer, "FileList", DEFAULT)
 }
 
+/// How the page tokens of a listing begin: another search does not go on with them.
+fn token_prefix(call: &Call) -> String {
+    const FREE: [&str; 9] = [
+        "pageToken",
+        "pageSize",
+        "fields",
+        "prettyPrint",
+        "access_token",
+        "oauth_token",
+        "alt",
+        "key",
+        "quotaUser",
+    ];
+    let mut pairs: Vec<_> =
+        call.params.pairs().filter(|(name, value)| !FREE.contains(name) && !value.is_empty()).collect();
+    pairs.sort_unstable();
+    let mut digest = hex(&Sha256::digest(format!("{pairs:?}")));
+    digest.truncate(16);
+    format!("~!!~{digest}")
+}
+
 /// Remembers where a listing stands, and forgets the oldest ones.
-fn keep(state: &mut State, ids: Arc<Vec<String>>, offset: usize) -> String {
+fn keep(state: &mut State, prefix: String, ids: Arc<Vec<String>>, offset: usize) -> String {
     const KEPT: usize = 512;
-    let token = format!("~!!~{}", ids::random(80));
+    let token = prefix + &ids::random(70);
     if state.cursors.len() == KEPT {
         state.cursors.pop_front();
     }
@@ -70,17 +94,49 @@ fn keep(state: &mut State, ids: Arc<Vec<String>>, offset: usize) -> String {
     token
 }
 
-fn search(state: &State, call: &Call) -> Result<Vec<String>, ApiError> {
+/// The shared drive that a listing is confined to, and whether items of shared drives are wanted at all.
+fn corpus(call: &Call) -> Result<(bool, Option<&str>), ApiError> {
     let included = drives::included(call)?;
     let drive = drives::drive_id(call);
+    let corpora = call.params.filled("corpora").unwrap_or("user");
+    if (corpora == "drive") != drive.is_some() {
+        let text = "The driveId parameter must be specified if and only if corpora is set to drive.";
+        return Err(ApiError::new(403, "teamDriveIdRequiresTeamDriveCorpora", text));
+    }
+    if matches!(corpora, "drive" | "allDrives") && !included {
+        let text = "The includeItemsFromAllDrives parameter must be set to true when driveId is specified or corpora \
+                    contains drive or allDrives.";
+        return Err(ApiError::new(403, "includeTeamDriveItemsRequired", text));
+    }
+    Ok((included, drive))
+}
+
+/// The search and its order, as far as they go together.
+fn query(call: &Call) -> Result<(Option<Query>, Order), ApiError> {
+    let query = call.params.filled("q").map(Query::parse).transpose()?;
+    let order = Order::parse(call.params.get("orderBy").unwrap_or_default())?;
+    if !order.is_empty() && query.as_ref().is_some_and(Query::searches_text) {
+        let text = "Sorting is not supported for queries with fullText terms. Results are always in descending \
+                    relevance order.";
+        return Err(ApiError::new(403, "forbidden", text).at_parameter("orderBy"));
+    }
+    Ok((query, order))
+}
+
+fn search(state: &State, call: &Call) -> Result<Vec<String>, ApiError> {
+    let (included, drive) = corpus(call)?;
     if let Some(drive) = drive.filter(|drive| !state.drives.contains_key(*drive)) {
         return Err(drives::not_found(drive));
     }
-    if call.params.get("corpora") == Some("drive") && drive.is_none() {
-        return Err(ApiError::required("driveId"));
+    let (query, order) = query(call)?;
+    // Nothing is in the app's own folder.
+    if call
+        .params
+        .filled("spaces")
+        .is_some_and(|spaces| !spaces.split(',').any(|space| space.trim() == "drive"))
+    {
+        return Ok(Vec::new());
     }
-    let query = call.params.filled("q").map(Query::parse).transpose()?;
-    let order = Order::parse(call.params.get("orderBy").unwrap_or_default())?;
     let in_scope = |node: &Node| match (&node.drive, drive) {
         (None, None) => true,
         (Some(_), None) => included,

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::drive::clock::rfc3339;
+use crate::drive::extras::Extras;
 use crate::drive::log::{Entry, Subject};
 use crate::drive::mime;
 use crate::drive::node::{Blob, Kind, Node, Quirk};
@@ -21,8 +22,8 @@ pub(crate) fn file(state: &State, node: &Node) -> Value {
         "modifiedTime": rfc3339(node.modified),
         "modifiedByMeTime": rfc3339(node.modified),
         "modifiedByMe": true,
-        "viewedByMe": false,
-        "starred": false,
+        "viewedByMe": node.extras.viewed.is_some(),
+        "starred": node.extras.starred,
         "spaces": ["drive"],
         "trashed": state.is_trashed(node),
         "explicitlyTrashed": node.trashed,
@@ -49,6 +50,7 @@ pub(crate) fn file(state: &State, node: &Node) -> Value {
         file["ownedByMe"] = json!(true);
         file["shared"] = json!(false);
     }
+    add_extras(&mut file, &node.extras);
     match &node.kind {
         Kind::Blob(blob) => add_blob(&mut file, node, blob, state.now()),
         Kind::Shortcut { target, target_mime_type } => {
@@ -57,6 +59,21 @@ pub(crate) fn file(state: &State, node: &Node) -> Value {
         Kind::Folder | Kind::Document => {}
     }
     file
+}
+
+fn add_extras(file: &mut Value, extras: &Extras) {
+    let texts = [("description", &extras.description), ("folderColorRgb", &extras.folder_color)];
+    for (name, text) in texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?))) {
+        file[name] = json!(text);
+    }
+    for (name, map) in [("properties", &extras.properties), ("appProperties", &extras.app_properties)] {
+        if !map.is_empty() {
+            file[name] = json!(map);
+        }
+    }
+    if let Some(viewed) = extras.viewed {
+        file["viewedByMeTime"] = json!(rfc3339(viewed));
+    }
 }
 
 fn add_blob(file: &mut Value, node: &Node, blob: &Blob, now: i64) {

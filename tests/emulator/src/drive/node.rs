@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::content::{Checksums, Content};
+use super::extras::Extras;
 use super::mime;
 
 /// What makes a file differ from a healthy one.
@@ -113,6 +114,7 @@ pub(crate) struct Node {
     /// Order of creation.
     pub(crate) sequence: u64,
     pub(crate) quirks: Vec<Quirk>,
+    pub(crate) extras: Extras,
     pub(crate) kind: Kind,
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::channel::{Channels, Message};
 use super::clock::Clock;
+use super::extras::Extras;
 use super::log::{Log, USER};
 use super::node::{Kind, Node};
 use super::{ids, mime};
@@ -137,6 +138,7 @@ impl State {
             listed_from: now,
             sequence: self.sequence,
             quirks: Vec::new(),
+            extras: Extras::default(),
             kind: Kind::Folder,
         };
         self.nodes.insert(id, node);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::content::{Checksums, Content};
+use super::extras::Extras;
 use super::log::{Entry, Log, Subject, USER};
 use super::mime;
 use super::node::{Blob, Kind, Node, Upload};
@@ -298,6 +299,7 @@ impl State {
             listed_from: now + milliseconds(self.settings.listing_lag),
             sequence: self.sequence,
             quirks: Vec::new(),
+            extras: Extras::default(),
             kind,
         })
     }

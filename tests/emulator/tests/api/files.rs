@@ -222,7 +222,7 @@ async fn shared_drives_show_only_to_those_who_ask() {
     let all = drive.ok(&format!("/drive/v3/files?{both}&corpora=drive&driveId={shared}")).await;
     assert_eq!(ids(&all), [id.as_str()]);
     assert_eq!(drive.refused(&format!("/drive/v3/files?driveId={shared}")).await.0, 403);
-    assert_eq!(drive.refused(&format!("/drive/v3/files?{both}&driveId=none")).await.0, 404);
+    assert_eq!(drive.refused(&format!("/drive/v3/files?{both}&corpora=drive&driveId=none")).await.0, 404);
     let drives = drive.ok("/drive/v3/drives").await;
     assert_eq!(drives["drives"], json!([{"kind": "drive#drive", "id": shared, "name": "Team"}]));
     assert_eq!(drive.ok(&format!("/drive/v3/drives/{shared}?fields=name")).await, json!({"name": "Team"}));

@@ -13,5 +13,6 @@ mod listings;
 mod media;
 mod oauth;
 mod requests;
+mod search;
 mod support;
 mod tree;

@@ -1,59 +1,8 @@
-//! The `q` parameter of `files.list`: parsed into an expression, evaluated on one file at a time.
+//! How a `q` is written: tokens, then terms joined by `and`, `or` and `not`.
 
-use super::error::ApiError;
+use super::super::error::ApiError;
+use super::{Field, Literal, Operator, Query};
 use crate::drive::clock;
-use crate::drive::node::{Kind, Node};
-use crate::drive::state::State;
-use crate::oauth::credentials;
-
-/// A search expression.
-#[derive(Debug)]
-pub(crate) enum Query {
-    And(Box<Query>, Box<Query>),
-    Or(Box<Query>, Box<Query>),
-    Not(Box<Query>),
-    /// `'ID' in parents`.
-    Below(String),
-    /// `'someone' in owners`, `writers` or `readers`.
-    Person(String),
-    Compare {
-        field: Field,
-        operator: Operator,
-        value: Literal,
-    },
-    /// A term that is true or false of everything here.
-    Constant(bool),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Field {
-    Name,
-    MimeType,
-    Trashed,
-    Starred,
-    CreatedTime,
-    ModifiedTime,
-    ShortcutTarget,
-    FullText,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Operator {
-    Equal,
-    NotEqual,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
-    Contains,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Literal {
-    Text(String),
-    Bool(bool),
-    Time(i64),
-}
 
 impl Query {
     pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
@@ -62,73 +11,10 @@ impl Query {
         let query = parser.or().ok_or_else(bad)?;
         if parser.at == parser.tokens.len() { Ok(query) } else { Err(bad()) }
     }
-
-    /// The one folder whose children alone can match, if the expression says so.
-    pub(crate) fn folder(&self) -> Option<&str> {
-        match self {
-            Self::Below(id) => Some(id),
-            Self::And(left, right) => left.folder().or_else(|| right.folder()),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn matches(&self, state: &State, node: &Node) -> bool {
-        match self {
-            Self::And(left, right) => left.matches(state, node) && right.matches(state, node),
-            Self::Or(left, right) => left.matches(state, node) || right.matches(state, node),
-            Self::Not(inner) => !inner.matches(state, node),
-            Self::Below(id) => {
-                let folder = if id == "root" { &state.root } else { id };
-                node.parent.as_ref() == Some(folder)
-            }
-            Self::Person(who) => node.drive.is_none() && (who == "me" || who == credentials::USER),
-            Self::Compare { field, operator, value } => compare(state, node, *field, *operator, value),
-            Self::Constant(value) => *value,
-        }
-    }
 }
 
-fn compare(state: &State, node: &Node, field: Field, operator: Operator, value: &Literal) -> bool {
-    match (field, value) {
-        (Field::Name, Literal::Text(text)) if operator == Operator::Contains => has_word(&node.name, text),
-        (Field::Name | Field::FullText, Literal::Text(text)) if operator == Operator::Contains => {
-            has_word(&node.name, text)
-        }
-        (Field::Name, Literal::Text(text)) => order(operator, node.name.as_str().cmp(text)),
-        (Field::MimeType, Literal::Text(text)) if operator == Operator::Contains => {
-            node.mime_type.contains(text.as_str())
-        }
-        (Field::MimeType, Literal::Text(text)) => order(operator, node.mime_type.as_str().cmp(text)),
-        (Field::ShortcutTarget, Literal::Text(text)) => match &node.kind {
-            Kind::Shortcut { target, .. } => order(operator, target.as_str().cmp(text)),
-            _ => false,
-        },
-        (Field::Trashed, Literal::Bool(wanted)) => order(operator, state.is_trashed(node).cmp(wanted)),
-        (Field::Starred, Literal::Bool(wanted)) => order(operator, false.cmp(wanted)),
-        (Field::CreatedTime, Literal::Time(time)) => order(operator, node.created.cmp(time)),
-        (Field::ModifiedTime, Literal::Time(time)) => order(operator, node.modified.cmp(time)),
-        _ => false,
-    }
-}
-
-fn order(operator: Operator, ordering: std::cmp::Ordering) -> bool {
-    match operator {
-        Operator::Equal => ordering.is_eq(),
-        Operator::NotEqual => ordering.is_ne(),
-        Operator::Less => ordering.is_lt(),
-        Operator::LessOrEqual => ordering.is_le(),
-        Operator::Greater => ordering.is_gt(),
-        Operator::GreaterOrEqual => ordering.is_ge(),
-        Operator::Contains => false,
-    }
-}
-
-/// `contains` on names finds the beginning of words only, in any case.
-fn has_word(name: &str, text: &str) -> bool {
-    let (name, text) = (name.to_lowercase(), text.to_lowercase());
-    name.match_indices(&text)
-        .any(|(at, _)| name[..at].chars().next_back().is_none_or(|c| !c.is_alphanumeric()))
-}
+const VISIBILITIES: [&str; 5] =
+    ["anyoneCanFind", "anyoneWithLink", "domainCanFind", "domainWithLink", "limited"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
@@ -146,7 +32,7 @@ fn tokens(text: &str) -> Option<Vec<Token>> {
         } else if c == '\'' || c == '"' {
             chars.next();
             tokens.push(Token::Text(quoted(&mut chars, c)?));
-        } else if "()".contains(c) {
+        } else if "(){}".contains(c) {
             chars.next();
             tokens.push(Token::Symbol(c.to_string()));
         } else if "=!<>".contains(c) {
@@ -247,15 +133,44 @@ impl Parser {
                     Token::Word(word) if matches!(word.as_str(), "owners" | "writers" | "readers") => {
                         Some(Query::Person(value))
                     }
+                    Token::Word(word) if word == "labels" => Some(Query::Labelled),
                     _ => None,
                 }
             }
-            Token::Word(field) if field == "sharedWithMe" => {
-                self.symbol("=").then(|| self.next());
-                Some(Query::Constant(false))
-            }
-            Token::Word(field) => self.comparison(&field),
+            Token::Word(field) => match field.as_str() {
+                "sharedWithMe" => self.shared_with_me(),
+                "properties" | "appProperties" => self.has(field == "appProperties"),
+                _ => self.comparison(&field),
+            },
             Token::Symbol(_) => None,
+        }
+    }
+
+    /// Alone, or compared with the one value Drive admits: `sharedWithMe = false` was seen to be refused.
+    fn shared_with_me(&mut self) -> Option<Query> {
+        let wanted = if self.symbol("=") {
+            "true"
+        } else if self.symbol("!=") {
+            "false"
+        } else {
+            return Some(Query::SharedWithMe);
+        };
+        self.word(wanted).then_some(Query::SharedWithMe)
+    }
+
+    /// `has { key='…' and value='…' }`.
+    fn has(&mut self, of_app: bool) -> Option<Query> {
+        let opens = self.word("has") && self.symbol("{") && self.word("key") && self.symbol("=");
+        let key = opens.then(|| self.text()).flatten()?;
+        let goes_on = self.word("and") && self.word("value") && self.symbol("=");
+        let value = goes_on.then(|| self.text()).flatten()?;
+        self.symbol("}").then_some(Query::Has { of_app, key, value })
+    }
+
+    fn text(&mut self) -> Option<String> {
+        match self.next()? {
+            Token::Text(text) => Some(text),
+            Token::Word(_) | Token::Symbol(_) => None,
         }
     }
 
@@ -268,6 +183,8 @@ impl Parser {
             "starred" => Field::Starred,
             "createdTime" => Field::CreatedTime,
             "modifiedTime" => Field::ModifiedTime,
+            "viewedByMeTime" => Field::ViewedByMeTime,
+            "visibility" => Field::Visibility,
             "shortcutDetails.targetId" => Field::ShortcutTarget,
             _ => return None,
         };
@@ -292,12 +209,16 @@ impl Parser {
 /// A value of the kind the field has, with an operator the field admits.
 fn literal(field: Field, operator: Operator, token: Token) -> Option<Literal> {
     let equality = matches!(operator, Operator::Equal | Operator::NotEqual);
+    let is_time = matches!(field, Field::CreatedTime | Field::ModifiedTime | Field::ViewedByMeTime);
     match (field, token) {
         (Field::Trashed | Field::Starred, Token::Word(word)) if equality => {
-            Some(Literal::Bool(word.parse().ok()?))
+            Some(Literal::Bool(word.to_ascii_lowercase().parse().ok()?))
         }
-        (Field::CreatedTime | Field::ModifiedTime, Token::Text(text)) if operator != Operator::Contains => {
+        (_, Token::Text(text)) if is_time && operator != Operator::Contains => {
             Some(Literal::Time(clock::parse(&text)?))
+        }
+        (Field::Visibility, Token::Text(text)) if equality && VISIBILITIES.contains(&text.as_str()) => {
+            Some(Literal::Text(text))
         }
         (Field::Name | Field::MimeType, Token::Text(text)) if equality || operator == Operator::Contains => {
             Some(Literal::Text(text))
@@ -305,5 +226,46 @@ fn literal(field: Field, operator: Operator, token: Token) -> Option<Literal> {
         (Field::ShortcutTarget, Token::Text(text)) if equality => Some(Literal::Text(text)),
         (Field::FullText, Token::Text(text)) if operator == Operator::Contains => Some(Literal::Text(text)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_take_the_operators_and_values_that_drive_admits() {
+        for (text, is_valid) in [
+            ("name = 'a' and not (name contains 'b' or mimeType != 'c/d')", true),
+            ("createdTime >= '2026-01-01' and modifiedTime < '2026-01-01T00:00:00+02:00'", true),
+            ("viewedByMeTime > '2026-01-01T00:00:00'", true),
+            ("'x' in parents and 'me' in owners and 'a@b.c' in writers and 'a@b.c' in readers", true),
+            ("appProperties has { key='k' and value='v' }", true),
+            ("properties has {key='k' and value='it\\'s'}", true),
+            ("sharedWithMe and starred = true and trashed=False", true),
+            ("sharedWithMe = true", true),
+            ("sharedWithMe != false", true),
+            ("sharedWithMe = false", false),
+            ("sharedWithMe != true", false),
+            ("visibility = 'limited' or visibility != 'anyoneWithLink'", true),
+            ("visibility = 'secret'", false),
+            ("shortcutDetails.targetId = 'x'", true),
+            ("fullText contains 'x'", true),
+            ("fullText = 'x'", false),
+            ("name < 'x'", false),
+            ("trashed = 'true'", false),
+            ("trashed > false", false),
+            ("modifiedTime > 'yesterday'", false),
+            ("'x' in folders", false),
+            ("size > '5'", false),
+            ("appProperties has {key='k'}", false),
+            ("name = 'a' name = 'b'", false),
+            ("name = 'a", false),
+            ("(name = 'a'", false),
+            ("name = 'a' and", false),
+            ("", false),
+        ] {
+            assert_eq!(Query::parse(text).is_ok(), is_valid, "{text}");
+        }
     }
 }
