@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::drive::channel::Channel;
+use crate::drive::state::{Descendants, Listings, State};
 use crate::drive::tree::milliseconds;
 use crate::emulator::Emulator;
 use crate::fault::Fault;
@@ -112,7 +113,22 @@ impl Emulator {
     /// `true`: each page of `files.list` counts its offset in the folder as it is then, so that an item is missed or
     /// comes twice when the folder changes between two pages.
     pub fn set_shifting_listings(&self, on: bool) {
-        self.with_state(|state| state.settings.shifting_listings = on);
+        self.with_state(|state| {
+            state.settings.listings = if on { Listings::Shifting } else { Listings::Stable }
+        });
+    }
+
+    /// `true`: when a folder moves to another drive or changes its permissions, all that is below it gets change entries
+    /// too. Normally only the folder does.
+    pub fn set_descendant_entries(&self, on: bool) {
+        let descendants = if on { Descendants::Reported } else { Descendants::Silent };
+        self.with_state(|state| state.settings.descendants = descendants);
+    }
+
+    /// The log that an item leaves, for another drive's or because it is not shared any more, reports that so much later
+    /// than its new log reports it present; zero: before.
+    pub fn set_removal_lag(&self, lag: Duration) {
+        self.with_state(|state| state.settings.removal_lag = lag);
     }
 
     /// New content has no size, checksums and video metadata for this long; then they appear, with a change.
@@ -133,6 +149,7 @@ impl Emulator {
     /// Moves the emulator's clock by so many milliseconds: times it writes, and the ends of channels and tokens.
     pub fn move_clock(&self, milliseconds: i64) {
         self.inner.clock.move_by(milliseconds);
+        self.with_state(State::settle);
     }
 
     /// The emulator's time in milliseconds since 1970.

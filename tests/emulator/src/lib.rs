@@ -48,6 +48,7 @@
 //! | settings | `curl -sd '{"notifications":true,"rate":null,"noise":1,"channelLifetimeCapSeconds":60}' $D/settings` |
 //! | … | `latencyMilliseconds`, `syncBeforeAnswer`, `notificationsAfterStop`, `changeDelayMilliseconds`, `processingDelayMilliseconds`, `emptyPages`, `accessTokenLifetimeSeconds` |
 //! | … for listings | `listingLagMilliseconds`, `shiftingListings` |
+//! | … for moves | `removalLagMilliseconds`, `descendantEntries` |
 //! | keep one item out of listings | `curl -sd '{"milliseconds":3000}' $D/files/$ID/hide` |
 //! | notify every channel | `curl -sX POST $D/push` |
 //! | end channels early | `curl -sd '{"seconds":0}' $D/channels/shorten` |

@@ -7,9 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
-use crate::drive::channel::Message;
+use crate::drive::channel::{Errand, Message, Outgoing};
 use crate::drive::clock;
 use crate::inner::Inner;
 
@@ -51,21 +50,6 @@ impl Disturbances {
     }
 }
 
-/// A message handed to the deliverer.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
-    pub(crate) message: Message,
-    pub(crate) not_before: Option<Instant>,
-    /// Told when the first attempt is over.
-    pub(crate) attempted: Option<oneshot::Sender<()>>,
-}
-
-impl Outgoing {
-    pub(crate) fn plain(message: Message) -> Self {
-        Self { message, not_before: None, attempted: None }
-    }
-}
-
 /// One attempt to deliver one notification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -91,10 +75,21 @@ const HEAD_OF_LINE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 const MOST_ATTEMPTS: u32 = 30;
 
-/// Hands each message to the worker of its channel until the emulator stops.
-pub(crate) async fn dispatch(inner: Arc<Inner>, mut outbox: UnboundedReceiver<Outgoing>) {
+/// Hands each message to the worker of its channel, and settles what is due, until the emulator stops.
+pub(crate) async fn dispatch(inner: Arc<Inner>, mut outbox: UnboundedReceiver<Errand>) {
     let mut workers: HashMap<String, UnboundedSender<Outgoing>> = HashMap::new();
-    while let Some(outgoing) = outbox.recv().await {
+    while let Some(errand) = outbox.recv().await {
+        let outgoing = match errand {
+            Errand::Deliver(outgoing) => *outgoing,
+            Errand::SettleAfter(pause) => {
+                let settling = inner.clone();
+                inner.spawn(async move {
+                    tokio::time::sleep(pause).await;
+                    settling.state().settle();
+                });
+                continue;
+            }
+        };
         let id = outgoing.message.channel.id.clone();
         let worker = workers.entry(id).or_insert_with(|| {
             let (sender, receiver) = unbounded_channel();

@@ -22,6 +22,11 @@ pub(crate) fn list(state: &State, call: &Call) -> Result<Reply, ApiError> {
                            driveId,file(kind,id,name,mimeType,resourceKey),drive(kind,id,name))";
     let included = drives::included(call)?;
     let include_removed = call.params.flag("includeRemoved", true)?;
+    let corpus_removals = if call.params.flag("includeCorpusRemovals", false)? {
+        resource::Removals::WithFile
+    } else {
+        resource::Removals::Bare
+    };
     let size = call.params.page_size(100, 1000)?;
     let (name, log) = log(state, call)?;
     let token = page_token(log, call)?;
@@ -39,8 +44,8 @@ pub(crate) fn list(state: &State, call: &Call) -> Result<Reply, ApiError> {
     // Entries that are filtered out count as read, so that pages may come short as Drive's do.
     for (position, entry) in entries.by_ref().take(size) {
         last = Some(position);
-        if (include_removed || !entry.removed) && is_shown(state, entry, name == USER, included) {
-            changes.push(resource::change(state, entry));
+        if (include_removed || !entry.removed) && is_shown(state, entry, name, included) {
+            changes.push(resource::change(state, entry, corpus_removals));
         }
     }
     answer["changes"] = Value::Array(changes);
@@ -51,13 +56,16 @@ pub(crate) fn list(state: &State, call: &Call) -> Result<Reply, ApiError> {
     call.answer(answer, "ChangeList", DEFAULT)
 }
 
-/// Items of shared drives appear only to those who asked for them.
-fn is_shown(state: &State, entry: &Entry, is_user_log: bool, included: bool) -> bool {
+/// An entry is shown as long as the item belongs to the log, and items of shared drives only to those who asked for
+/// them. What has left the log shows when the log reports it removed.
+fn is_shown(state: &State, entry: &Entry, log: &str, included: bool) -> bool {
     match &entry.subject {
-        Subject::File(id) if is_user_log => {
-            included || state.nodes.get(id).is_none_or(|node| node.drive.is_none())
-        }
-        Subject::File(_) | Subject::Drive(_) => included,
+        Subject::File(_) if entry.removed => included || log == USER,
+        Subject::File(id) => state
+            .nodes
+            .get(id)
+            .is_some_and(|node| state.logs_of(node).contains(log) && (included || node.drive.is_none())),
+        Subject::Drive(_) => included,
     }
 }
 

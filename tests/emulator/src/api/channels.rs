@@ -12,12 +12,11 @@ use super::call::Call;
 use super::error::ApiError;
 use super::params::encode;
 use super::{changes, drives, files};
-use crate::drive::channel::{Channel, Target};
+use crate::drive::channel::{Channel, Outgoing, Target};
 use crate::drive::content::hex;
 use crate::drive::state::State;
 use crate::drive::tree::milliseconds;
 use crate::inner::Inner;
-use crate::notify::Outgoing;
 use crate::oauth::credentials::PROJECT_NUMBER;
 use crate::serve::body::Reply;
 

@@ -134,8 +134,15 @@ fn capabilities(node: &Node) -> Value {
 /// What is left of a file without a mask.
 pub(crate) const FILE_DEFAULT: &str = "kind,id,name,mimeType,resourceKey";
 
+/// Whether an item that left a log, and still exists, is told with its removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removals {
+    Bare,
+    WithFile,
+}
+
 /// One entry of a change log; the file in its present state.
-pub(crate) fn change(state: &State, entry: &Entry) -> Value {
+pub(crate) fn change(state: &State, entry: &Entry, removals: Removals) -> Value {
     let mut change = json!({
         "kind": "drive#change",
         "time": rfc3339(entry.time),
@@ -146,7 +153,9 @@ pub(crate) fn change(state: &State, entry: &Entry) -> Value {
             change["changeType"] = json!("file");
             change["type"] = json!("file");
             change["fileId"] = json!(id);
-            if let Some(node) = state.nodes.get(id).filter(|_| !entry.removed) {
+            if let Some(node) =
+                state.nodes.get(id).filter(|_| !entry.removed || removals == Removals::WithFile)
+            {
                 change["file"] = file(state, node);
                 if let Some(drive) = &node.drive {
                     change["driveId"] = json!(drive);

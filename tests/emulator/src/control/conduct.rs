@@ -118,6 +118,8 @@ struct Settings {
     change_delay_milliseconds: Option<u64>,
     listing_lag_milliseconds: Option<u64>,
     shifting_listings: Option<bool>,
+    descendant_entries: Option<bool>,
+    removal_lag_milliseconds: Option<u64>,
     processing_delay_milliseconds: Option<u64>,
     empty_pages: Option<bool>,
     access_token_lifetime_seconds: Option<u64>,
@@ -139,7 +141,7 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64
 
 impl Settings {
     fn apply(self, emulator: &Emulator) {
-        self.apply_to_listings(emulator);
+        self.apply_to_tree(emulator);
         let Self { notifications, sync_before_answer, notifications_after_stop, .. } = self;
         if let Some(on) = notifications {
             emulator.set_notifications(on);
@@ -179,12 +181,18 @@ impl Settings {
         }
     }
 
-    fn apply_to_listings(&self, emulator: &Emulator) {
+    fn apply_to_tree(&self, emulator: &Emulator) {
         if let Some(lag) = self.listing_lag_milliseconds {
             emulator.set_listing_lag(Duration::from_millis(lag));
         }
         if let Some(on) = self.shifting_listings {
             emulator.set_shifting_listings(on);
+        }
+        if let Some(on) = self.descendant_entries {
+            emulator.set_descendant_entries(on);
+        }
+        if let Some(lag) = self.removal_lag_milliseconds {
+            emulator.set_removal_lag(Duration::from_millis(lag));
         }
     }
 }

@@ -1,6 +1,10 @@
 //! Push channels: who is to be called about what, until when.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::ids;
 
@@ -45,6 +49,29 @@ pub(crate) struct Message {
     pub(crate) number: u64,
     pub(crate) state: &'static str,
     pub(crate) changed: Option<&'static str>,
+}
+
+/// A message handed to whoever delivers it.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) message: Message,
+    pub(crate) not_before: Option<Instant>,
+    /// Told when the first attempt is over.
+    pub(crate) attempted: Option<oneshot::Sender<()>>,
+}
+
+impl Outgoing {
+    pub(crate) fn plain(message: Message) -> Self {
+        Self { message, not_before: None, attempted: None }
+    }
+}
+
+/// What the Drive needs done outside its lock.
+#[derive(Debug)]
+pub(crate) enum Errand {
+    Deliver(Box<Outgoing>),
+    /// Look for reports that are due after this time.
+    SettleAfter(Duration),
 }
 
 #[derive(Debug, Default)]

@@ -8,5 +8,6 @@ pub(crate) mod ids;
 pub(crate) mod log;
 pub(crate) mod mime;
 pub(crate) mod node;
+pub(crate) mod report;
 pub(crate) mod state;
 pub(crate) mod tree;

@@ -6,15 +6,31 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::channel::{Channels, Message};
+use super::channel::{Channels, Errand, Message, Outgoing};
 use super::clock::Clock;
 use super::extras::Extras;
 use super::log::{Log, USER};
 use super::node::{Kind, Node};
 use super::{ids, mime};
 use crate::fault::Faults;
-use crate::notify::{Disturbances, Outgoing};
+use crate::notify::Disturbances;
 use crate::oauth::tokens::Tokens;
+
+/// What a page of `files.list` after the first one is a part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listings {
+    /// What the first page found.
+    Stable,
+    /// What is there now, from the same offset on.
+    Shifting,
+}
+
+/// Whether what is below a folder gets change entries of its own when the folder changes its drive or its permissions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Descendants {
+    Silent,
+    Reported,
+}
 
 /// How the emulator behaves when nothing in particular fails.
 #[derive(Clone, Debug)]
@@ -34,8 +50,10 @@ pub(crate) struct Settings {
     pub(crate) change_delay: Duration,
     /// How long a new or moved item stays out of `files.list`.
     pub(crate) listing_lag: Duration,
-    /// Each page of `files.list` counts its offset in the folder as it is then.
-    pub(crate) shifting_listings: bool,
+    pub(crate) listings: Listings,
+    pub(crate) descendants: Descendants,
+    /// How much later the log that an item has left says so than its new log reports it present.
+    pub(crate) removal_lag: Duration,
     /// How long a new revision has neither size nor checksums.
     pub(crate) processing_delay: Duration,
     pub(crate) empty_pages: bool,
@@ -54,7 +72,9 @@ impl Default for Settings {
             noise: 0,
             change_delay: Duration::ZERO,
             listing_lag: Duration::ZERO,
-            shifting_listings: false,
+            listings: Listings::Stable,
+            descendants: Descendants::Silent,
+            removal_lag: Duration::ZERO,
             processing_delay: Duration::ZERO,
             empty_pages: false,
             access_token_lifetime: Duration::from_secs(3599),
@@ -66,6 +86,13 @@ impl Default for Settings {
 pub(crate) struct SharedDrive {
     pub(crate) name: String,
     pub(crate) created: i64,
+}
+
+/// An item about which a log has something to say.
+#[derive(Clone, Debug)]
+pub(crate) struct Report {
+    pub(crate) log: String,
+    pub(crate) id: String,
 }
 
 /// A listing under way: Drive's list tokens die after hours, these after some hundred newer listings.
@@ -91,11 +118,13 @@ pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) root: String,
     pub(crate) sequence: u64,
-    outbox: UnboundedSender<Outgoing>,
+    /// Items that a log reports later, by the time at which it does.
+    pub(crate) due: BTreeMap<i64, Vec<Report>>,
+    outbox: UnboundedSender<Errand>,
 }
 
 impl State {
-    pub(crate) fn new(clock: Arc<Clock>, outbox: UnboundedSender<Outgoing>) -> Self {
+    pub(crate) fn new(clock: Arc<Clock>, outbox: UnboundedSender<Errand>) -> Self {
         let mut state = Self {
             clock,
             nodes: HashMap::new(),
@@ -110,6 +139,7 @@ impl State {
             settings: Settings::default(),
             root: ids::root(),
             sequence: 0,
+            due: BTreeMap::new(),
             outbox,
         };
         state.plant_root(state.root.clone(), "My Drive", None);
@@ -172,7 +202,11 @@ impl State {
     }
 
     pub(crate) fn post(&self, outgoing: Outgoing) {
+        self.ask(Errand::Deliver(Box::new(outgoing)));
+    }
+
+    pub(crate) fn ask(&self, errand: Errand) {
         // The receiving task ends only with the emulator itself.
-        let _ = self.outbox.send(outgoing);
+        let _ = self.outbox.send(errand);
     }
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::content::{Checksums, Content};
 use super::extras::Extras;
-use super::log::{Entry, Log, Subject, USER};
+use super::log::{Log, Subject, USER};
 use super::mime;
 use super::node::{Blob, Kind, Node, Upload};
+use super::report::Cause;
 use super::state::{SharedDrive, State};
 use super::{clock, ids};
-use crate::drive::channel::Target;
 
 /// Why a user's action could not be done.
 #[derive(Debug)]
@@ -43,29 +43,7 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-/// What happened to a file, in the words of `files.watch`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cause {
-    Added,
-    Removed,
-    Updated(&'static str),
-    Trashed,
-    Untrashed,
-}
-
-impl Cause {
-    fn words(self) -> (&'static str, Option<&'static str>) {
-        match self {
-            Self::Added => ("add", None),
-            Self::Removed => ("remove", None),
-            Self::Updated(what) => ("update", Some(what)),
-            Self::Trashed => ("trash", None),
-            Self::Untrashed => ("untrash", None),
-        }
-    }
-}
-
-type Done<T> = Result<T, Refusal>;
+pub(crate) type Done<T> = Result<T, Refusal>;
 
 impl State {
     pub(crate) fn upload(&mut self, upload: Upload, checksums: Checksums) -> Done<String> {
@@ -185,6 +163,7 @@ impl State {
         if self.lineage(self.known(&target)?).any(|above| above.id == id) {
             return Err(Refusal::BelowItself(id.to_owned()));
         }
+        let concerned = self.concerned(id);
         let (sequence, former_parent, former_drive) =
             (node.sequence, node.parent.clone(), node.drive.clone());
         if let Some(siblings) = former_parent.and_then(|parent| self.children.get_mut(&parent)) {
@@ -195,17 +174,14 @@ impl State {
         let node = self.known_mut(id)?;
         node.parent = Some(target);
         node.listed_from = listed_from;
-        if former_drive == drive {
-            self.changed(id, Cause::Updated("parents"));
-            return Ok(());
+        if former_drive != drive {
+            for below in self.subtree(id) {
+                self.known_mut(&below)?.drive.clone_from(&drive);
+            }
         }
-        let former_log = log_of(former_drive.as_ref());
-        for descendant in self.subtree(id) {
-            self.known_mut(&descendant)?.drive.clone_from(&drive);
-            self.log_entry(&former_log, Subject::File(descendant.clone()), true);
-            self.changed(&descendant, Cause::Updated("parents"));
+        for (id, former) in concerned {
+            self.reannounce(&id, &former, Cause::Updated("parents"));
         }
-        self.call_log(&former_log);
         Ok(())
     }
 
@@ -213,21 +189,22 @@ impl State {
     pub(crate) fn delete(&mut self, id: &str) -> Done<()> {
         self.below_a_root(id)?;
         for id in self.subtree(id).into_iter().rev() {
+            let logs = self.known(&id).map(|node| self.logs_of(node))?;
             let Some(node) = self.nodes.remove(&id) else { continue };
             if let Some(siblings) = node.parent.and_then(|parent| self.children.get_mut(&parent)) {
                 siblings.remove(&(node.sequence, id.clone()));
             }
             self.children.remove(&id);
-            let log = log_of(node.drive.as_ref());
-            self.log_entry(&log, Subject::File(id.clone()), true);
-            self.call_log(&log);
+            for log in logs {
+                self.report(&log, &id);
+            }
             self.call_file(&id, Cause::Removed);
         }
         Ok(())
     }
 
     /// `id` and everything below it, parents first.
-    fn subtree(&self, id: &str) -> Vec<String> {
+    pub(crate) fn subtree(&self, id: &str) -> Vec<String> {
         let mut found = vec![id.to_owned()];
         let mut next = 0;
         while let Some(id) = found.get(next) {
@@ -254,7 +231,7 @@ impl State {
         self.find(id).ok_or_else(|| Refusal::NoSuchFile(id.to_owned()))
     }
 
-    fn known_mut(&mut self, id: &str) -> Done<&mut Node> {
+    pub(crate) fn known_mut(&mut self, id: &str) -> Done<&mut Node> {
         self.nodes.get_mut(id).ok_or_else(|| Refusal::NoSuchFile(id.to_owned()))
     }
 
@@ -313,42 +290,6 @@ impl State {
         self.changed(&id, Cause::Added);
         id
     }
-
-    fn changed(&mut self, id: &str, cause: Cause) {
-        let Some(node) = self.nodes.get_mut(id) else { return };
-        node.version += 1;
-        let log = log_of(node.drive.as_ref());
-        self.log_entry(&log, Subject::File(id.to_owned()), false);
-        self.call_log(&log);
-        self.call_file(id, cause);
-    }
-
-    fn log_entry(&mut self, log: &str, subject: Subject, removed: bool) {
-        let time = self.now();
-        let visible = time + milliseconds(self.settings.change_delay);
-        if let Some(log) = self.log(log) {
-            log.put(Entry { subject, time, visible, removed });
-        }
-    }
-
-    fn call_log(&mut self, log: &str) {
-        let now = self.now();
-        let concerns = |target: &Target| matches!(target, Target::Log(name) if name == log);
-        let messages = self.channels.messages(now, "change", None, concerns);
-        self.announce(messages);
-    }
-
-    fn call_file(&mut self, id: &str, cause: Cause) {
-        let now = self.now();
-        let (state, changed) = cause.words();
-        let concerns = |target: &Target| matches!(target, Target::File(file) if file == id);
-        let messages = self.channels.messages(now, state, changed, concerns);
-        self.announce(messages);
-    }
-}
-
-fn log_of(drive: Option<&String>) -> String {
-    drive.cloned().unwrap_or_else(|| USER.to_owned())
 }
 
 pub(crate) fn milliseconds(duration: Duration) -> i64 {

@@ -10,7 +10,7 @@ use crate::support::{Drive, drive};
 const ALL: &str = "supportsAllDrives=true&includeItemsFromAllDrives=true";
 
 /// Everything since a token, page by page; and the token to go on with.
-async fn since(drive: &Drive, token: &str, more: &str) -> (Vec<Value>, String, usize) {
+pub(crate) async fn since(drive: &Drive, token: &str, more: &str) -> (Vec<Value>, String, usize) {
     let (mut token, mut changes, mut pages) = (token.to_owned(), Vec::new(), 0);
     loop {
         let page = drive.ok(&format!("/drive/v3/changes?{ALL}&fields=*&pageToken={token}{more}")).await;

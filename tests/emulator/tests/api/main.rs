@@ -11,6 +11,7 @@ mod files;
 mod line;
 mod listings;
 mod media;
+mod moves;
 mod oauth;
 mod requests;
 mod search;
