@@ -14,7 +14,7 @@ use super::resource;
 use crate::drive::content::hex;
 use crate::drive::ids;
 use crate::drive::node::Node;
-use crate::drive::state::{Cursor, State};
+use crate::drive::state::{Cursor, Listings, State};
 use crate::serve::body::Reply;
 
 /// A file that the caller may see under its parameters.
@@ -45,7 +45,7 @@ pub(crate) fn list(state: &mut State, call: &Call) -> Result<Reply, ApiError> {
             let cursor = state.cursors.iter().find(|cursor| is_ours && cursor.token == token);
             let cursor = cursor.ok_or_else(|| ApiError::invalid_value("pageToken"))?;
             let (mut ids, offset) = (cursor.ids.clone(), cursor.offset);
-            if state.settings.shifting_listings {
+            if state.settings.listings == Listings::Shifting {
                 ids = Arc::new(search(state, call)?);
             }
             let offset = offset.min(ids.len());

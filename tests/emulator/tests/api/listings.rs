@@ -34,7 +34,7 @@ async fn a_new_item_is_listed_later_than_it_is_logged() {
     assert!(is_known_otherwise(&drive, &token, &id).await);
     assert_eq!(listed(&drive, &root).await, Vec::<String>::new());
     emulator.move_clock(61_000);
-    assert_eq!(listed(&drive, &root).await, [id.clone()]);
+    assert_eq!(listed(&drive, &root).await, std::slice::from_ref(&id));
     emulator.revise(&id, "new");
     emulator.rename(&id, "b.mp4");
     assert_eq!(listed(&drive, &root).await, [id], "what was listed once stays listed");
@@ -67,10 +67,10 @@ async fn what_is_moved_in_is_listed_late_and_what_is_below_at_once() {
     emulator.move_to(&folder, &inbox);
     assert!(is_known_otherwise(&drive, &token, &folder).await);
     assert_eq!(listed(&drive, &inbox).await, Vec::<String>::new());
-    assert_eq!(listed(&drive, &folder).await, [below.clone()]);
+    assert_eq!(listed(&drive, &folder).await, std::slice::from_ref(&below));
     emulator.hide_from_listings(&below, Duration::from_mins(2));
     emulator.move_clock(61_000);
-    assert_eq!(listed(&drive, &inbox).await, [folder.clone()]);
+    assert_eq!(listed(&drive, &inbox).await, std::slice::from_ref(&folder));
     assert_eq!(listed(&drive, &folder).await, Vec::<String>::new());
     emulator.move_clock(61_000);
     assert_eq!(listed(&drive, &folder).await, [below]);
