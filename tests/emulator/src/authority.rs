@@ -1,7 +1,8 @@
 //! An authority of the emulator's own, and a certificate by it, for clients that reach the emulator by TLS.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -13,24 +14,79 @@ use rcgen::{
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 
+use crate::emulator::TlsFiles;
+
+/// Only its owner may read a secret; anybody may read a certificate.
+const PRIVATE: u32 = 0o600;
+const PUBLIC: u32 = 0o644;
+
+impl TlsFiles {
+    /// Makes an authority and a server certificate for these host names and addresses, and writes both to a directory.
+    /// What clients have to trust is in [`authority`](Self::authority). The port is a free one.
+    ///
+    /// # Errors
+    /// A name that cannot be in a certificate, or a directory that cannot be written to.
+    pub fn make(directory: &Path, names: &[String]) -> io::Result<Self> {
+        let made = try_make(names).map_err(|error| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("no certificate for {}: {error}", names.join(", ")),
+            )
+        })?;
+        std::fs::create_dir_all(directory).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot make {}: {error}", directory.display()))
+        })?;
+        let cert = directory.join("server.pem");
+        let key = directory.join("server.key");
+        write(&Self::authority(directory), &made.authority, PUBLIC)?;
+        write(&cert, &made.certificate, PUBLIC)?;
+        write(&key, &made.key, PRIVATE)?;
+        Ok(Self { cert, key, port: 0, name: names.first().cloned() })
+    }
+
+    /// Where [`make`](Self::make) writes the certificate of the authority.
+    pub fn authority(directory: &Path) -> PathBuf {
+        directory.join("authority.pem")
+    }
+}
+
+/// Writes a file that holds a secret: a new one, also where an older one had another mode.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    write(path, text, PRIVATE)
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let removed = match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    };
+    let create = || std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+    removed
+        .and_then(|()| create()?.write_all(text.as_bytes()))
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display())))
+}
+
+/// The names under which an emulator that listens on `host` is reached, if nobody says others.
+pub fn names_of(host: IpAddr) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    if !host.is_unspecified() && !host.is_loopback() {
+        names.insert(0, host.to_string());
+    }
+    names
+}
+
 /// PEM texts.
-pub(crate) struct Made {
+struct Made {
     /// What clients have to trust.
-    pub(crate) authority: String,
-    pub(crate) certificate: String,
-    pub(crate) key: String,
+    authority: String,
+    certificate: String,
+    key: String,
 }
 
-/// Makes an authority, and a server certificate for these host names and addresses. The authority's key is dropped.
-pub(crate) fn make(names: &[String]) -> io::Result<Made> {
-    try_make(names).map_err(|error| {
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("no certificate for {}: {error}", names.join(", ")),
-        )
-    })
-}
-
+/// The authority's key is dropped.
 fn try_make(names: &[String]) -> Result<Made, rcgen::Error> {
     let authority_key = Key::generate()?;
     let mut authority = parameters(Vec::new(), "Drive emulator's authority", &authority_key)?;
@@ -108,18 +164,4 @@ fn pem(label: &str, der: &[u8]) -> String {
     let lines: Vec<&str> =
         (0..encoded.len()).step_by(64).map(|start| &encoded[start..encoded.len().min(start + 64)]).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
-}
-
-/// The names under which an emulator that listens on `host` is reached, if nobody says others.
-pub(crate) fn names_of(host: IpAddr) -> Vec<String> {
-    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    if !host.is_unspecified() && !host.is_loopback() {
-        names.insert(0, host.to_string());
-    }
-    names
-}
-
-/// Where the texts go below the credentials directory: authority, certificate, key.
-pub(crate) fn files(directory: &Path) -> [PathBuf; 3] {
-    ["authority.pem", "server.pem", "server.key"].map(|name| directory.join(name))
 }

@@ -17,6 +17,7 @@ use crate::drive::state::State;
 use crate::inner::Inner;
 use crate::notify;
 use crate::serve::connection;
+use crate::serve::line::Lines;
 use crate::serve::record::Records;
 
 /// How to start an emulator.
@@ -98,6 +99,7 @@ impl Emulator {
             state: Mutex::new(State::new(clock.clone(), outbox)),
             clock,
             records: Records::default(),
+            lines: Lines::default(),
             notifications: Mutex::default(),
             http: notification_client(options.notification_ca.as_deref())?,
             notification_retry: options.notification_retry,

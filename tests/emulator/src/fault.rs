@@ -168,6 +168,32 @@ pub enum Action {
     IgnoreRange,
     /// The file gets this content just before the request is answered.
     Revise(Content),
+    /// The request is answered, and its connection takes no more of them: GOAWAY in HTTP/2.
+    GoAway,
+    /// Neither this request nor any other on its connection gets another byte. The connection stays open, and HTTP/2
+    /// goes on answering pings.
+    Silence,
+    /// HTTP/2: the stream ends with RST_STREAM, and its session lives on. HTTP/1.1: the connection is closed.
+    ResetStream {
+        /// The error code.
+        #[serde(default)]
+        error: StreamError,
+        /// Bytes of the body that still arrive; `None`: not even a status does.
+        after: Option<u64>,
+    },
+}
+
+/// Error codes of RST_STREAM.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StreamError {
+    /// `INTERNAL_ERROR`: nobody knows whether the request was acted on.
+    #[default]
+    InternalError,
+    /// `REFUSED_STREAM`: the request was not acted on.
+    RefusedStream,
+    /// `ENHANCE_YOUR_CALM`.
+    EnhanceYourCalm,
 }
 
 impl Action {
@@ -180,6 +206,11 @@ impl Action {
     pub fn status_retry_after(code: u16, reason: &str, retry_after: &str) -> Self {
         let retry_after = Some(retry_after.to_owned());
         Self::Status { code, reason: reason.to_owned(), message: None, retry_after }
+    }
+
+    /// RST_STREAM with `INTERNAL_ERROR` instead of an answer.
+    pub const fn reset_stream() -> Self {
+        Self::ResetStream { error: StreamError::InternalError, after: None }
     }
 
     /// A proxy's HTML page.

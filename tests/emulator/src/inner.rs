@@ -12,12 +12,14 @@ use tokio_util::task::TaskTracker;
 use crate::drive::clock::Clock;
 use crate::drive::state::State;
 use crate::notify::NotificationRecord;
+use crate::serve::line::Lines;
 use crate::serve::record::Records;
 
 pub(crate) struct Inner {
     pub(crate) state: Mutex<State>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) records: Records,
+    pub(crate) lines: Lines,
     pub(crate) notifications: Mutex<VecDeque<NotificationRecord>>,
     pub(crate) http: reqwest::Client,
     pub(crate) notification_retry: Duration,

@@ -54,6 +54,7 @@
 //! | end channels early | `curl -sd '{"seconds":0}' $D/channels/shorten` |
 //! | refuse page tokens | `curl -sX POST $D/page-tokens/refuse` |
 //! | kill logins | `curl -sX POST $D/refresh-tokens/revoke` · `curl -sX POST $D/access-tokens/expire` |
+//! | end connections | `curl -sX POST $D/connections/go-away` · `curl -sX POST $D/connections/silence` |
 //! | move the clock | `curl -sd '{"moveMilliseconds":3600000}' $D/clock` |
 //! | is it there | `curl -s $D/health` |
 //! | credential files | `curl -s $D/credentials/service-account` · `client` · `authorized-user` |
@@ -61,7 +62,8 @@
 //! An action of a fault is one of `{"status":{"code":429,"reason":"rateLimitExceeded","message":"…","retryAfter":"7"}}`,
 //! `{"html":{"code":502}}`, `{"cutAfter":{"bytes":1}}`, `{"stallAfter":{"bytes":1}}`, `{"resetAfter":{"bytes":1}}`,
 //! `{"delay":{"milliseconds":1}}`, `{"answerLate":{"milliseconds":1}}`, `{"slow":{"bytesPerSecond":1}}`, `{"wrongByte":{"offset":1}}`,
-//! `{"wrongLength":{"by":-1}}`, `"ignoreRange"`, `{"revise":{"text":"…"}}`; see [`Action`].
+//! `{"wrongLength":{"by":-1}}`, `"ignoreRange"`, `{"revise":{"text":"…"}}`, `"goAway"`, `"silence"`,
+//! `{"resetStream":{"error":"refusedStream","after":1}}`; see [`Action`].
 //!
 //! # From a container or another host
 //!
@@ -77,8 +79,11 @@
 //! names, types and choices of its parameters, the scopes of its token. A method that the document has and the emulator
 //! lacks answers 501 with its name; a path that the document does not have, Google's HTML 404.
 //!
+//! It speaks HTTP/1.1 and HTTP/2: the latter by ALPN over TLS, and to whoever begins with it on a plain connection. JSON
+//! is compressed for clients that accept gzip and have the word in their `User-Agent`.
+//!
 //! There is one user, who may do everything its token's scope admits. Uploads over the API, revisions, batches,
-//! exports, permissions and gzip are not modelled.
+//! exports and permissions are not modelled.
 //!
 //! # How it is built
 //!
@@ -88,7 +93,9 @@
 //! handle over HTTP.
 
 mod api;
+mod authority;
 mod conduct;
+mod connections;
 mod control;
 mod drive;
 mod emulator;
@@ -100,10 +107,11 @@ mod params;
 mod serve;
 mod user;
 
+pub use authority::{names_of, write_private};
 pub use conduct::ChannelRecord;
 pub use drive::content::Content;
 pub use drive::node::{Quirk, Upload};
 pub use emulator::{Emulator, Options, TlsFiles};
-pub use fault::{Action, Fault, Matching};
+pub use fault::{Action, Fault, Matching, StreamError};
 pub use notify::{Disturbance, NotificationRecord};
 pub use serve::record::RequestRecord;

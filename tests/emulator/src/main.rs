@@ -1,16 +1,13 @@
 //! `drive-emulator`: an emulated Google Drive to try clients on by hand and from scripts.
 
-mod authority;
-
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use drive_emulator::{Emulator, Options, TlsFiles};
+use drive_emulator::{Emulator, Options, TlsFiles, names_of, write_private};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -119,26 +116,16 @@ fn tls(arguments: &Arguments) -> io::Result<Option<TlsFiles>> {
         return Ok(None);
     };
     let names = match arguments.tls_name.as_slice() {
-        [] => authority::names_of(arguments.host),
+        [] => names_of(arguments.host),
         names => names.to_vec(),
     };
-    let made = authority::make(&names)?;
-    let [trusted, cert, key] = authority::files(directory);
-    create_directory(directory)?;
-    write(&trusted, &made.authority, PUBLIC)?;
-    write(&cert, &made.certificate, PUBLIC)?;
-    write(&key, &made.key, PRIVATE)?;
-    Ok(Some(TlsFiles { cert, key, port, name: names.into_iter().next() }))
-}
-
-fn create_directory(directory: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(directory).map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot make {}: {error}", directory.display()))
-    })
+    Ok(Some(TlsFiles { port, ..TlsFiles::make(directory, &names)? }))
 }
 
 fn write_credentials(emulator: &Emulator, directory: &Path) -> io::Result<Vec<PathBuf>> {
-    create_directory(directory)?;
+    std::fs::create_dir_all(directory).map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot make {}: {error}", directory.display()))
+    })?;
     let files = [
         ("service-account.json", emulator.service_account_json()),
         ("client.json", emulator.installed_client_json()),
@@ -148,26 +135,10 @@ fn write_credentials(emulator: &Emulator, directory: &Path) -> io::Result<Vec<Pa
         .into_iter()
         .map(|(name, text)| {
             let path = directory.join(name);
-            write(&path, &text, PRIVATE)?;
+            write_private(&path, &text)?;
             Ok(path)
         })
         .collect()
-}
-
-/// Only its owner may read a credential; anybody may read a certificate.
-const PRIVATE: u32 = 0o600;
-const PUBLIC: u32 = 0o644;
-
-/// A new file, also where an older one had another mode.
-fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let removed = match std::fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    };
-    let create = || std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
-    removed
-        .and_then(|()| create()?.write_all(text.as_bytes()))
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display())))
 }
 
 /// Plain `key: value` lines, for people and for scripts.

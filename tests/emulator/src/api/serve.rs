@@ -1,7 +1,6 @@
 //! One request from its head to its answer: log it, let faults strike, check access, do it.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Limited};
@@ -20,6 +19,8 @@ use crate::fault::{Action, Asked};
 use crate::inner::Inner;
 use crate::oauth::{consent, endpoint};
 use crate::serve::body::{Body, End, Reply, Shape, respond};
+use crate::serve::gzip::Coding;
+use crate::serve::line::Line;
 use crate::serve::record::RequestRecord;
 
 fn with_retry_after(reply: Reply, value: Option<String>) -> Reply {
@@ -35,13 +36,13 @@ const LARGEST_BODY: usize = 1 << 20;
 pub(crate) async fn answer(
     inner: &Arc<Inner>,
     request: Request<Incoming>,
-    reset: Arc<AtomicBool>,
+    carrier: Arc<Line>,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
     let (path, query) = (head.uri.path().to_owned(), head.uri.query().unwrap_or_default().to_owned());
     let params = Params::parse(&query);
     if let Some(path) = path.strip_prefix("/control") {
-        return control::answer(inner, &head.method, path, &params, &head.headers, body, reset).await;
+        return control::answer(inner, &head.method, path, &params, &head.headers, body).await;
     }
     let route = route::find(head.method.as_str(), &path, &params);
     let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -54,6 +55,8 @@ pub(crate) async fn answer(
         operation: route.operation.name().to_owned(),
         range: range.clone(),
         user_agent: text("user-agent"),
+        http_version: format!("{:?}", head.version),
+        connection: carrier.number(),
         status: 0,
         bytes_sent: 0,
     });
@@ -68,9 +71,16 @@ pub(crate) async fn answer(
         let mut state = inner.state();
         (state.faults.strike(&asked), state.settings.latency)
     };
+    match action {
+        Some(Action::GoAway) => carrier.go_away(),
+        Some(Action::Silence) => carrier.silence(),
+        _ => {}
+    }
+    carrier.speak().await;
     tokio::time::sleep(latency).await;
     let is_get = head.method == hyper::Method::GET;
-    let (reply, shape) = match Limited::new(body, LARGEST_BODY).collect().await {
+    let coding = Coding::asked_for(&head.headers);
+    let (reply, mut shape) = match Limited::new(body, LARGEST_BODY).collect().await {
         Err(_) => (Reply::html(413, "Request Entity Too Large"), Shape::default()),
         Ok(body) => {
             let (headers, body) = (head.headers, body.to_bytes());
@@ -79,7 +89,8 @@ pub(crate) async fn answer(
             struck(inner, call, action).await
         }
     };
-    respond(reply, shape, live, reset)
+    let reply = coding.apply(reply, &mut shape);
+    respond(reply, shape, live, carrier)
 }
 
 /// Answers with a fault applied.
@@ -89,7 +100,11 @@ async fn struck(inner: &Arc<Inner>, mut call: Call, action: Option<Action>) -> (
         shape.rate = inner.state().settings.rate;
     }
     match action {
-        None => {}
+        None | Some(Action::GoAway | Action::Silence) => {}
+        Some(Action::ResetStream { error, after: None }) => shape.abandon = Some(error),
+        Some(Action::ResetStream { error, after: Some(bytes) }) => {
+            shape.end = Some((bytes, End::ResetStream(error)));
+        }
         Some(Action::Status { code, reason, message, retry_after }) => {
             let reply = match call.route.operation {
                 Operation::Auth => {

@@ -29,6 +29,8 @@ pub(super) fn obey(method: &Method, path: &[&str], command: &Command) -> Outcome
             }
             emulator.shorten_channels(Duration::from_secs(command.json::<Left>()?.seconds));
         }
+        ("POST", ["connections", "go-away"]) => emulator.go_away(),
+        ("POST", ["connections", "silence"]) => emulator.silence_connections(),
         ("POST", ["settings"]) => command.json::<Settings>()?.apply(emulator),
         ("POST", ["page-tokens", "refuse"]) => emulator.refuse_page_tokens_before_now(),
         ("POST", ["refresh-tokens", "revoke"]) => emulator.revoke_refresh_tokens(),

@@ -4,7 +4,6 @@ mod conduct;
 mod files;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -18,6 +17,7 @@ use crate::emulator::Emulator;
 use crate::inner::Inner;
 use crate::params::{Params, unescape};
 use crate::serve::body::{Body, Reply, Shape, respond};
+use crate::serve::line::Line;
 use crate::serve::record::Live;
 
 /// A request for the emulator itself.
@@ -60,7 +60,6 @@ pub(crate) async fn answer(
     params: &Params,
     headers: &HeaderMap,
     body: Incoming,
-    reset: Arc<AtomicBool>,
 ) -> Response<Body> {
     let content_type = headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_json = content_type.starts_with("application/json");
@@ -80,7 +79,8 @@ pub(crate) async fn answer(
         Ok(value) => Reply::value(200, &value),
         Err(Refused(code, text)) => Reply::value(code, &json!({"error": text})),
     };
-    respond(reply, Shape::default(), Arc::new(Live::default()), reset)
+    // On a connection that is silent to everybody else it is answered too.
+    respond(reply, Shape::default(), Arc::new(Live::default()), Arc::new(Line::unnumbered()))
 }
 
 fn obey(method: &Method, path: &str, command: &Command) -> Outcome {

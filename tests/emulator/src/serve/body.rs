@@ -1,8 +1,7 @@
 //! Answers and their bodies: as they are meant, then slowed, cut short or falsified as a fault demands.
 
-use std::io;
+use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,10 +13,14 @@ use hyper::{Response, StatusCode};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::line::Line;
 use super::record::Live;
 use crate::drive::content::{CHUNK, Content, Reader};
+use crate::fault::StreamError;
 
-pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
+type Failure = Box<dyn Error + Send + Sync>;
+
+pub(crate) type Body = UnsyncBoxBody<Bytes, Failure>;
 
 /// An answer as it is meant.
 pub(crate) struct Reply {
@@ -61,6 +64,24 @@ impl Reply {
         self.headers.push((name, value.into()));
         self
     }
+
+    pub(crate) fn header_value(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All bytes that the reader has not given yet.
+    pub(crate) fn content(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = self.reader.next_chunk(CHUNK) {
+            bytes.extend_from_slice(&chunk);
+        }
+        bytes
+    }
+
+    pub(crate) fn set_content(&mut self, content: impl Into<Content>) {
+        let content = content.into();
+        self.reader = Reader::new(&content, 0, content.size());
+    }
 }
 
 /// How a body differs from what is meant.
@@ -70,6 +91,19 @@ pub(crate) struct Shape {
     pub(crate) rate: Option<u64>,
     pub(crate) wrong_byte: Option<u64>,
     pub(crate) length_by: i64,
+    pub(crate) framing: Framing,
+    /// There is no answer: the stream ends with an error instead.
+    pub(crate) abandon: Option<StreamError>,
+}
+
+/// How a client knows where a body ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// `Content-Length`.
+    #[default]
+    Length,
+    /// Chunks, and the end of the stream in HTTP/2.
+    Chunked,
 }
 
 /// What happens in the middle of a body.
@@ -78,17 +112,36 @@ pub(crate) enum End {
     Cut,
     Stall,
     Reset,
+    ResetStream(StreamError),
 }
 
-/// Makes the response; `reset` is the connection's, raised when it is to end with a reset.
-pub(crate) fn respond(reply: Reply, shape: Shape, live: Arc<Live>, reset: Arc<AtomicBool>) -> Response<Body> {
+/// Goes with a response that is not to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Abandoned(pub(crate) StreamError);
+
+/// What makes hyper end a stream with an error code.
+pub(crate) fn stream_error(error: StreamError) -> h2::Error {
+    h2::Error::from(match error {
+        StreamError::InternalError => h2::Reason::INTERNAL_ERROR,
+        StreamError::RefusedStream => h2::Reason::REFUSED_STREAM,
+        StreamError::EnhanceYourCalm => h2::Reason::ENHANCE_YOUR_CALM,
+    })
+}
+
+/// Makes the response.
+pub(crate) fn respond(reply: Reply, shape: Shape, live: Arc<Live>, carrier: Arc<Line>) -> Response<Body> {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if let Some(error) = shape.abandon {
+        let mut nothing = Response::default();
+        nothing.extensions_mut().insert(Abandoned(error));
+        return nothing;
+    }
     live.answered(status.as_u16());
     let mut builder = Response::builder().status(status).header("server", "ESF");
     for (name, value) in &reply.headers {
         builder = builder.header(*name, value);
     }
-    if status != StatusCode::NO_CONTENT {
+    if status != StatusCode::NO_CONTENT && shape.framing == Framing::Length {
         let length = reply.reader.remaining().saturating_add_signed(shape.length_by);
         builder = builder.header("content-length", length);
     }
@@ -96,7 +149,7 @@ pub(crate) fn respond(reply: Reply, shape: Shape, live: Arc<Live>, reset: Arc<At
         // Nobody could tell where the next answer begins.
         builder = builder.header("connection", "close");
     }
-    let pour = Pour { reader: reply.reader, sent: 0, started: Instant::now(), shape, live, reset };
+    let pour = Pour { reader: reply.reader, sent: 0, started: Instant::now(), shape, live, carrier };
     let frames =
         stream::unfold(pour, |mut pour| async move { Some((pour.next().await?.map(Frame::data), pour)) });
     // Names come from this crate and values are checked by whoever wrote them; a bad one gives an empty answer.
@@ -110,11 +163,12 @@ struct Pour {
     started: Instant,
     shape: Shape,
     live: Arc<Live>,
-    reset: Arc<AtomicBool>,
+    carrier: Arc<Line>,
 }
 
 impl Pour {
-    async fn next(&mut self) -> Option<io::Result<Bytes>> {
+    async fn next(&mut self) -> Option<Result<Bytes, Failure>> {
+        self.carrier.speak().await;
         let mut max = CHUNK;
         if let Some((bytes, end)) = self.shape.end {
             let left = bytes.saturating_sub(self.sent);
@@ -156,15 +210,16 @@ impl Pour {
         bytes.into()
     }
 
-    async fn stop(&self, end: End) -> io::Error {
+    async fn stop(&self, end: End) -> Failure {
         // What was sent must be on its way before the connection goes down.
         const FLUSHED: Duration = Duration::from_millis(30);
         tokio::time::sleep(FLUSHED).await;
         match end {
-            End::Cut => {}
-            End::Reset => self.reset.store(true, Ordering::Relaxed),
+            End::Cut => self.carrier.close(),
+            End::Reset => self.carrier.reset(),
             End::Stall => std::future::pending().await,
+            End::ResetStream(error) => return stream_error(error).into(),
         }
-        io::Error::other("cut on demand")
+        "cut on demand".into()
     }
 }

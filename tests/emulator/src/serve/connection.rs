@@ -1,16 +1,15 @@
-//! Sockets: accepting, TLS, and ending with a reset when a fault demands it.
+//! Sockets: accepting, TLS, HTTP/1.1 or HTTP/2 as the client speaks, and the ends that faults demand.
 
-use std::convert::Infallible;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::server::conn::http1;
+use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -20,6 +19,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::api;
 use crate::emulator::TlsFiles;
 use crate::inner::Inner;
+use crate::serve::body::{Abandoned, stream_error};
+use crate::serve::line::{Line, Order};
 
 /// Reads certificate and key.
 pub(crate) fn acceptor(files: &TlsFiles) -> io::Result<TlsAcceptor> {
@@ -34,7 +35,7 @@ pub(crate) fn acceptor(files: &TlsFiles) -> io::Result<TlsAcceptor> {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
@@ -57,15 +58,15 @@ pub(crate) async fn accept(inner: Arc<Inner>, listener: TcpListener, tls: Option
 
 async fn serve(inner: Arc<Inner>, stream: TcpStream, tls: Option<TlsAcceptor>) {
     let latency = inner.state().settings.latency;
-    let reset = Arc::new(AtomicBool::new(false));
-    let stream = Resettable { stream, reset: reset.clone() };
+    let line = inner.lines.open();
+    let stream = Resettable { stream, line: line.clone() };
     tokio::time::sleep(latency).await;
     let result = match tls {
-        None => run(inner, stream, reset).await,
+        None => run(inner, stream, line).await,
         Some(acceptor) => match acceptor.accept(stream).await {
             Ok(stream) => {
                 tokio::time::sleep(latency).await;
-                run(inner, stream, reset).await
+                run(inner, stream, line).await
             }
             Err(error) => {
                 tracing::debug!(%error, "a TLS handshake failed");
@@ -74,30 +75,63 @@ async fn serve(inner: Arc<Inner>, stream: TcpStream, tls: Option<TlsAcceptor>) {
         },
     };
     if let Err(error) = result {
-        tracing::trace!(%error, "a connection ended early");
+        tracing::trace!(error, "a connection ended early");
     }
 }
 
-async fn run<S>(inner: Arc<Inner>, stream: S, reset: Arc<AtomicBool>) -> Result<(), hyper::Error>
+/// Serves one connection. HTTP/2 is told by its preface, so it is spoken without TLS as well.
+async fn run<S>(
+    inner: Arc<Inner>,
+    stream: S,
+    line: Arc<Line>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let mut orders = line.orders();
+    let builder = auto::Builder::new(Streams(inner.clone()));
     let service = service_fn(move |request| {
-        let (inner, reset) = (inner.clone(), reset.clone());
-        async move { Ok::<_, Infallible>(api::serve::answer(&inner, request, reset).await) }
+        let (inner, line) = (inner.clone(), line.clone());
+        async move {
+            let response = api::serve::answer(&inner, request, line).await;
+            match response.extensions().get::<Abandoned>() {
+                Some(Abandoned(error)) => Err(stream_error(*error)),
+                None => Ok(response),
+            }
+        }
     });
-    http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    loop {
+        tokio::select! {
+            result = serving.as_mut() => return result,
+            Ok(()) = orders.changed() => match *orders.borrow() {
+                Order::Serve => {}
+                Order::GoAway => serving.as_mut().graceful_shutdown(),
+                Order::Close => return Ok(()),
+            },
+        }
+    }
 }
 
-/// A socket that sends RST instead of FIN when its flag is up as it is dropped.
+/// Runs the streams of HTTP/2 sessions.
+#[derive(Clone)]
+struct Streams(Arc<Inner>);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        self.0.spawn(stream);
+    }
+}
+
+/// A socket that sends RST instead of FIN, if its connection is to end so, when it is dropped.
 struct Resettable {
     stream: TcpStream,
-    reset: Arc<AtomicBool>,
+    line: Arc<Line>,
 }
 
 impl Drop for Resettable {
     fn drop(&mut self) {
-        if self.reset.load(Ordering::Relaxed) {
+        if self.line.ends_with_reset() {
             // If it fails, the connection ends with FIN instead.
             let _ = self.stream.set_zero_linger();
         }
@@ -136,7 +170,7 @@ impl AsyncWrite for Resettable {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.reset.load(Ordering::Relaxed) {
+        if self.line.ends_with_reset() {
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_shutdown(cx)

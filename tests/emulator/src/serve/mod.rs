@@ -1,5 +1,7 @@
-//! HTTP over plain and TLS connections, with bodies that can be slowed, cut and falsified.
+//! HTTP/1.1 and HTTP/2 over plain and TLS connections, with bodies that can be slowed, cut and falsified.
 
 pub(crate) mod body;
 pub(crate) mod connection;
+pub(crate) mod gzip;
+pub(crate) mod line;
 pub(crate) mod record;

@@ -24,6 +24,10 @@ pub struct RequestRecord {
     pub range: Option<String>,
     /// The `User-Agent` header.
     pub user_agent: Option<String>,
+    /// `HTTP/1.1` or `HTTP/2.0`.
+    pub http_version: String,
+    /// The number of the connection that carried it, counted from one.
+    pub connection: u64,
     /// 0 while it is not answered yet.
     pub status: u16,
     /// Bytes of the body handed to the connection so far.

@@ -5,6 +5,7 @@
 mod binary;
 mod changes;
 mod channels;
+mod connections;
 mod control;
 mod faults;
 mod files;

@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use drive_emulator::{Emulator, Options};
+use drive_emulator::{Emulator, Options, TlsFiles};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -34,6 +35,46 @@ pub(crate) async fn drive_with(options: Options) -> Drive {
         reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let token = emulator.access_token();
     Drive { emulator, http, token }
+}
+
+/// An emulator that serves https as well, and the certificate that its clients trust.
+pub(crate) struct TlsDrive {
+    pub(crate) drive: Drive,
+    pub(crate) url: String,
+    trusted: reqwest::Certificate,
+    directory: PathBuf,
+}
+
+pub(crate) async fn tls_drive(name: &str) -> TlsDrive {
+    let directory = std::env::temp_dir().join(format!("drive-emulator-{name}-{}", std::process::id()));
+    let tls = TlsFiles::make(&directory, &["127.0.0.1".to_owned()]).unwrap();
+    let authority = std::fs::read(TlsFiles::authority(&directory)).unwrap();
+    let drive = drive_with(Options { tls: Some(tls), ..Options::default() }).await;
+    let url = drive.emulator.tls_url().unwrap();
+    TlsDrive { drive, url, trusted: reqwest::Certificate::from_pem(&authority).unwrap(), directory }
+}
+
+impl TlsDrive {
+    /// A client with connections of its own.
+    pub(crate) fn client(&self) -> reqwest::ClientBuilder {
+        reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .tls_certs_only([self.trusted.clone()])
+            .timeout(Duration::from_secs(10))
+    }
+
+    /// A GET with credentials over https.
+    pub(crate) fn get(&self, client: &reqwest::Client, path: &str) -> reqwest::RequestBuilder {
+        client.get(format!("{}{path}", self.url)).bearer_auth(&self.drive.token)
+    }
+}
+
+impl Drop for TlsDrive {
+    fn drop(&mut self) {
+        // It was made by this process, and nobody else looks into it.
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
 }
 
 impl Drive {
