@@ -28,6 +28,9 @@ pub enum Class {
     Configuration,
     /// Nobody is logged in.
     LoginNeeded,
+    /// A permission that is missing: granted ones can take minutes to arrive, others never come. Whoever waits says for
+    /// how long at most.
+    Permission,
     /// It will be the same next time.
     Permanent,
 }
@@ -72,6 +75,9 @@ const DAILY_LIMIT_WAIT: Duration = Duration::from_hours(1);
 /// Drive lifts the quota of a file within a day; asked for less and less often.
 const FILE_QUOTA_WAIT: Duration = Duration::from_hours(1);
 const FILE_QUOTA_CAP: Duration = Duration::from_hours(12);
+/// A permission that was granted already arrives within minutes; one that somebody has still to grant takes longer.
+const PERMISSION_WAIT: Duration = Duration::from_secs(5);
+const PERMISSION_CAP: Duration = Duration::from_hours(1);
 /// A setting that somebody has to change is looked at again this often.
 const CONFIGURATION_WAIT: Duration = Duration::from_mins(1);
 const CONFIGURATION_CAP: Duration = Duration::from_mins(15);
@@ -99,6 +105,7 @@ impl Policy {
             Class::DailyLimit => DAILY_LIMIT_WAIT,
             Class::FileQuota => doubled(FILE_QUOTA_WAIT, FILE_QUOTA_CAP, attempt, jitter),
             Class::Configuration => doubled(CONFIGURATION_WAIT, CONFIGURATION_CAP, attempt, jitter),
+            Class::Permission => doubled(PERMISSION_WAIT, PERMISSION_CAP, attempt, jitter),
             Class::LoginNeeded => LOGIN_WAIT,
         };
         Verdict::After(retry_after.map_or(patient, |asked| asked.max(patient)))

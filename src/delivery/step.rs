@@ -139,8 +139,8 @@ pub fn room(free: u64, reserve: u64, promised: u64, needed: u64) -> Room {
 fn after_refusal(error: &drive::Error, attempt: u32, reason: Option<&str>, jitter: f64) -> Step {
     let said = error.to_string();
     match error.fault() {
-        Fault::NotFound => Step::Supersede("the file is no longer in Drive".to_owned()),
-        Fault::NotDownloadable => Step::Skip(said),
+        Fault::NotFound | Fault::NoBytes => Step::Supersede("the file is no longer in Drive".to_owned()),
+        Fault::NotDownloadable | Fault::Denied => Step::Skip(said),
         Fault::Abusive => Step::Fail(said),
         Fault::Connection
         | Fault::Unreadable
@@ -154,7 +154,9 @@ fn after_refusal(error: &drive::Error, attempt: u32, reason: Option<&str>, jitte
         | Fault::Forbidden
         | Fault::PageToken
         | Fault::ChannelIdNotUnique
+        | Fault::NotMember
         | Fault::Push
+        | Fault::TooManyChannels
         | Fault::Range
         | Fault::BadRequest => {
             let class = error.class();

@@ -12,6 +12,7 @@ use super::plan::{Answer, LaneId, accept, again_after};
 use super::transfer::{End, Running, Transfer};
 use crate::drive::{self, Fault, Media};
 use crate::http::jitter;
+use crate::model::ResourceKeys;
 use crate::retry::Class;
 use crate::spool::Lane;
 
@@ -120,13 +121,8 @@ impl Transfer<'_> {
         let until = (end < size).then_some(end);
         let source = self.source;
         let acknowledge_abuse = self.acknowledge_abuse.load(Ordering::Relaxed);
-        let asked = self.downloader.drive.media(
-            source.file_id,
-            source.resource_key,
-            position,
-            until,
-            acknowledge_abuse,
-        );
+        let keys = ResourceKeys::of(source.file_id, source.resource_key);
+        let asked = self.downloader.drive.media(source.file_id, &keys, position, until, acknowledge_abuse);
         let mut media = match or_quit(&running.quit, asked).await? {
             Ok(media) => media,
             Err(error) => return Ok(Turn::Broke(error)),

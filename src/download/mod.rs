@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use crate::drive::{self, Drive};
-use crate::model::{DeliveryId, FileId, RevisionId};
+use crate::model::{DeliveryId, FileId, ResourceKeys, RevisionId};
 use crate::spool::{Buffers, Expected, Part, Spool, VerifiedPart};
 use limit::Limit;
 
@@ -143,7 +143,8 @@ impl Downloader {
     /// Whether Drive says that the file has another content by now. The change log says so as well, unless the file
     /// has left the watched folders meanwhile: then nobody else would ever notice.
     async fn is_replaced(&self, source: &Source<'_>) -> bool {
-        match self.drive.file(source.file_id, source.resource_key).await {
+        let keys = ResourceKeys::of(source.file_id, source.resource_key);
+        match self.drive.file(source.file_id, &keys).await {
             Ok(file) => file.revision_key().is_some_and(|now| now != *source.revision),
             Err(_) => false,
         }

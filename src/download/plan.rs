@@ -182,6 +182,7 @@ pub fn again_after(
         | Class::FileQuota
         | Class::Configuration
         | Class::LoginNeeded
+        | Class::Permission
         | Class::Permanent => None,
     }
 }

@@ -16,7 +16,8 @@ impl Drive {
             .call(Method::GET, "/changes/startPageToken")
             .query(&[("supportsAllDrives", "true")])
             .query(&of_log(log));
-        let answer: WireStartPageToken = self.json("get the start page token", request).await?;
+        let answer: WireStartPageToken =
+            self.json("get the start page token", request).await.map_err(|error: Error| error.of_log(log))?;
         Ok(PageToken::new(answer.start_page_token))
     }
 
@@ -33,7 +34,8 @@ impl Drive {
                 ("includeItemsFromAllDrives", "true"),
             ])
             .query(&of_log(log));
-        self.read("list changes", request, |body| read_changes(body, token)).await
+        let read = self.read("list changes", request, |body| read_changes(body, token)).await;
+        read.map_err(|error| error.of_log(log))
     }
 }
 

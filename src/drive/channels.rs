@@ -44,7 +44,8 @@ impl Drive {
                 "token": token.expose(),
                 "expiration": until.as_millisecond().to_string(),
             }));
-        let answer: WireChannel = self.json("open a push channel", request).await?;
+        let answer: Result<WireChannel, Error> = self.json("open a push channel", request).await;
+        let answer = answer.map_err(|error| error.of_log(log).of_watch())?;
         let expires = answer.expiration.and_then(|ms| ms.parse().ok());
         Ok(Granted {
             resource_id: ResourceId::new(answer.resource_id),

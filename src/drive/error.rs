@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::auth;
+use crate::model::ChangeLog;
 use crate::retry::Class;
 
 /// How many characters of an explanation are kept.
@@ -45,18 +46,29 @@ pub enum Fault {
     FileQuota,
     /// Malware or spam, says Google.
     Abusive,
-    /// The file has no bytes, or we may not have them.
+    /// The file has no bytes to download, or this revision must not be downloaded: for ever.
     NotDownloadable,
+    /// The account lacks a permission on this one item. Granted permissions arrive late, and others are granted or given
+    /// back later: it may pass.
+    Denied,
+    /// The call for a file's bytes was answered with 404. Only a call for its state tells whether the file is gone: new
+    /// files and new permissions arrive late, so it may pass.
+    NoBytes,
     /// The project, the scope or the organisation does not allow it.
     Forbidden,
     /// Gone, or not ours to see.
     NotFound,
+    /// The account is no member of the shared drive, or that drive is gone. Its log and its listings are refused; single
+    /// items of it can be visible all the same.
+    NotMember,
     /// The page token is refused.
     PageToken,
     /// The channel id was used before.
     ChannelIdNotUnique,
-    /// The push channel is refused: its address, its kind, or their number.
+    /// The push channel is refused: its address, its kind, or anything else that was said of it.
     Push,
+    /// Too many channels were asked for in a short time; Drive counts them apart from other calls.
+    TooManyChannels,
     /// More bytes were asked for than there are.
     Range,
     /// Drive does not understand the call.
@@ -122,6 +134,33 @@ impl Error {
         Self { what, fault, status: Some(status), said, retry_after }
     }
 
+    /// The same as the answer to a call for a file's bytes.
+    #[must_use]
+    pub fn of_media(mut self) -> Self {
+        if self.fault == Fault::NotFound {
+            self.fault = Fault::NoBytes;
+        }
+        self
+    }
+
+    /// The same as the answer to a call for a change log. A log that is not found is one of a shared drive.
+    #[must_use]
+    pub(super) fn of_log(mut self, log: &ChangeLog) -> Self {
+        if self.fault == Fault::NotFound && log.drive_id().is_some() {
+            self.fault = Fault::NotMember;
+        }
+        self
+    }
+
+    /// The same as the answer to a call for a push channel: what Drive does not understand of it is about the channel.
+    #[must_use]
+    pub(super) fn of_watch(mut self) -> Self {
+        if self.fault == Fault::BadRequest {
+            self.fault = Fault::Push;
+        }
+        self
+    }
+
     /// What is at fault.
     pub fn fault(&self) -> Fault {
         self.fault
@@ -149,7 +188,13 @@ impl Error {
             Fault::DailyLimit => Class::DailyLimit,
             Fault::FileQuota => Class::FileQuota,
             Fault::LoginNeeded => Class::LoginNeeded,
-            Fault::Credentials | Fault::Forbidden | Fault::Push | Fault::BadRequest => Class::Configuration,
+            Fault::Credentials
+            | Fault::Forbidden
+            | Fault::NotMember
+            | Fault::Push
+            | Fault::TooManyChannels
+            | Fault::BadRequest => Class::Configuration,
+            Fault::Denied | Fault::NoBytes => Class::Permission,
             // A refused token or range is answered by another call, not by the same one later.
             Fault::PageToken | Fault::Range => Class::Transient,
             Fault::Abusive | Fault::NotDownloadable | Fault::NotFound => Class::Permanent,
@@ -166,6 +211,13 @@ impl Error {
             Fault::NotFound => {
                 Some("check the id, and share the folder with the account that the credentials belong to")
             }
+            Fault::NotMember => Some("make the account a member of the shared drive"),
+            Fault::Denied => Some(
+                "allow the account to download the file: share it as Viewer at least, and do not disable downloads for viewers",
+            ),
+            Fault::TooManyChannels => {
+                Some("Drive limits how many push channels are opened; until then polling finds new files")
+            }
             Fault::Push => Some(
                 "check that webhook.public_url is reachable from the internet over https with a valid certificate; \
                  until then the poll finds new files",
@@ -181,6 +233,7 @@ impl Error {
             | Fault::RateLimit
             | Fault::DailyLimit
             | Fault::NotDownloadable
+            | Fault::NoBytes
             | Fault::PageToken
             | Fault::ChannelIdNotUnique
             | Fault::Range
@@ -223,19 +276,17 @@ fn classify(status: u16, reason: &str, location: &str) -> Fault {
         (_, "dailyLimitExceeded" | "dailyLimitExceededUnreg") => Fault::DailyLimit,
         (_, "downloadQuotaExceeded" | "sharingRateLimitExceeded") => Fault::FileQuota,
         (_, "cannotDownloadAbusiveFile" | "invalidAbuseAcknowledgment") => Fault::Abusive,
-        (
-            _,
-            "fileNotDownloadable"
-            | "cannotDownloadFile"
-            | "downloadRestrictedForRevision"
-            | "download_restricted_for_revision"
-            | "insufficientFilePermissions",
-        ) => Fault::NotDownloadable,
+        (_, "fileNotDownloadable" | "downloadRestrictedForRevision" | "download_restricted_for_revision") => {
+            Fault::NotDownloadable
+        }
+        (_, "cannotDownloadFile" | "insufficientFilePermissions") => Fault::Denied,
+        (_, "teamDriveMembershipRequired") => Fault::NotMember,
         (_, "channelIdNotUnique") => Fault::ChannelIdNotUnique,
-        (_, "subscriptionRateLimitExceeded") => Fault::Push,
+        (_, "subscriptionRateLimitExceeded") => Fault::TooManyChannels,
         (_, reason) if reason.starts_with("push") => Fault::Push,
         (401, _) => Fault::Unauthorized,
         (403, _) => Fault::Forbidden,
+        (404 | 410, _) if matches!(location, "driveId" | "teamDriveId") => Fault::NotMember,
         (404 | 410, _) => Fault::NotFound,
         (416, _) => Fault::Range,
         (408 | 500..=599, _) => Fault::Server,
@@ -269,10 +320,14 @@ mod tests {
             (403, "downloadQuotaExceeded", "", Fault::FileQuota),
             (403, "cannotDownloadAbusiveFile", "", Fault::Abusive),
             (403, "fileNotDownloadable", "alt", Fault::NotDownloadable),
-            (403, "cannotDownloadFile", "", Fault::NotDownloadable),
+            (403, "downloadRestrictedForRevision", "", Fault::NotDownloadable),
+            (403, "cannotDownloadFile", "", Fault::Denied),
+            (403, "insufficientFilePermissions", "", Fault::Denied),
+            (403, "teamDriveMembershipRequired", "", Fault::NotMember),
+            (404, "notFound", "driveId", Fault::NotMember),
             (403, "insufficientPermissions", "", Fault::Forbidden),
             (403, "accessNotConfigured", "", Fault::Forbidden),
-            (403, "subscriptionRateLimitExceeded", "", Fault::Push),
+            (403, "subscriptionRateLimitExceeded", "", Fault::TooManyChannels),
             (400, "push.webhookUrlNotHttps", "", Fault::Push),
             (401, "push.webhookUrlUnauthorized", "", Fault::Push),
             (400, "channelIdNotUnique", "", Fault::ChannelIdNotUnique),
@@ -288,6 +343,24 @@ mod tests {
         ] {
             let error = Error::refusal("a call", status, &body(reason, location), None);
             assert_eq!(error.fault(), fault, "{status} {reason} {location}");
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for_tells_apart_what_the_answer_does_not() {
+        let said = |status, reason| Error::refusal("a call", status, &body(reason, ""), None);
+        let drive = ChangeLog::SharedDrive("0A".into());
+        for (error, fault, class) in [
+            (said(404, "notFound").of_media(), Fault::NoBytes, Class::Permission),
+            (said(403, "cannotDownloadFile").of_media(), Fault::Denied, Class::Permission),
+            (said(403, "fileNotDownloadable").of_media(), Fault::NotDownloadable, Class::Permanent),
+            (said(404, "notFound").of_log(&drive), Fault::NotMember, Class::Configuration),
+            (said(404, "notFound").of_log(&ChangeLog::User), Fault::NotFound, Class::Permanent),
+            (said(503, "backendError").of_log(&drive), Fault::Server, Class::Transient),
+            (said(400, "invalid").of_watch(), Fault::Push, Class::Configuration),
+            (said(400, "channelIdNotUnique").of_watch(), Fault::ChannelIdNotUnique, Class::Transient),
+        ] {
+            assert_eq!((error.fault(), error.class()), (fault, class), "{error}");
         }
     }
 

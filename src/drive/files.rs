@@ -11,15 +11,38 @@ use super::{Drive, ERROR_BODY_LIMIT, Error};
 use crate::auth::AccessToken;
 use crate::http::media::{Answer, Body, Get};
 use crate::http::retry_after;
-use crate::model::{ChangeLog, File, FileId};
+use crate::model::{ChangeLog, File, FileId, ResourceKeys};
 use crate::telemetry::log::with_causes;
 
 const PAGE_SIZE: &str = "1000";
 /// Link-shared older files ask for the key that came with their address.
 const RESOURCE_KEYS: HeaderName = HeaderName::from_static("x-goog-drive-resource-keys");
 
+/// So many keys are sent at most, some 6 KB; servers refuse requests whose headers are longer than 8 KB or so.
+const KEYS_LIMIT: usize = 100;
+
 /// What the call for a file's bytes is named.
 const DOWNLOAD: &str = "download";
+
+/// Where the items of a folder are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Corpus<'a> {
+    /// In My Drive, or in a shared drive that the account is a member of. A shared drive of others answers
+    /// `Fault::NotMember`.
+    Of(&'a ChangeLog),
+    /// In everything the account can see: for a folder of a shared drive that was shared with an account that is no
+    /// member of it.
+    Visible,
+}
+
+impl<'a> Corpus<'a> {
+    fn drive_id(self) -> Option<&'a str> {
+        match self {
+            Self::Of(log) => log.drive_id(),
+            Self::Visible => None,
+        }
+    }
+}
 
 /// A page of what is in a folder.
 #[derive(Clone, Debug)]
@@ -62,20 +85,20 @@ impl Drive {
     }
 
     /// A file's state now.
-    pub async fn file(&self, id: &FileId, resource_key: Option<&str>) -> Result<File, Error> {
+    pub async fn file(&self, id: &FileId, keys: &ResourceKeys) -> Result<File, Error> {
         let request = self
             .call(Method::GET, &format!("/files/{}", segment(id)))
             .query(&[("fields", FILE_FIELDS), ("supportsAllDrives", "true")]);
-        let file: WireFile = self.json("look at a file", with_key(request, id, resource_key)).await?;
+        let file: WireFile = self.json("look at a file", with_keys(request, keys)).await?;
         Ok(file.into())
     }
 
-    /// One page of what is directly in a folder and not in the bin.
+    /// One page of what is directly in a folder and not in the trash.
     pub async fn children(
         &self,
-        log: &ChangeLog,
+        corpus: Corpus<'_>,
         folder: &FileId,
-        resource_key: Option<&str>,
+        keys: &ResourceKeys,
         page: Option<&str>,
     ) -> Result<Listed, Error> {
         let query = format!("'{}' in parents and trashed = false", escape(folder.as_str()));
@@ -87,12 +110,12 @@ impl Drive {
             ("supportsAllDrives", "true"),
             ("includeItemsFromAllDrives", "true"),
         ];
-        if let Some(drive_id) = log.drive_id() {
+        if let Some(drive_id) = corpus.drive_id() {
             parameters.extend([("corpora", "drive"), ("driveId", drive_id)]);
         }
         parameters.extend(page.map(|page| ("pageToken", page)));
         let request = self.call(Method::GET, "/files").query(&parameters);
-        self.read("list a folder", with_key(request, folder, resource_key), read_listing).await
+        self.read("list a folder", with_keys(request, keys), read_listing).await
     }
 
     /// A file's bytes from a position on, up to another one or to the end. Drive may ignore the range and begin at
@@ -100,14 +123,14 @@ impl Drive {
     pub async fn media(
         &self,
         id: &FileId,
-        resource_key: Option<&str>,
+        keys: &ResourceKeys,
         from: u64,
         until: Option<u64>,
         acknowledge_abuse: bool,
     ) -> Result<Media, Error> {
         let mut headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
         headers.extend(range(from, until).map(|range| (RANGE, range)));
-        headers.extend(key_header(id, resource_key).map(|key| (RESOURCE_KEYS, key)));
+        headers.extend(key_header(keys).map(|keys| (RESOURCE_KEYS, keys)));
         let get = Get { url: self.media_url(id, acknowledge_abuse)?, headers };
         let (answer, pass) = self.with_token(DOWNLOAD, id.as_str(), |token| self.get(&get, token)).await?;
         // The bytes may take hours; that they come is enough.
@@ -148,7 +171,7 @@ impl Drive {
         }
         let wait = retry_after(&answer.headers, Timestamp::now());
         let status = answer.status.as_u16();
-        Err(Error::refusal(DOWNLOAD, status, &read_some(answer.body).await, wait))
+        Err(Error::refusal(DOWNLOAD, status, &read_some(answer.body).await, wait).of_media())
     }
 }
 
@@ -191,17 +214,23 @@ fn parse_content_range(text: &str) -> Option<(u64, Option<u64>)> {
     Some((from.trim().parse().ok()?, total.trim().parse().ok()))
 }
 
-fn with_key(request: RequestBuilder, id: &FileId, key: Option<&str>) -> RequestBuilder {
-    match key_header(id, key) {
-        Some(key) => request.header(RESOURCE_KEYS, key),
+fn with_keys(request: RequestBuilder, keys: &ResourceKeys) -> RequestBuilder {
+    match key_header(keys) {
+        Some(keys) => request.header(RESOURCE_KEYS, keys),
         None => request,
     }
 }
 
-/// A key that could not be a header is none; without it Drive says what it thinks of that.
-fn key_header(id: &FileId, key: Option<&str>) -> Option<HeaderValue> {
-    let key = key.filter(|key| key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b','))?;
-    let mut header = HeaderValue::try_from(format!("{id}/{key}")).ok()?;
+/// `id/key,id/key`. A key that cannot be written like that is left out: Drive then refuses the item, and says so.
+fn key_header(keys: &ResourceKeys) -> Option<HeaderValue> {
+    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && !b",/".contains(&byte));
+    let pairs: Vec<String> = keys
+        .iter()
+        .filter(|(id, key)| !key.is_empty() && plain(id.as_str()) && plain(key))
+        .take(KEYS_LIMIT)
+        .map(|(id, key)| format!("{id}/{key}"))
+        .collect();
+    let mut header = HeaderValue::try_from(pairs.join(",")).ok().filter(|header| !header.is_empty())?;
     header.set_sensitive(true);
     Some(header)
 }
@@ -235,6 +264,24 @@ mod tests {
         assert_eq!(parse_content_range("bytes 0-0/*"), Some((0, None)));
         assert_eq!(parse_content_range("bytes */500"), None);
         assert_eq!(parse_content_range("items 1-2/3"), None);
+    }
+
+    #[test]
+    fn keys_are_sent_together_and_without_those_that_would_break_the_header() {
+        let keys = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(id, key)| (FileId::new(*id), (*key).to_owned())).collect::<ResourceKeys>()
+        };
+        let of = |pairs: &[(&str, &str)]| {
+            key_header(&keys(pairs)).map(|header| header.to_str().unwrap().to_owned())
+        };
+        assert_eq!(of(&[("1a", "0-x"), ("1b", "0-y")]).as_deref(), Some("1a/0-x,1b/0-y"));
+        assert_eq!(of(&[("1a", "0-x,1c/0-z"), ("1b", "0-y"), ("1d", "")]).as_deref(), Some("1b/0-y"));
+        assert_eq!(of(&[("1a", "0\r\nHost: x")]), None);
+        assert_eq!(of(&[]), None);
+        assert!(key_header(&keys(&[("1a", "0-x")])).unwrap().is_sensitive());
+        let many: ResourceKeys =
+            (0..1000).map(|n| (FileId::new(format!("{n:033}")), "0-2HxyzEuBp1BKXe6L8g1qBw".into())).collect();
+        assert!(key_header(&many).unwrap().len() < 8000);
     }
 
     #[test]

@@ -10,12 +10,12 @@ mod wire;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 
 pub use channels::Granted;
 pub use error::{Error, Fault};
-pub use files::{Listed, Media};
+pub use files::{Corpus, Listed, Media};
 pub use wire::{read_changes, read_listing};
 
 use crate::auth::{AccessToken, Auth};
@@ -110,7 +110,7 @@ impl Drive {
         ask: impl Fn(AccessToken) -> F,
     ) -> Result<(T, Pass<'_>), Error> {
         match self.ask_once(what, subject, &ask).await {
-            Err((error, Some(token))) if error.status() == Some(StatusCode::UNAUTHORIZED.as_u16()) => {
+            Err((error, Some(token))) if error.fault() == Fault::Unauthorized => {
                 self.auth.refused(&token).await;
                 self.ask_once(what, subject, &ask).await
             }
@@ -146,11 +146,15 @@ impl Drive {
                 | Fault::FileQuota
                 | Fault::Abusive
                 | Fault::NotDownloadable
+                | Fault::Denied
+                | Fault::NoBytes
+                | Fault::NotMember
                 | Fault::Forbidden
                 | Fault::NotFound
                 | Fault::PageToken
                 | Fault::ChannelIdNotUnique
                 | Fault::Push
+                | Fault::TooManyChannels
                 | Fault::Range
                 | Fault::BadRequest,
                 _,

@@ -9,7 +9,7 @@ use crate::model::{Change, Checksums, Entry, File, FileId, Page, PageToken, Revi
 
 /// The fields of a file that are asked for.
 pub(super) const FILE_FIELDS: &str = "id,name,mimeType,parents,size,md5Checksum,sha1Checksum,sha256Checksum,\
-    headRevisionId,createdTime,modifiedTime,trashed,driveId,resourceKey,shortcutDetails(targetId),\
+    headRevisionId,createdTime,modifiedTime,trashed,driveId,resourceKey,shortcutDetails(targetId,targetResourceKey),\
     capabilities(canDownload),owners(emailAddress)";
 
 #[derive(Deserialize)]
@@ -38,6 +38,7 @@ pub(super) struct WireFile {
 #[serde(rename_all = "camelCase")]
 struct WireShortcut {
     target_id: Option<String>,
+    target_resource_key: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +73,8 @@ impl From<WireFile> for File {
         let time = |text: Option<String>| text.and_then(|text| text.parse::<Timestamp>().ok());
         // Drive's numbers are signed, and so are the ledger's.
         let size = wire.size.and_then(|size| size.parse::<i64>().ok());
+        let shortcut = wire.shortcut_details.map(|details| (details.target_id, details.target_resource_key));
+        let (target, target_key) = shortcut.unwrap_or_default();
         Self {
             id: FileId::new(wire.id),
             name: wire.name.unwrap_or_default(),
@@ -90,7 +93,8 @@ impl From<WireFile> for File {
             resource_key: wire.resource_key,
             can_download: wire.capabilities.and_then(|capabilities| capabilities.can_download),
             owner: wire.owners.into_iter().flatten().next().and_then(|owner| owner.email_address),
-            shortcut_target: wire.shortcut_details.and_then(|details| details.target_id).map(FileId::new),
+            shortcut_target: target.map(FileId::new),
+            shortcut_target_key: target_key,
             drive_id: wire.drive_id,
         }
     }
@@ -183,7 +187,7 @@ mod tests {
             "id": "1AbC", "name": "clip.mp4", "mimeType": "video/mp4", "parents": ["1Folder"], "size": "1000",
             "md5Checksum": "AB", "sha1Checksum": "CD", "sha256Checksum": "", "headRevisionId": "r1",
             "createdTime": "2026-03-04T23:59:59.123Z", "modifiedTime": "2026-03-05T00:00:00Z", "trashed": false,
-            "driveId": "0A", "resourceKey": "0-k", "shortcutDetails": {"targetId": "1Other"},
+            "driveId": "0A", "resourceKey": "0-k", "shortcutDetails": {"targetId": "1Other", "targetResourceKey": "0-t"},
             "capabilities": {"canDownload": true}, "owners": [{"emailAddress": "ann@example.com"}],
         });
         json!({

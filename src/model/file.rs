@@ -44,6 +44,8 @@ pub struct File {
     pub owner: Option<String>,
     /// What a shortcut points at.
     pub shortcut_target: Option<FileId>,
+    /// The key that the target of a shortcut asks for.
+    pub shortcut_target_key: Option<String>,
     /// The shared drive it is on.
     pub drive_id: Option<String>,
 }

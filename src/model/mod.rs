@@ -5,6 +5,7 @@ pub mod channel;
 pub mod delivery;
 pub mod file;
 pub mod id;
+pub mod keys;
 pub mod path;
 
 pub use change::{Change, ChangeLog, Entry, Page};
@@ -12,4 +13,5 @@ pub use channel::{Channel, ChannelState};
 pub use delivery::{Delivery, Stage};
 pub use file::{Checksums, File, Kind};
 pub use id::{ChannelId, ChannelToken, DeliveryId, FileId, PageToken, ResourceId, RevisionId};
+pub use keys::ResourceKeys;
 pub use path::RelativePath;

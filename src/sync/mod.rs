@@ -154,7 +154,7 @@ impl Engine {
             tally.found += pass.tally.found;
             let (progressed, lost) = (pass.tally.changes + pass.tally.listed > 0, pass.lost.take());
             if let Err(Error::Drive(error)) = &read
-                && matches!(error.fault(), Fault::NotFound | Fault::Forbidden)
+                && matches!(error.fault(), Fault::NotMember | Fault::NotFound | Fault::Forbidden)
                 && self.store.forget_log(&log).await?
             {
                 warn!(log = %log, %error, "a shortcut leads to a shared drive that the account cannot follow; make it a member");

@@ -11,8 +11,8 @@ use super::rules::Rules;
 use super::shortcuts::Followed;
 use super::tree::Tree;
 use super::{Config, Engine, Error, Tally};
-use crate::drive::{Drive, Fault};
-use crate::model::{Change, ChangeLog, Entry, File, FileId, Kind};
+use crate::drive::{Corpus, Drive, Fault};
+use crate::model::{Change, ChangeLog, Entry, File, FileId, Kind, ResourceKeys};
 use crate::store::{Folder, Found, Ledger, LogState, NewDelivery, Outcome, Store};
 use crate::task::{Reason, Wake};
 
@@ -67,7 +67,8 @@ impl Engine {
             self.store
                 .still_unready(&delivery.id, now.checked_add(wait).unwrap_or(now), delivery.attempt + 1)
                 .await?;
-            let entry = match self.drive.file(&delivery.file_id, delivery.resource_key.as_deref()).await {
+            let keys = ResourceKeys::of(&delivery.file_id, delivery.resource_key.as_deref());
+            let entry = match self.drive.file(&delivery.file_id, &keys).await {
                 Ok(file) => Entry::Present(Box::new(file)),
                 Err(error) if error.fault() == Fault::NotFound => Entry::Gone,
                 Err(error) => return Err(error.into()),
@@ -148,15 +149,16 @@ impl Pass<'_> {
             .iter()
             .find(|rule| rule.id == folder.id)
             .and_then(|rule| rule.resource_key.clone());
+        let keys = ResourceKeys::of(&folder.id, key.as_deref());
+        let corpus = Corpus::Of(self.log);
         let mut seen = Vec::new();
         let mut page = None;
         loop {
-            let listed =
-                match self.drive.children(self.log, &folder.id, key.as_deref(), page.as_deref()).await {
-                    Ok(listed) => listed,
-                    Err(error) if error.fault() == Fault::NotFound => return self.gone(folder).await,
-                    Err(error) => return Err(error.into()),
-                };
+            let listed = match self.drive.children(corpus, &folder.id, &keys, page.as_deref()).await {
+                Ok(listed) => listed,
+                Err(error) if error.fault() == Fault::NotFound => return self.gone(folder).await,
+                Err(error) => return Err(error.into()),
+            };
             seen.extend(listed.files.iter().flat_map(seen_by));
             let changes: Vec<Change> = listed.files.into_iter().map(as_entry).collect();
             let outcome = self.evaluate(changes, Origin::of(folder.listing)).await?;

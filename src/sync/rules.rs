@@ -298,6 +298,7 @@ pub(super) mod tests {
             can_download: Some(true),
             owner: None,
             shortcut_target: None,
+            shortcut_target_key: None,
             drive_id: None,
         }
     }

@@ -10,7 +10,7 @@ use super::pass::Pass;
 use super::rules::Rules;
 use super::tree::Tree;
 use crate::drive::{self, Fault};
-use crate::model::{Change, Entry, File, FileId, Kind};
+use crate::model::{Change, Entry, File, FileId, Kind, ResourceKeys};
 use crate::retry::Class;
 use crate::store::{Outcome, Shortcut};
 
@@ -107,7 +107,7 @@ impl Pass<'_> {
         if let Some(known) = targets.get(&shortcut.target) {
             return Ok(known.clone());
         }
-        let target = match self.drive.file(&shortcut.target, None).await {
+        let target = match self.drive.file(&shortcut.target, &ResourceKeys::default()).await {
             Ok(file) if file.trashed => {
                 debug!(file.id = %shortcut.id, "a shortcut points at something in the bin");
                 None
@@ -130,7 +130,7 @@ impl Pass<'_> {
 
     /// Whether asking again soon would most likely bring the same.
     fn is_hopeless(&self, error: &drive::Error) -> bool {
-        let lasts = matches!(error.class(), Class::Permanent | Class::FileQuota)
+        let lasts = matches!(error.class(), Class::Permanent | Class::Permission | Class::FileQuota)
             || matches!(error.fault(), Fault::Forbidden | Fault::BadRequest);
         lasts || (error.fault() == Fault::Server && self.failures >= PATIENCE)
     }

@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 use super::rules::{Existing, Folder as Rule, Rules};
 use super::{Engine, Error};
 use crate::drive::Fault;
-use crate::model::{ChangeLog, File, FileId, Kind};
+use crate::model::{ChangeLog, File, FileId, Kind, ResourceKeys};
 use crate::store::{Folder, Listing, Scope, Watched};
 use crate::task::Reason;
 
@@ -123,7 +123,11 @@ impl Engine {
             return Ok(known.folder.clone());
         }
         let wrong = |why: String| Error::Folder { id: rule.id.to_string(), why };
-        let file = match self.drive.file(&rule.id, rule.resource_key.as_deref()).await {
+        let file = match self
+            .drive
+            .file(&rule.id, &ResourceKeys::of(&rule.id, rule.resource_key.as_deref()))
+            .await
+        {
             Ok(file) => file,
             Err(error) if error.fault() == Fault::NotFound => {
                 let who = self.drive.describe();
