@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use sqlx::Row;
 use sqlx::any::AnyRow;
-use sqlx::{AssertSqlSafe, Row};
 
-use super::{Error, LONGEST_WAIT_MS, Store, filled, millis, optional_time, placeholders, time};
+use super::sql::{Sql, lists};
+use super::{Error, LONGEST_WAIT_MS, Store, millis, optional_time, time};
 use crate::model::delivery::{OnUpdate, PublishedFile};
 use crate::model::file::{Checksum, Checksums};
 use crate::model::{Delivery, DeliveryId, FileId, RelativePath, RevisionId, Stage};
@@ -32,16 +33,12 @@ impl Store {
     /// What the ledger knows of these files.
     pub async fn ledger(&self, ids: &[FileId]) -> Result<HashMap<FileId, Vec<Ledger>>, Error> {
         let mut known: HashMap<FileId, Vec<Ledger>> = HashMap::new();
-        for ids in filled(ids) {
-            let sql = format!(
-                "select file_id, revision, stage, sha256, sha1, md5, reason from delivery where file_id in ({}) order by seq",
-                placeholders(0, ids.len())
+        for ids in lists(ids) {
+            let sql = Sql::new(
+                "select file_id, revision, stage, sha256, sha1, md5, reason from delivery where file_id in ",
             );
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            for id in ids {
-                query = query.bind(id.as_str().to_owned());
-            }
-            for row in query.fetch_all(&self.pool).await? {
+            let sql = sql.list(ids).text(" order by seq");
+            for row in sql.query().fetch_all(&self.pool).await? {
                 let file_id = FileId::new(row.try_get::<String, _>("file_id")?);
                 known.entry(file_id).or_default().push(Ledger {
                     revision: RevisionId::new(row.try_get::<String, _>("revision")?),
@@ -63,22 +60,19 @@ impl Store {
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Delivery>, Error> {
-        let sql = format!(
-            "update delivery set stage = 'downloading', moved_at = $1 where id in (\
-             select id from delivery where stage = 'pending' and (run_at <= $1 or run_at > $2) \
-             and coalesce(size, {}) <= $3 and {} order by run_at, seq limit $4) returning *",
-            i64::MAX,
-            goes_elsewhere(4, held.len())
-        );
-        let mut query = sqlx::query(AssertSqlSafe(sql))
+        let sql = Sql::new("update delivery set stage = 'downloading', moved_at = ")
             .bind(millis(now))
+            .text(" where id in (select id from delivery where stage = 'pending' and (run_at <= ")
+            .bind(millis(now))
+            .text(" or run_at > ")
             .bind(millis(now) + LONGEST_WAIT_MS)
-            .bind(i64::try_from(largest).unwrap_or(i64::MAX))
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        for root in held {
-            query = query.bind(root.clone());
-        }
-        let rows = query.fetch_all(&self.pool).await?;
+            .text(") and coalesce(size, 9223372036854775807) <= ")
+            .bind(i64::try_from(largest).unwrap_or(i64::MAX));
+        let sql = elsewhere(sql, held)
+            .text(" order by run_at, seq limit ")
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .text(") returning *");
+        let rows = sql.query().fetch_all(&self.pool).await?;
         let mut claimed = rows.iter().map(delivery).collect::<Result<Vec<_>, _>>()?;
         claimed.sort_by_key(|delivery| (delivery.run_at, delivery.created));
         Ok(claimed)
@@ -86,15 +80,8 @@ impl Store {
 
     /// When the next pending delivery is due, those to the `held` destinations left out.
     pub async fn next_due(&self, held: &[String]) -> Result<Option<Timestamp>, Error> {
-        let sql = format!(
-            "select min(run_at) as run_at from delivery where stage = 'pending' and {}",
-            goes_elsewhere(0, held.len())
-        );
-        let mut query = sqlx::query(AssertSqlSafe(sql));
-        for root in held {
-            query = query.bind(root.clone());
-        }
-        optional_time(&query.fetch_one(&self.pool).await?, "run_at")
+        let sql = Sql::new("select min(run_at) as run_at from delivery where stage = 'pending'");
+        optional_time(&elsewhere(sql, held).query().fetch_one(&self.pool).await?, "run_at")
     }
 
     /// After a crash: what was downloading waits again.
@@ -179,12 +166,8 @@ impl Store {
     /// The newest content of each of these files that was delivered.
     pub async fn delivered(&self, file_ids: &[FileId]) -> Result<HashMap<FileId, Delivery>, Error> {
         let mut newest = HashMap::new();
-        for ids in filled(file_ids) {
-            let mut query = sqlx::query(AssertSqlSafe(newest_delivered(ids.len())));
-            for id in ids {
-                query = query.bind(id.as_str().to_owned());
-            }
-            for row in query.fetch_all(&self.pool).await? {
+        for ids in lists(file_ids) {
+            for row in newest_delivered(ids).query().fetch_all(&self.pool).await? {
                 let delivery = delivery(&row)?;
                 newest.insert(delivery.file_id.clone(), delivery);
             }
@@ -201,13 +184,9 @@ impl Store {
     /// At which stage each of the deliveries is.
     pub(super) async fn stages(&self, ids: &[DeliveryId]) -> Result<HashMap<DeliveryId, Stage>, Error> {
         let mut stages = HashMap::new();
-        for ids in filled(ids) {
-            let sql = format!("select id, stage from delivery where id in ({})", placeholders(0, ids.len()));
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            for id in ids {
-                query = query.bind(id.as_str().to_owned());
-            }
-            for row in query.fetch_all(&self.pool).await? {
+        for ids in lists(ids) {
+            let sql = Sql::new("select id, stage from delivery where id in ").list(ids);
+            for row in sql.query().fetch_all(&self.pool).await? {
                 stages.insert(DeliveryId::new(row.try_get::<String, _>("id")?), stage(&row)?);
             }
         }
@@ -247,15 +226,9 @@ impl Store {
 
     /// Deliveries in any of the stages, oldest first.
     pub async fn in_stages(&self, stages: &[Stage], limit: i64) -> Result<Vec<Delivery>, Error> {
-        let sql = format!(
-            "select * from delivery where stage in ({}) order by seq limit {limit}",
-            placeholders(0, stages.len())
-        );
-        let mut query = sqlx::query(AssertSqlSafe(sql));
-        for stage in stages {
-            query = query.bind(stage.as_str());
-        }
-        query.fetch_all(&self.pool).await?.iter().map(delivery).collect()
+        let sql = Sql::new("select * from delivery where stage in ").list(stages.iter().copied());
+        let sql = sql.text(" order by seq limit ").bind(limit);
+        sql.query().fetch_all(&self.pool).await?.iter().map(delivery).collect()
     }
 
     /// Deliveries that were found or moved on since then, in the order of their arrival.
@@ -294,22 +267,16 @@ impl Store {
 }
 
 /// File by file, each by its index: for a list of files SQLite would read through all that was ever delivered.
-fn newest_delivered(count: usize) -> String {
-    let files: Vec<String> = (1..=count).map(|n| format!("(${n})")).collect();
-    format!(
-        "with wanted (file) as (values {}) select delivery.* from wanted join delivery on seq = \
+fn newest_delivered<'a>(files: impl IntoIterator<Item = &'a FileId>) -> Sql {
+    Sql::new("with wanted (file) as (").rows(files.into_iter().map(|id| [id.into()])).text(
+        ") select delivery.* from wanted join delivery on seq = \
          (select max(seq) from delivery where file_id = file and stage = 'done')",
-        files.join(", ")
     )
 }
 
-/// The condition that a delivery goes to none of `count` destinations, whose names come after `before` other values.
-fn goes_elsewhere(before: usize, count: usize) -> String {
-    // An empty list is no list in SQL.
-    match count {
-        0 => "1 = 1".to_owned(),
-        _ => format!("destination not in ({})", placeholders(before, count)),
-    }
+/// Adds the condition that a delivery goes to none of the `held` destinations.
+fn elsewhere(sql: Sql, held: &[String]) -> Sql {
+    if held.is_empty() { sql } else { sql.text(" and destination not in ").list(held) }
 }
 
 pub(super) fn on_update_word(on_update: OnUpdate) -> &'static str {
@@ -373,7 +340,8 @@ fn published(row: &AnyRow) -> Result<Option<PublishedFile>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Access, Config, SIZES};
+    use crate::store::sql::SIZES;
+    use crate::store::{Access, Config};
 
     #[tokio::test]
     async fn what_was_delivered_is_found_by_its_file() {
@@ -381,12 +349,8 @@ mod tests {
         let url = format!("sqlite:{}", home.path().join("state.db").display());
         let store = Store::open(&Config { url }, Access::Exclusive).await.unwrap();
         for size in SIZES {
-            let sql = format!("explain query plan {}", newest_delivered(size));
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            for number in 0..size {
-                query = query.bind(number.to_string());
-            }
-            let rows = query.fetch_all(&store.pool).await.unwrap();
+            let files: Vec<FileId> = (0..size).map(|number| FileId::new(number.to_string())).collect();
+            let rows = newest_delivered(&files).explained().fetch_all(&store.pool).await.unwrap();
             let plan: Vec<String> = rows.iter().map(|row| row.try_get("detail").unwrap()).collect();
             let uses =
                 |index: &str| plan.iter().any(|step| step.starts_with("SEARCH") && step.contains(index));

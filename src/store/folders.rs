@@ -6,7 +6,8 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::shortcuts::{cut_orphans, cut_unseen};
-use super::{Error, Store, filled, placeholders};
+use super::sql::{Sql, lists};
+use super::{Error, Store};
 use crate::model::{ChangeLog, FileId};
 
 /// A folder that is watched, or lies below one that is.
@@ -68,13 +69,9 @@ impl Store {
     /// Those of the folders that are known.
     pub async fn folders(&self, ids: &[FileId]) -> Result<HashMap<FileId, Folder>, Error> {
         let mut known = HashMap::new();
-        for ids in filled(ids) {
-            let sql = format!("select * from folder where id in ({})", placeholders(0, ids.len()));
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            for id in ids {
-                query = query.bind(id.as_str().to_owned());
-            }
-            for row in query.fetch_all(&self.pool).await? {
+        for ids in lists(ids) {
+            let sql = Sql::new("select * from folder where id in ").list(ids);
+            for row in sql.query().fetch_all(&self.pool).await? {
                 let folder = folder(&row)?;
                 known.insert(folder.id.clone(), folder);
             }

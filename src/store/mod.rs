@@ -9,6 +9,7 @@ mod destinations;
 mod folders;
 mod pages;
 mod shortcuts;
+mod sql;
 mod steps;
 mod watched;
 
@@ -369,22 +370,6 @@ fn time(millis: i64) -> Timestamp {
 
 fn optional_time(row: &AnyRow, column: &str) -> Result<Option<Timestamp>, Error> {
     Ok(row.try_get::<Option<i64>, _>(column)?.map(time))
-}
-
-/// Rows per statement. A few sizes only, so that each statement is prepared once.
-const SIZES: [usize; 5] = [1, 4, 16, 64, 512];
-
-/// Values in lists of these sizes; the last one is filled up with a value that it has already.
-fn filled<T>(values: &[T]) -> impl Iterator<Item = Vec<&T>> {
-    values.chunks(SIZES[SIZES.len() - 1]).map(|values| {
-        let size = SIZES.into_iter().find(|size| *size >= values.len()).unwrap_or(values.len());
-        values.iter().chain(values.last().into_iter().cycle()).take(size).collect()
-    })
-}
-
-/// `$1, $2, …` for a list of `count` values, after `before` others.
-fn placeholders(before: usize, count: usize) -> String {
-    (before + 1..=before + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use sqlx::{AnyConnection, Row};
 
-use super::{Error, Store, filled, placeholders};
+use super::sql::{Sql, lists};
+use super::{Error, Store};
 use crate::model::FileId;
 
 /// A shortcut in a watched folder.
@@ -31,15 +32,10 @@ impl Store {
     /// Those of these that are known shortcuts, and the shortcuts that point at any of these.
     pub async fn shortcuts(&self, ids: &[FileId]) -> Result<Vec<Shortcut>, Error> {
         let mut known = Vec::new();
-        for ids in filled(ids) {
-            let list = placeholders(0, ids.len());
-            let sql =
-                format!("select * from shortcut where id in ({list}) or target_id in ({list}) order by id");
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            for id in ids {
-                query = query.bind(id.as_str().to_owned());
-            }
-            for row in query.fetch_all(&self.pool).await? {
+        for ids in lists(ids) {
+            let sql = Sql::new("select * from shortcut where id in ").list(ids.iter().copied());
+            let sql = sql.text(" or target_id in ").list(ids).text(" order by id");
+            for row in sql.query().fetch_all(&self.pool).await? {
                 known.push(shortcut(&row)?);
             }
         }

@@ -4,14 +4,12 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use sqlx::AssertSqlSafe;
 
-use super::{Error, Store, filled, millis, placeholders};
+use super::sql::{Sql, Value, lists};
+use super::{Error, Store, millis};
 use crate::model::delivery::PublishedFile;
 use crate::model::file::Checksum;
 use crate::model::{DeliveryId, Stage};
-
-const COLUMNS: usize = 7;
 
 impl Store {
     /// Verified and about to be moved to these places. What is not given back was overtaken.
@@ -21,29 +19,16 @@ impl Store {
         now: Timestamp,
     ) -> Result<HashSet<DeliveryId>, Error> {
         let mut count = 0;
-        for steps in filled(steps) {
-            let rows: Vec<String> = (0..steps.len())
-                .map(|row| format!("({})", placeholders(1 + row * COLUMNS, COLUMNS)))
-                .collect();
-            let sql = format!(
-                "with step (step_id, path, inode, bytes, mtime, sum, replaces) as (values {}) \
-                 update delivery set stage = 'publishing', place = path, place_inode = inode, place_size = bytes, \
-                 place_mtime = mtime, place_sum = sum, place_replaces = replaces, moved_at = $1 \
-                 from step where id = step_id and stage in ('downloading', 'publishing')",
-                rows.join(", ")
-            );
-            let mut query = sqlx::query(AssertSqlSafe(sql)).bind(millis(now));
-            for (id, place) in steps {
-                query = query
-                    .bind(id.as_str().to_owned())
-                    .bind(place.path.to_string())
-                    .bind(place.inode as i64)
-                    .bind(place.size as i64)
-                    .bind(place.modified_ns)
-                    .bind(place.checksum.as_ref().map(Checksum::tagged))
-                    .bind(i64::from(place.replaces));
-            }
-            count += query.execute(&self.pool).await?.rows_affected();
+        for steps in lists(steps) {
+            let sql = Sql::new("with step (step_id, path, inode, bytes, mtime, sum, replaces) as (")
+                .rows(steps.into_iter().map(row))
+                .text(
+                    ") update delivery set stage = 'publishing', place = path, place_inode = inode, \
+                     place_size = bytes, place_mtime = mtime, place_sum = sum, place_replaces = replaces, moved_at = ",
+                )
+                .bind(millis(now))
+                .text(" from step where id = step_id and stage in ('downloading', 'publishing')");
+            count += sql.query().execute(&self.pool).await?.rows_affected();
         }
         self.moved(steps.iter().map(|(id, _)| id.clone()).collect(), count, Stage::Publishing).await
     }
@@ -51,17 +36,12 @@ impl Store {
     /// They are in their places. What is not given back was not being published, nor done before.
     pub async fn done(&self, ids: &[DeliveryId], now: Timestamp) -> Result<HashSet<DeliveryId>, Error> {
         let mut count = 0;
-        for ids in filled(ids) {
-            let sql = format!(
-                "update delivery set stage = 'done', reason = null, moved_at = $1 \
-                 where stage = 'publishing' and id in ({})",
-                placeholders(1, ids.len())
-            );
-            let mut query = sqlx::query(AssertSqlSafe(sql)).bind(millis(now));
-            for id in ids {
-                query = query.bind(id.as_str().to_owned());
-            }
-            count += query.execute(&self.pool).await?.rows_affected();
+        for ids in lists(ids) {
+            let sql = Sql::new("update delivery set stage = 'done', reason = null, moved_at = ")
+                .bind(millis(now))
+                .text(" where stage = 'publishing' and id in ")
+                .list(ids);
+            count += sql.query().execute(&self.pool).await?.rows_affected();
         }
         self.moved(ids.iter().cloned().collect(), count, Stage::Done).await
     }
@@ -80,6 +60,19 @@ impl Store {
         let stages = self.stages(&ids.into_iter().collect::<Vec<_>>()).await?;
         Ok(stages.into_iter().filter(|(_, stage)| *stage == to).map(|(id, _)| id).collect())
     }
+}
+
+/// A step as a row of values.
+fn row((id, place): &(DeliveryId, PublishedFile)) -> [Value; 7] {
+    [
+        id.into(),
+        place.path.to_string().into(),
+        (place.inode as i64).into(),
+        (place.size as i64).into(),
+        place.modified_ns.into(),
+        place.checksum.as_ref().map(Checksum::tagged).into(),
+        i64::from(place.replaces).into(),
+    ]
 }
 
 #[cfg(test)]
