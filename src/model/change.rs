@@ -72,3 +72,17 @@ pub enum Entry {
     /// The entry says that the item changed, but not what it is now: it has to be asked for.
     Unclear,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_read_from_the_ledger_as_it_was_written() {
+        let team = ChangeLog::SharedDrive("0AbC:9".to_owned());
+        for (log, key, drive) in [(ChangeLog::User, "user", None), (team, "drive:0AbC:9", Some("0AbC:9"))] {
+            assert_eq!((log.key().as_str(), log.to_string().as_str(), log.drive_id()), (key, key, drive));
+            assert_eq!(ChangeLog::from_key(key), log);
+        }
+    }
+}

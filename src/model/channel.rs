@@ -114,3 +114,33 @@ impl From<&Address> for Known {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_read_from_the_ledger_as_it_was_written() {
+        use ChannelState::{Ended, Live, Opening, Replaced};
+        for (state, word) in [(Opening, "opening"), (Live, "live"), (Replaced, "replaced"), (Ended, "ended")]
+        {
+            assert_eq!((state.as_str(), ChannelState::from_word(word)), (word, Some(state)));
+        }
+        assert_eq!(ChannelState::from_word("Live"), None);
+    }
+
+    #[test]
+    fn only_a_fixed_address_is_known_without_asking() {
+        let ngrok =
+            Address::Ngrok { api: "http://127.0.0.1:4040".into(), port: 8080, path: "/webhook".into() };
+        let fixed = Address::Fixed("https://x/webhook".into());
+        for (address, fixed, known) in [
+            (Address::Nowhere, None, Known::Nowhere),
+            (fixed, Some("https://x/webhook"), Known::At("https://x/webhook".into())),
+            (ngrok, None, Known::NotYet),
+        ] {
+            assert_eq!((address.fixed(), &Known::from(&address)), (fixed, &known));
+            assert_eq!(known.address(), fixed);
+        }
+    }
+}

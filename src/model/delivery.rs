@@ -143,3 +143,27 @@ impl Stage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_is_read_from_the_ledger_as_it_was_written() {
+        let words = Stage::ALL.map(|stage| (stage.as_str(), stage.is_open()));
+        let expected = [
+            ("unready", true),
+            ("pending", true),
+            ("downloading", true),
+            ("publishing", true),
+            ("done", false),
+            ("failed", false),
+            ("skipped", false),
+            ("superseded", false),
+            ("existing", false),
+        ];
+        assert_eq!(words, expected);
+        assert_eq!(Stage::ALL.map(|stage| Stage::from_word(stage.as_str())), Stage::ALL.map(Some));
+        assert_eq!(Stage::from_word("lost"), None);
+    }
+}

@@ -149,3 +149,95 @@ impl Checksum {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sums(sha256: Option<&str>, sha1: Option<&str>, md5: Option<&str>) -> Checksums {
+        let [sha256, sha1, md5] = [sha256, sha1, md5].map(|sum| sum.map(str::to_owned));
+        Checksums { sha256, sha1, md5 }
+    }
+
+    fn file(mime_type: &str) -> File {
+        File {
+            id: FileId::new("1AbC"),
+            name: "clip.mp4".to_owned(),
+            mime_type: mime_type.to_owned(),
+            parent: None,
+            size: None,
+            checksums: Checksums::default(),
+            revision: None,
+            created: None,
+            modified: None,
+            trashed: false,
+            resource_key: None,
+            can_download: None,
+            owner: None,
+            shortcut_target: None,
+            drive_id: None,
+        }
+    }
+
+    #[test]
+    fn the_type_says_what_it_is() {
+        for (mime_type, kind) in [
+            (FOLDER, Kind::Folder),
+            (SHORTCUT, Kind::Shortcut),
+            (GOOGLE_VIDS, Kind::GoogleNative),
+            ("application/vnd.google-apps.document", Kind::GoogleNative),
+            ("video/mp4", Kind::Binary),
+            ("application/vnd.google-appsx", Kind::Binary),
+            ("", Kind::Binary),
+        ] {
+            assert_eq!(file(mime_type).kind(), kind, "{mime_type}");
+        }
+    }
+
+    #[test]
+    fn a_content_is_known_by_its_revision_or_else_by_its_strongest_checksum() {
+        let mut file = file("video/mp4");
+        assert_eq!(file.revision_key(), None);
+        for (checksums, key) in [
+            (sums(None, None, Some("c")), "sum:c"),
+            (sums(None, Some("b"), Some("c")), "sum:b"),
+            (sums(Some("a"), Some("b"), Some("c")), "sum:a"),
+        ] {
+            file.checksums = checksums;
+            assert_eq!(file.revision_key(), Some(RevisionId::new(key)));
+        }
+        file.revision = Some(RevisionId::new("r1"));
+        assert_eq!(file.revision_key(), Some(RevisionId::new("r1")));
+    }
+
+    #[test]
+    fn checksums_agree_by_one_that_both_have() {
+        let all = sums(Some("a"), Some("b"), Some("c"));
+        for same in [sums(Some("a"), None, None), sums(None, Some("b"), None), sums(None, None, Some("c"))] {
+            assert!(all.agree_with(&same) && same.agree_with(&all), "{same:?}");
+        }
+        for other in [
+            Checksums::default(),
+            sums(Some("b"), None, None),
+            sums(None, Some("c"), None),
+            sums(None, None, Some("a")),
+        ] {
+            assert!(!all.agree_with(&other) && !other.agree_with(&all), "{other:?}");
+        }
+        assert!(!Checksums::default().agree_with(&Checksums::default()), "nothing is no evidence");
+    }
+
+    #[test]
+    fn a_checksum_is_read_from_the_ledger_as_it_was_written() {
+        for (sum, tagged) in [
+            (Checksum::Sha256("ab".into()), "sha256:ab"),
+            (Checksum::Sha1("ab".into()), "sha1:ab"),
+            (Checksum::Md5("ab".into()), "md5:ab"),
+        ] {
+            assert_eq!((sum.hex(), sum.tagged().as_str()), ("ab", tagged));
+            assert_eq!(Checksum::from_tagged(tagged), Some(sum));
+        }
+        assert_eq!(Checksum::from_tagged("crc32:ab"), None);
+        assert_eq!(Checksum::from_tagged("ab"), None);
+    }
+}

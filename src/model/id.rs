@@ -103,3 +103,37 @@ impl fmt::Debug for ChannelToken {
         f.write_str("ChannelToken([hidden])")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identifier_is_shown_as_its_text() {
+        let id = FileId::new("1AbC");
+        assert_eq!((id.as_str(), id.to_string().as_str()), ("1AbC", "1AbC"));
+    }
+
+    #[test]
+    fn random_ones_differ_and_have_the_form_that_is_promised() {
+        let (a, b) = (ChannelId::random(), ChannelId::random());
+        assert!(a != b && a.as_str().len() == 36, "{a} {b}");
+        let (a, b) = (DeliveryId::random(), DeliveryId::random());
+        assert!(a != b && a.as_str().len() == 32, "{a} {b}");
+        let (a, b) = (ChannelToken::random(), ChannelToken::random());
+        for token in [&a, &b] {
+            let text = token.expose();
+            assert!(text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()), "{text}");
+        }
+        assert_ne!(a.expose(), b.expose());
+        assert_ne!(a.expose()[..32], a.expose()[32..]);
+    }
+
+    #[test]
+    fn a_token_is_stored_as_its_hash_and_shown_as_nothing() {
+        let token = ChannelToken("abc".to_owned());
+        let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!((token.hash().as_str(), hash_token(b"abc").as_str()), (hash, hash));
+        assert_eq!(format!("{token:?}"), "ChannelToken([hidden])");
+    }
+}

@@ -106,3 +106,107 @@ async fn notify(State(receiver): State<Receiver>, headers: HeaderMap) -> Respons
     debug!(channel.id = %notification.channel, channel.state = state.as_str(), state = ?notification.state, number = notification.number, "a notification");
     StatusCode::NO_CONTENT.into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use tower_service::Service;
+
+    use super::*;
+    use crate::model::{ChangeLog, Channel, ChannelId, ChannelState, ChannelToken};
+    use crate::task::wake_up;
+
+    struct Door {
+        router: Router,
+        counters: Arc<Notifications>,
+        token: ChannelToken,
+    }
+
+    fn door(sync: Wake) -> Door {
+        let (registry, token) = (Arc::new(Registry::default()), ChannelToken::random());
+        registry.add(&Channel {
+            id: ChannelId::new("ours"),
+            log: ChangeLog::User,
+            address: String::new(),
+            token_hash: token.hash(),
+            resource_id: None,
+            state: ChannelState::Live,
+            created: Timestamp::UNIX_EPOCH,
+            expires: Timestamp::MAX,
+        });
+        let counters = Arc::new(Notifications::default());
+        let receiver = Receiver { registry, sync, counters: counters.clone() };
+        let site_verification = Some("google0123.html".to_owned());
+        let router = receiver.router(&Config { site_verification, ..Config::default() });
+        Door { router, counters, token }
+    }
+
+    impl Door {
+        async fn answer(&mut self, request: Request<Body>) -> (u16, String) {
+            let answer = self.router.call(request).await.unwrap();
+            let status = answer.status().as_u16();
+            let body = to_bytes(answer.into_body(), 4096).await.unwrap();
+            (status, String::from_utf8(body.to_vec()).unwrap())
+        }
+
+        async fn get(&mut self, path: &str) -> (u16, String) {
+            self.answer(Request::get(path).body(Body::empty()).unwrap()).await
+        }
+
+        async fn notify(&mut self, channel: &str, token: &str) -> u16 {
+            let request = Request::post("/webhook")
+                .header("X-Goog-Channel-ID", channel)
+                .header("X-Goog-Channel-Token", token)
+                .header("X-Goog-Resource-State", "change");
+            let (status, body) = self.answer(request.body(Body::empty()).unwrap()).await;
+            assert_eq!(body, "");
+            status
+        }
+
+        fn counts(&self) -> (u64, u64) {
+            (self.counters.accepted(), self.counters.refused())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_notification_of_ours_wakes_and_anything_else_is_not_found() {
+        let (sync, wakeups) = wake_up();
+        let mut door = door(sync);
+        let token = door.token.expose().to_owned();
+        for (channel, shown) in [("ours", "wrong"), ("ours", ""), ("theirs", token.as_str())] {
+            assert_eq!(door.notify(channel, shown).await, 404);
+        }
+        assert_eq!(door.counts(), (0, 3));
+        assert_eq!(door.notify("ours", &token).await, 204);
+        assert_eq!(door.counts(), (1, 3));
+        drop(wakeups);
+        assert_eq!(door.notify("ours", &token).await, 503, "Google sends again what nobody has looked at");
+        assert_eq!(door.notify("theirs", &token).await, 404);
+        assert_eq!(door.counts(), (1, 4));
+    }
+
+    #[tokio::test]
+    async fn strangers_get_a_greeting_and_what_google_asks_for() {
+        let (sync, _wakeups) = wake_up();
+        let mut door = door(sync);
+        assert_eq!(door.get("/webhook").await, (200, GREETING.to_owned()));
+        assert_eq!(door.get("/robots.txt").await, (200, ROBOTS.to_owned()));
+        let proof = "google-site-verification: google0123.html".to_owned();
+        assert_eq!(door.get("/google0123.html").await, (200, proof));
+        assert_eq!(door.get("/other.html").await.0, 404);
+        assert_eq!(door.answer(Request::put("/webhook").body(Body::empty()).unwrap()).await.0, 405);
+    }
+
+    #[test]
+    fn without_settings_it_listens_on_loopback() {
+        let config = Config::default();
+        assert_eq!(
+            (config.listen.to_string().as_str(), config.path.as_str()),
+            ("127.0.0.1:8080", "/webhook")
+        );
+        let connections = limits().connections as u64;
+        let share = process::open_files_limit() * 3 / 8;
+        assert!((16..=1024).contains(&connections) && connections <= share.max(16), "{connections}");
+    }
+}
