@@ -146,7 +146,15 @@ fn choose(tunnels: &Tunnels, port: u16) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use axum::Router;
+    use axum::http::StatusCode;
+    use axum::routing::get;
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+    use crate::task::{run, status_board, wake_up};
 
     fn chosen(json: &str) -> Result<String, String> {
         choose(&serde_json::from_str(json).unwrap(), 8080)
@@ -170,5 +178,91 @@ mod tests {
         assert!(chosen("{}").unwrap_err().contains("to nowhere; start `ngrok http 8080`"));
         let other = r#"{"tunnels":[{"public_url":"https://x","config":{"addr":"http://localhost:80"}}]}"#;
         assert!(chosen(other).unwrap_err().contains("localhost:80;"));
+    }
+
+    struct Idle;
+
+    impl Step for Idle {
+        async fn step(&mut self, _: Activation) -> Next {
+            Next { due: None, settle: Duration::ZERO, outcome: Ok(String::new()) }
+        }
+    }
+
+    /// An agent that answers whatever it is told to.
+    async fn agent() -> (String, Arc<Mutex<(StatusCode, &'static str)>>) {
+        let said = Arc::new(Mutex::new((StatusCode::OK, "{}")));
+        let says = said.clone();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let api = format!("http://{}", listener.local_addr().unwrap());
+        let answer = move || async move { *says.lock().unwrap() };
+        let router = Router::new().route("/api/tunnels", get(answer));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (api, said)
+    }
+
+    const MINE: &str =
+        r#"{"tunnels":[{"public_url":"https://mine.ngrok.app","config":{"addr":"localhost:8080"}}]}"#;
+    const MOVED: &str =
+        r#"{"tunnels":[{"public_url":"https://moved.ngrok.app","config":{"addr":"localhost:8080"}}]}"#;
+
+    #[tokio::test]
+    async fn the_keeper_is_woken_when_the_address_is_another_one_and_only_then() {
+        crate::http::install_tls();
+        let (api, said) = agent().await;
+        let (wanted, following) = watch::channel(Address::Nowhere);
+        let known = watch::Sender::new(Known::NotYet);
+        let (keeper, wakeups) = wake_up();
+        let (board, stop) = (status_board(), CancellationToken::new());
+        let shown = board.clone();
+        let engine = tokio::spawn(async move { run(wakeups, board, stop, &mut Idle).await });
+        let mut follower = Follower::new(Follower::client().unwrap(), following, known.clone(), keeper);
+        let activation = Activation { reason: Reason::Due, waited: Duration::ZERO, asked: false };
+        let fixed = Address::Fixed("https://x/webhook".to_owned());
+        let ngrok = Address::Ngrok { api, port: 8080, path: "/webhook".to_owned() };
+        let at = |address: &str| Known::At(address.to_owned());
+        // The keeper's first step is its start.
+        let mut wakes = 1;
+        for (address, status, body, expected, due, is_news) in [
+            (Address::Nowhere, 200, "{}", Known::Nowhere, None, true),
+            (fixed, 200, "{}", at("https://x/webhook"), None, true),
+            (ngrok.clone(), 500, MINE, at("https://x/webhook"), Some(LOOK_SOON), false),
+            (ngrok.clone(), 200, MINE, at("https://mine.ngrok.app/webhook"), Some(LOOK), true),
+            (ngrok.clone(), 200, MINE, at("https://mine.ngrok.app/webhook"), Some(LOOK), false),
+            (ngrok.clone(), 200, "nonsense", at("https://mine.ngrok.app/webhook"), Some(LOOK_SOON), false),
+            (ngrok, 200, MOVED, at("https://moved.ngrok.app/webhook"), Some(LOOK), true),
+        ] {
+            *said.lock().unwrap() = (StatusCode::from_u16(status).unwrap(), body);
+            wanted.send_replace(address);
+            let next = follower.step(activation).await;
+            assert_eq!((&*known.borrow(), next.due), (&expected, due), "{:?}", next.outcome);
+            assert_eq!(next.outcome.is_err(), due == Some(LOOK_SOON), "{:?}", next.outcome);
+            wakes += u64::from(is_news);
+            tokio::time::timeout(Duration::from_secs(10), async {
+                while shown.borrow().steps < wakes {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            })
+            .await
+            .expect("the keeper was not woken");
+        }
+        // Only the follower can wake the keeper, which ends after its last wake-up.
+        drop(follower);
+        engine.await.unwrap();
+        assert_eq!(shown.borrow().steps, wakes);
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_does_not_answer_is_named() {
+        crate::http::install_tls();
+        let client = Follower::client().unwrap();
+        let error = ask(&client, "http://127.0.0.1:1", 8080).await.unwrap_err();
+        assert!(
+            error.contains("does not answer at http://127.0.0.1:1; is `ngrok http 8080` running?"),
+            "{error}"
+        );
+        let (api, said) = agent().await;
+        *said.lock().unwrap() = (StatusCode::OK, "nonsense");
+        let error = ask(&client, &api, 8080).await.unwrap_err();
+        assert!(error.contains("is no ngrok agent"), "{error}");
     }
 }

@@ -197,6 +197,48 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_channel_on_a_log_that_is_not_followed_any_more_is_stopped_and_serves_no_other_log() {
+        let team = ChangeLog::SharedDrive("0AbC".to_owned());
+        let policy = Policy { address: Some(ADDRESS), renew_before: Duration::from_secs(1) };
+        let live = channel("a", ChannelState::Live, 0, DAY);
+        assert_eq!(
+            plan(std::slice::from_ref(&team), &[live], &policy, at(1)).actions,
+            [Action::Open(team), Action::Stop(ChannelId::new("a"))]
+        );
+    }
+
+    #[test]
+    fn what_has_expired_ends_without_a_call() {
+        let new = channel("b", ChannelState::Live, 0, 7 * DAY);
+        for state in [ChannelState::Live, ChannelState::Replaced] {
+            let plan = actions(&[new.clone(), channel("a", state, 0, DAY)], DAY);
+            assert_eq!(plan, [Action::End(ChannelId::new("a"))], "{state:?}");
+        }
+    }
+
+    #[test]
+    fn it_says_when_there_will_be_something_to_do() {
+        let policy = Policy { address: Some(ADDRESS), renew_before: Duration::from_secs(DAY as u64) };
+        let next = |channels: &[Channel], now| plan(&[ChangeLog::User], channels, &policy, at(now)).next;
+        assert_eq!(next(&[], 0), None);
+        let moment = |id: &str, created, life| {
+            let next = next(&[channel(id, ChannelState::Live, created, created + life)], created).unwrap();
+            next.as_second() - created
+        };
+        // A day before its end, and up to a tenth of a day earlier.
+        assert_eq!(moment("a", 5, 7 * DAY), 6 * DAY - 8640 * 97 / 999 - 1);
+        assert_eq!(moment("b", 5, 7 * DAY), 6 * DAY - 8640 * 98 / 999 - 1);
+        assert_eq!(moment("ab", 5, 7 * DAY), 6 * DAY - 8640 * (97 * 31 + 98 - 3000) / 999 - 1);
+        // Half of its life before its end, and up to a twentieth earlier.
+        assert_eq!(moment("a", 5, 10_000), 5000 - 500 * 97 / 999 - 1);
+        let ended = channel("z", ChannelState::Ended, 0, DAY);
+        let live = channel("a", ChannelState::Live, 0, 7 * DAY);
+        assert_eq!(next(&[live.clone(), ended], 0), Some(at(2 * DAY)), "the earliest of all");
+        let later = channel("b", ChannelState::Live, 0, 6 * DAY);
+        assert!(next(&[live, later], 0) > Some(at(5 * DAY)), "the longest one serves the log");
+    }
+
     proptest! {
         /// Acting on the plan whenever it says so never leaves a moment without a live channel.
         #[test]

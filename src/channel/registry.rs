@@ -90,7 +90,19 @@ mod tests {
             "the stored hash opens nothing"
         );
         assert_eq!(registry.authenticate(&ChannelId::random(), secret), None);
+        registry.replace(std::slice::from_ref(&channel));
+        assert_eq!(registry.authenticate(&channel.id, secret), Some(ChannelState::Replaced));
         registry.replace(&[]);
         assert_eq!(registry.authenticate(&channel.id, secret), None);
+    }
+
+    #[test]
+    fn texts_are_equal_only_when_every_byte_is() {
+        assert!(equal_in_constant_time(b"", b"") && equal_in_constant_time(b"abc", b"abc"));
+        for (a, b) in
+            [("abc", "abd"), ("abc", "bbc"), ("abc", "ab"), ("ab", "abc"), ("aa", "bb"), ("ab", "ba")]
+        {
+            assert!(!equal_in_constant_time(a.as_bytes(), b.as_bytes()), "{a} {b}");
+        }
     }
 }
