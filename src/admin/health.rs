@@ -186,4 +186,78 @@ mod tests {
             assert!(reasons(Some(Ok("")), Some("https://x"), &[dead])[0].contains("no push channel"));
         }
     }
+
+    #[test]
+    fn each_reason_is_said_with_its_cause() {
+        let (fine, failed) = (Ok(String::new()), Err("the cause".to_owned()));
+        let now = Timestamp::from_second(100).unwrap();
+        let at = Known::At("https://x".to_owned());
+        let ready = Facts {
+            sync: Some(&fine),
+            address: &Known::Nowhere,
+            follower: Some(&fine),
+            channels: &[],
+            keeper: Some(&fine),
+            deliveries: Some(&fine),
+            holds: &[],
+            stuck: None,
+            now,
+        };
+        assert_eq!(not_ready(&ready), [""; 0]);
+        assert_eq!(not_ready(&Facts { deliveries: None, ..ready.clone() }), [""; 0], "no step has ended yet");
+        let hold = Hold { why: "the cause".to_owned(), since: now, next: now };
+        for (facts, said) in [
+            (Facts { sync: None, ..ready.clone() }, "the first listing of Drive has not finished yet"),
+            (Facts { sync: Some(&failed), ..ready.clone() }, "Drive cannot be read: the cause"),
+            (Facts { address: &Known::NotYet, ..ready.clone() }, "the public address is not known yet"),
+            (
+                Facts { address: &Known::NotYet, follower: Some(&failed), ..ready.clone() },
+                "the public address is not known: the cause",
+            ),
+            (Facts { address: &at, ..ready.clone() }, "there is no push channel yet"),
+            (
+                Facts { address: &at, keeper: Some(&failed), ..ready.clone() },
+                "there is no push channel: the cause",
+            ),
+            (Facts { deliveries: Some(&failed), ..ready.clone() }, "no files are delivered: the cause"),
+            (
+                Facts { stuck: Some("sync"), ..ready.clone() },
+                "a part of the daemon makes no progress (sync); restart the daemon",
+            ),
+            (
+                Facts { holds: &[("/srv".to_owned(), hold)], ..ready.clone() },
+                "/srv cannot be used: the cause",
+            ),
+        ] {
+            assert_eq!(not_ready(&facts), [said]);
+        }
+    }
+
+    #[test]
+    fn a_channel_is_live_until_its_end() {
+        let now = Timestamp::from_second(100).unwrap();
+        let is_live = |state, expires| is_live(&channel(state, expires), now);
+        assert!(is_live(ChannelState::Live, 101));
+        assert!(!is_live(ChannelState::Live, 100) && !is_live(ChannelState::Replaced, 101));
+    }
+
+    #[test]
+    fn the_line_counts_what_there_is() {
+        let work = Work {
+            not_ready: &[],
+            is_refused: false,
+            is_called: true,
+            channels: 2,
+            transfers: &[(0, 0)],
+            waiting: 1,
+        };
+        assert_eq!(summary(&work), "Ready, 2 push channels; 1 download in progress, 100 %; 1 file waiting");
+        let wrong = ["a", "b", "c"].map(str::to_owned);
+        let refused = Work { not_ready: &wrong, is_refused: true, transfers: &[], waiting: 0, ..work };
+        assert_eq!(
+            summary(&refused),
+            "Not ready: a (and 2 more, see `gdrive-webhook status`); the configuration file has a mistake, see \
+             `gdrive-webhook reload`"
+        );
+    }
 }

@@ -166,3 +166,6 @@ async fn status(admin: &Admin) -> Answer {
 fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! The admin address as a program on this machine sees it.
+
+use std::fs;
+
+use axum::body::{Body, to_bytes};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tower_service::Service;
+
+use super::*;
+use crate::http::Http;
+use crate::model::channel::Known;
+use crate::store::{self, Access};
+use crate::task::{Activation, Next as After, Outcome, Status, Step, run, status_board, wake_up};
+
+/// Says the same each time.
+struct Saying(Outcome);
+
+impl Step for Saying {
+    async fn step(&mut self, _: Activation) -> After {
+        After { due: None, settle: Duration::ZERO, outcome: self.0.clone() }
+    }
+}
+
+struct Door {
+    router: Router,
+    store: Store,
+    sync: watch::Sender<Status>,
+    _home: tempfile::TempDir,
+}
+
+/// An admin address whose engine for the configuration says `outcome`, or has ended.
+async fn door(token: Option<&str>, outcome: Option<Outcome>) -> Door {
+    crate::http::install_tls();
+    let home = tempfile::tempdir().unwrap();
+    let config = store::Config { url: format!("sqlite:{}", home.path().join("state.db").display()) };
+    let store = Store::open(&config, Access::Exclusive).await.unwrap();
+    let sync = status_board();
+    let live = Live {
+        started: Timestamp::UNIX_EPOCH,
+        address: watch::channel(Known::Nowhere).1,
+        followers: [status_board().subscribe(), status_board().subscribe()],
+        sync: sync.subscribe(),
+        keeper: status_board().subscribe(),
+        deliveries: status_board().subscribe(),
+        notifications: Arc::default(),
+        connections: Vec::new(),
+        transfers: Arc::default(),
+        holds: Arc::default(),
+        http: Arc::new(Http::new(Duration::from_secs(1)).unwrap()),
+    };
+    let (configuration, wakeups) = wake_up();
+    if let Some(outcome) = outcome {
+        tokio::spawn(async move {
+            run(wakeups, status_board(), CancellationToken::new(), &mut Saying(outcome)).await;
+        });
+    }
+    Door { router: router(store.clone(), live, configuration, token), store, sync, _home: home }
+}
+
+impl Door {
+    async fn answer(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = self.router.call(request.body(Body::empty()).unwrap()).await.unwrap();
+        let status = answer.status().as_u16();
+        let body = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn get(&mut self, path: &str) -> (u16, String) {
+        self.answer("GET", path, &[]).await
+    }
+}
+
+#[tokio::test]
+async fn it_says_whether_it_is_alive_ready_and_why_not() {
+    let mut door = door(None, None).await;
+    assert_eq!(door.get("/livez").await, (200, "ok\n".to_owned()));
+    let (status, said) = door.get("/readyz").await;
+    assert_eq!((status, said.starts_with("not ready\nthe first listing")), (503, true), "{said}");
+    door.sync.send_modify(|status| status.outcome = Some(Ok(String::new())));
+    assert_eq!(door.get("/readyz").await, (200, "ready\n".to_owned()));
+    let (status, report) = door.get("/api/status").await;
+    let report: status::Report = serde_json::from_str(&report).unwrap();
+    assert_eq!((status, report.process.unwrap().pid), (200, std::process::id()));
+    door.store.close().await;
+    let (status, said) = door.get("/readyz").await;
+    assert_eq!((status, said.contains("the database cannot be read")), (503, true), "{said}");
+    let (status, said) = door.get("/api/status").await;
+    assert_eq!((status, said.contains("the database cannot be read; see the log")), (500, true), "{said}");
+}
+
+#[tokio::test]
+async fn without_the_token_only_the_health_checks_answer() {
+    let mut door = door(Some("secret"), None).await;
+    for headers in [
+        &[][..],
+        &[("authorization", "Bearer wrong")],
+        &[("authorization", "Bearer ")],
+        &[("authorization", "secret")],
+        &[("authorization", "Basic secret")],
+    ] {
+        for (method, path) in [("GET", "/api/status"), ("POST", "/api/reload")] {
+            assert_eq!(door.answer(method, path, headers).await.0, 401, "{path} {headers:?}");
+        }
+    }
+    assert_eq!((door.get("/livez").await.0, door.get("/readyz").await.0), (200, 503));
+    let headers = [("authorization", "Bearer secret"), ("host", "videos.example.com")];
+    assert_eq!(door.answer("GET", "/api/status", &headers).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_is_refused() {
+    let mut door = door(None, Some(Ok("unchanged".to_owned()))).await;
+    let (status, said) = door.answer("GET", "/api/status", &[("host", "evil.example")]).await;
+    assert_eq!((status, said.contains("\"evil.example\"")), (403, true), "{said}");
+    let page = [("host", "127.0.0.1:8081"), ("origin", "http://evil.example")];
+    assert_eq!(door.answer("POST", "/api/reload", &page).await.0, 403);
+    assert_eq!(door.answer("POST", "/api/reload", &page[..1]).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_reload_is_answered_with_what_came_of_it() {
+    for (outcome, expected) in [
+        (Some(Ok("unchanged".to_owned())), (200, "unchanged\n")),
+        (Some(Err("line 3 is wrong".to_owned())), (422, "line 3 is wrong\n")),
+        (None, (503, "the engine to be woken has ended\n")),
+    ] {
+        let mut door = door(None, outcome).await;
+        let (status, said) = door.answer("POST", "/api/reload", &[]).await;
+        assert_eq!((status, said.as_str()), expected);
+    }
+}
+
+#[test]
+fn the_token_is_the_text_of_its_file() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("token");
+    let config = Config { token_file: Some(file.clone()), ..Config::default() };
+    assert_eq!(Config::default().token().unwrap(), None);
+    let missing = config.token().unwrap_err().to_string();
+    assert!(missing.contains(&format!("admin.token_file {}", file.display())), "{missing}");
+    fs::write(&file, "  secret\n").unwrap();
+    assert_eq!(config.token().unwrap().as_deref(), Some("secret"));
+    fs::write(&file, " \n").unwrap();
+    assert!(config.token().unwrap_err().to_string().ends_with("is empty"));
+}
+
+#[test]
+fn without_settings_it_listens_on_loopback_with_connections_of_its_own() {
+    assert_eq!(Config::default().listen.to_string(), "127.0.0.1:8081");
+    let connections = limits().connections as u64;
+    assert_eq!(connections, (process::open_files_limit() / 16).clamp(8, 64));
+}
