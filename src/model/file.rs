@@ -175,6 +175,7 @@ mod tests {
             can_download: None,
             owner: None,
             shortcut_target: None,
+            shortcut_target_key: None,
             drive_id: None,
         }
     }

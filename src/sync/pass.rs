@@ -256,7 +256,7 @@ impl Pass<'_> {
     async fn clarify(&self, mut changes: Vec<Change>) -> Result<Vec<Change>, Error> {
         for change in changes.iter_mut().filter(|change| matches!(change.entry, Entry::Unclear)) {
             debug!(file.id = %change.file_id, "an entry of the change log does not say what the item is; Drive is asked");
-            change.entry = match self.drive.file(&change.file_id, None).await {
+            change.entry = match self.drive.file(&change.file_id, &ResourceKeys::default()).await {
                 Ok(file) => Entry::Present(Box::new(file)),
                 Err(error) if error.fault() == Fault::NotFound => Entry::Gone,
                 Err(error) => return Err(error.into()),
