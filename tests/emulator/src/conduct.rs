@@ -224,9 +224,14 @@ impl Emulator {
 
     /// An access token for the full Drive scope that holds now, for tests that do without OAuth.
     pub fn access_token(&self) -> String {
+        self.access_token_for(credentials::DEFAULT_SCOPE)
+    }
+
+    /// The same for other scopes, between spaces.
+    pub fn access_token_for(&self, scope: &str) -> String {
         self.with_state(|state| {
             let (now, lifetime) = (state.now(), state.settings.access_token_lifetime);
-            state.tokens.issue_access(credentials::DEFAULT_SCOPE, now, lifetime)
+            state.tokens.issue_access(scope, now, lifetime)
         })
     }
 }

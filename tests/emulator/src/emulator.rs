@@ -19,6 +19,7 @@ use crate::notify;
 use crate::serve::connection;
 use crate::serve::line::Lines;
 use crate::serve::record::Records;
+use crate::uploads::Uploads;
 
 /// How to start an emulator.
 #[derive(Clone, Debug)]
@@ -100,6 +101,7 @@ impl Emulator {
             clock,
             records: Records::default(),
             lines: Lines::default(),
+            uploads: Uploads::default(),
             notifications: Mutex::default(),
             http: notification_client(options.notification_ca.as_deref())?,
             notification_retry: options.notification_retry,

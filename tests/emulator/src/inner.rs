@@ -14,12 +14,14 @@ use crate::drive::state::State;
 use crate::notify::NotificationRecord;
 use crate::serve::line::Lines;
 use crate::serve::record::Records;
+use crate::uploads::Uploads;
 
 pub(crate) struct Inner {
     pub(crate) state: Mutex<State>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) records: Records,
     pub(crate) lines: Lines,
+    pub(crate) uploads: Uploads,
     pub(crate) notifications: Mutex<VecDeque<NotificationRecord>>,
     pub(crate) http: reqwest::Client,
     pub(crate) notification_retry: Duration,
@@ -52,6 +54,25 @@ impl Inner {
         };
         // Its end is awaited by way of the tracker.
         drop(self.tasks.spawn_on(task, &self.runtime));
+    }
+
+    /// What Drive does to a file by itself after new content: it processes it, and fiddles with its metadata.
+    pub(crate) fn follow_up(self: &Arc<Self>, id: &str) {
+        const BETWEEN: Duration = Duration::from_millis(100);
+        let (noise, processing) = {
+            let state = self.state();
+            let is_blob = state.find(id).is_some_and(|node| node.blob().is_some());
+            (state.settings.noise, Some(state.settings.processing_delay).filter(|d| is_blob && !d.is_zero()))
+        };
+        let touches = (1..=noise).map(|n| BETWEEN * n).chain(processing);
+        for after in touches {
+            let (inner, id) = (self.clone(), id.to_owned());
+            self.spawn(async move {
+                tokio::time::sleep(after).await;
+                // The file may be gone by then.
+                let _ = inner.state().touch(&id);
+            });
+        }
     }
 
     pub(crate) fn url(&self) -> String {

@@ -73,7 +73,8 @@
 //!
 //! # What is modelled
 //!
-//! `about.get`, `files.get`/`list`/`watch` and media with ranges on both media paths, `changes`, `channels.stop`,
+//! `about.get`, `files.get`/`list`/`create`/`update`/`delete`/`copy`/`watch`, `generateIds`, `emptyTrash`, uploads with
+//! the request, in two parts and in resumable sessions, media with ranges on both media paths, `changes`, `channels.stop`,
 //! `drives.get`/`list`; the token endpoint for refresh tokens, authorization codes with PKCE and service accounts,
 //! a consent page that grants at once, revocation. Every request is held against Google's discovery document first:
 //! names, types and choices of its parameters, the scopes of its token. A method that the document has and the emulator
@@ -82,8 +83,8 @@
 //! It speaks HTTP/1.1 and HTTP/2: the latter by ALPN over TLS, and to whoever begins with it on a plain connection. JSON
 //! is compressed for clients that accept gzip and have the word in their `User-Agent`.
 //!
-//! There is one user, who may do everything its token's scope admits. Uploads over the API, revisions, batches,
-//! exports and permissions are not modelled.
+//! There is one user, who may do everything its token's scope admits. Revisions, batches, exports and permissions are
+//! not modelled.
 //!
 //! # How it is built
 //!
@@ -105,6 +106,7 @@ mod notify;
 mod oauth;
 mod params;
 mod serve;
+mod uploads;
 mod user;
 
 pub use authority::{names_of, write_private};

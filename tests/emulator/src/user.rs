@@ -114,40 +114,21 @@ impl Emulator {
     pub(crate) fn try_upload(&self, upload: Upload) -> Result<String, Refusal> {
         let checksums = upload.content.checksums();
         let id = self.inner.state().upload(upload, checksums)?;
-        self.follow_up(&id);
+        self.inner.follow_up(&id);
         Ok(id)
     }
 
     pub(crate) fn try_revise(&self, id: &str, content: Content) -> Result<String, Refusal> {
         let checksums = content.checksums();
         let revision = self.inner.state().revise(id, content, checksums)?;
-        self.follow_up(id);
+        self.inner.follow_up(id);
         Ok(revision)
     }
 
     pub(crate) fn try_restore(&self, id: &str, revision: &str) -> Result<String, Refusal> {
         let revision = self.inner.state().restore(id, revision)?;
-        self.follow_up(id);
+        self.inner.follow_up(id);
         Ok(revision)
-    }
-
-    /// What Drive does to a file by itself after new content: it processes it, and fiddles with its metadata.
-    fn follow_up(&self, id: &str) {
-        const BETWEEN: Duration = Duration::from_millis(100);
-        let (noise, processing) = {
-            let state = self.inner.state();
-            let is_blob = state.find(id).is_some_and(|node| node.blob().is_some());
-            (state.settings.noise, Some(state.settings.processing_delay).filter(|d| is_blob && !d.is_zero()))
-        };
-        let touches = (1..=noise).map(|n| BETWEEN * n).chain(processing);
-        for after in touches {
-            let (inner, id) = (self.inner.clone(), id.to_owned());
-            self.inner.spawn(async move {
-                tokio::time::sleep(after).await;
-                // The file may be gone by then.
-                let _ = inner.state().touch(&id);
-            });
-        }
     }
 
     pub(crate) fn with_state<T>(&self, action: impl FnOnce(&mut State) -> T) -> T {

@@ -78,14 +78,14 @@ fn missing(media: bool, is_get: bool) -> ApiError {
     if media { error } else { error.status("PERMISSION_DENIED") }
 }
 
-/// Whether the scopes of a token are enough. Those that show metadata alone give no bytes, although the document lists
-/// them with `files.get`.
+/// Whether the scopes of a token are enough. Those that are for metadata alone give and take no bytes, although the
+/// document lists them with `files.get` and `files.update`.
 fn allows(granted: &str, operation: Operation) -> bool {
-    const SHOW_ONLY: [&str; 3] = ["drive.metadata", "drive.metadata.readonly", "drive.photos.readonly"];
+    const METADATA_ONLY: [&str; 3] = ["drive.metadata", "drive.metadata.readonly", "drive.photos.readonly"];
     let is_enough = |scope: &&str| {
-        let shows_only = SHOW_ONLY.iter().any(|show| scope.ends_with(&format!("/auth/{show}")));
+        let is_for_metadata = METADATA_ONLY.iter().any(|name| scope.ends_with(&format!("/auth/{name}")));
         operation.method().is_some_and(|method| method.allows(scope))
-            && !(shows_only && operation == Operation::FilesMedia)
+            && !(is_for_metadata && matches!(operation, Operation::FilesMedia | Operation::Upload(_)))
     };
     granted.split_whitespace().any(|scope| is_enough(&scope))
 }
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metadata_scopes_do_not_download() {
+    fn metadata_scopes_do_not_give_or_take_bytes() {
         let method = |id| Operation::Method(discovery::method(id).unwrap());
         let allows =
             |scope: &str, operation| allows(&format!("x https://www.googleapis.com/auth/{scope}"), operation);
@@ -115,6 +115,9 @@ mod tests {
         assert!(allows("drive.metadata.readonly", method("changes.list")));
         assert!(!allows("drive.file", method("drives.list")));
         assert!(!allows("drive.readonly", method("files.create")));
+        let update = discovery::method("files.update").unwrap();
+        assert!(allows("drive.metadata", Operation::Method(update)));
+        assert!(!allows("drive.metadata", Operation::Upload(update)));
         assert!(!allows("calendar", method("files.list")));
         assert_eq!(rpc_name(method("files.list")), "google.apps.drive.v3.DriveFiles.List");
     }

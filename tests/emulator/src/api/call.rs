@@ -1,7 +1,7 @@
 //! One request as the methods see it, and the shape of its answer.
 
 use bytes::Bytes;
-use hyper::HeaderMap;
+use hyper::{HeaderMap, Method};
 use serde_json::Value;
 
 use super::error::ApiError;
@@ -10,12 +10,14 @@ use super::params::Params;
 use super::route::Route;
 use crate::serve::body::Reply;
 
+pub(crate) type Answer = Result<Reply, ApiError>;
+
 /// A request as operations see it.
 pub(crate) struct Call {
     pub(crate) params: Params,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    pub(crate) is_get: bool,
+    pub(crate) verb: Method,
     pub(crate) route: Route,
     /// A fault wants the `Range` header overlooked.
     pub(crate) ignore_range: bool,

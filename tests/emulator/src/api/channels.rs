@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::call::Call;
+use super::discovery::body;
 use super::error::ApiError;
 use super::params::encode;
 use super::{changes, drives, files};
@@ -159,12 +160,7 @@ struct Wanted {
 
 impl Wanted {
     fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        if body.is_empty() {
-            return Err(ApiError::required("entityResource"));
-        }
-        let body: Value = serde_json::from_slice(body).map_err(|_| {
-            ApiError::new(400, "parseError", "This API does not support parsing form-encoded input.")
-        })?;
+        let body = body::read(body, "Channel")?;
         let text = |name: &str| body[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
         let needed = |name: &str| text(name).ok_or_else(|| ApiError::required(name));
         let expiration = match &body["expiration"] {
@@ -222,7 +218,7 @@ fn is_loopback(url: &reqwest::Url) -> bool {
 
 /// 204; a channel that is unknown, stopped or over is not found.
 pub(crate) fn stop(state: &mut State, call: &Call) -> Result<Reply, ApiError> {
-    let body: Value = serde_json::from_slice(&call.body).map_err(|_| ApiError::required("entityResource"))?;
+    let body = body::read(&call.body, "Channel")?;
     let needed = |name: &str| body[name].as_str().ok_or_else(|| ApiError::required(name));
     let (id, resource_id) = (needed("id")?, needed("resourceId")?);
     let now = state.now();

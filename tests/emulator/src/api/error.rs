@@ -65,6 +65,11 @@ impl ApiError {
         Self::new(400, "invalid", "Invalid Value").at_parameter(name)
     }
 
+    /// What makes no sense to Drive itself.
+    pub(crate) fn bad_request(text: &str) -> Self {
+        Self::new(400, "badRequest", text)
+    }
+
     /// A method that Google's Drive has and this one does not.
     pub(crate) fn not_emulated(method: &str) -> Self {
         Self::new(501, "notImplemented", format!("The emulator does not have {method}."))
@@ -74,7 +79,7 @@ impl ApiError {
     pub(crate) fn bad_type(name: &str, kind: &str, value: &str) -> Self {
         let field = snake_case(name);
         let text = format!("Invalid value at '{field}' ({kind}), \"{value}\"");
-        Self::bad_request(&field, text)
+        Self::front(&field, text)
     }
 
     /// A name in the query that the method does not have.
@@ -83,11 +88,19 @@ impl ApiError {
             "Invalid JSON payload received. Unknown name \"{name}\": Cannot bind query parameter. Field '{name}' could \
              not be found in request message."
         );
-        Self::bad_request("", text)
+        Self::front("", text)
+    }
+
+    /// A name in the body that the resource, or its member at `path`, does not have.
+    pub(crate) fn unknown_member(name: &str, path: &str) -> Self {
+        let field = snake_case(path);
+        let at = if field.is_empty() { String::new() } else { format!(" at '{field}'") };
+        let text = format!("Invalid JSON payload received. Unknown name \"{name}\"{at}: Cannot find field.");
+        Self::front(&field, text)
     }
 
     /// What Google's front refuses by itself: with `fieldViolations`, and without a domain.
-    fn bad_request(field: &str, text: String) -> Self {
+    fn front(field: &str, text: String) -> Self {
         let mut violation = json!({"description": text});
         if !field.is_empty() {
             violation["field"] = json!(field);
@@ -188,6 +201,7 @@ fn usual_message(reason: &str) -> String {
             "Only files with binary content can be directly downloaded. Use Export with Docs Editors files."
         }
         "pageTokenExpired" => "The specified page token has expired, and can no longer be used.",
+        "insufficientFilePermissions" => "The user does not have sufficient permissions for this file.",
         "insufficientPermissions" => "Request had insufficient authentication scopes.",
         "subscriptionRateLimitExceeded" => "Rate limit for creating subscriptions exceeded.",
         other => other,

@@ -13,16 +13,26 @@ use super::query::Query;
 use super::resource;
 use crate::drive::content::hex;
 use crate::drive::ids;
-use crate::drive::node::Node;
+use crate::drive::node::{Node, Quirk};
 use crate::drive::state::{Cursor, Listings, State};
 use crate::serve::body::Reply;
 
-/// A file that the caller may see under its parameters.
+/// The file in the path, if the caller may see it under its parameters.
 pub(crate) fn visible<'a>(state: &'a State, call: &Call) -> Result<&'a Node, ApiError> {
+    find(state, call, call.id())
+}
+
+/// A file that the caller may see under its parameters.
+pub(crate) fn find<'a>(state: &'a State, call: &Call, id: &str) -> Result<&'a Node, ApiError> {
     let supported =
         call.params.flag("supportsAllDrives", false)? || call.params.flag("supportsTeamDrives", false)?;
-    let node = state.find(call.id()).filter(|node| node.drive.is_none() || supported);
-    node.ok_or_else(|| ApiError::file_not_found(call.id()))
+    let node = state.find(id).filter(|node| node.drive.is_none() || supported);
+    node.ok_or_else(|| ApiError::file_not_found(id))
+}
+
+/// Whether the caller may have the file's bytes.
+pub(crate) fn may_download(node: &Node) -> bool {
+    !node.has(Quirk::NotDownloadable)
 }
 
 pub(crate) fn get(state: &State, call: &Call) -> Result<Reply, ApiError> {

@@ -5,14 +5,10 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use self::Handler::{Change, Own, Read};
-use super::call::Call;
-use super::error::ApiError;
-use super::{about, changes, channels, drives, files, media};
+use super::call::{Answer, Call};
+use super::{about, changes, channels, drives, files, items, media, upload};
 use crate::drive::state::State;
 use crate::inner::Inner;
-use crate::serve::body::Reply;
-
-pub(crate) type Answer = Result<Reply, ApiError>;
 
 /// What answers a method.
 #[derive(Clone, Copy)]
@@ -34,9 +30,15 @@ const SERVED: &[(&str, Handler)] = &[
     ("channels.stop", Change(channels::stop)),
     ("drives.get", Read(drives::get)),
     ("drives.list", Read(drives::list)),
+    ("files.copy", Own(|inner, call| Box::pin(async { items::copy(inner, call) }))),
+    ("files.create", Own(|inner, call| Box::pin(upload::write(inner, call)))),
+    ("files.delete", Change(items::delete)),
+    ("files.emptyTrash", Change(items::empty_trash)),
+    ("files.generateIds", Read(items::generate_ids)),
     ("files.get", Read(files::get)),
     ("files.list", Change(files::list)),
     ("files.media", Read(media::get)),
+    ("files.update", Own(|inner, call| Box::pin(upload::write(inner, call)))),
     ("files.watch", Own(|inner, call| Box::pin(channels::watch_file(inner, call)))),
 ];
 

@@ -8,6 +8,10 @@ use super::params::{Params, unescape};
 pub(crate) enum Operation {
     /// A method of the discovery document, whether or not this emulator has it.
     Method(&'static Method),
+    /// The same method on the path for content.
+    Upload(&'static Method),
+    /// A request of a resumable upload.
+    UploadSession,
     /// `files.get` with `alt=media`.
     FilesMedia,
     Token,
@@ -20,7 +24,8 @@ impl Operation {
     /// As the API's own documentation names it.
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Method(method) => method.id,
+            Self::Method(method) | Self::Upload(method) => method.id,
+            Self::UploadSession => "upload",
             Self::FilesMedia => "files.media",
             Self::Token => "token",
             Self::Auth => "auth",
@@ -32,9 +37,9 @@ impl Operation {
     /// The method whose parameters and scopes hold for it.
     pub(crate) fn method(self) -> Option<&'static Method> {
         match self {
-            Self::Method(method) => Some(method),
+            Self::Method(method) | Self::Upload(method) => Some(method),
             Self::FilesMedia => discovery::method("files.get"),
-            Self::Token | Self::Auth | Self::Revoke | Self::Unknown => None,
+            Self::UploadSession | Self::Token | Self::Auth | Self::Revoke | Self::Unknown => None,
         }
     }
 }
@@ -49,30 +54,36 @@ pub(crate) struct Route {
     pub(crate) inner_id: Option<String>,
 }
 
+type Found = (&'static Method, Vec<String>);
+
 /// Finds the operation; the first `alt` decides whether bytes are wanted.
 pub(crate) fn find(method: &str, path: &str, params: &Params) -> Route {
     let media = params.get("alt").is_some_and(|alt| alt.eq_ignore_ascii_case("media"));
     let (path, download) = path.strip_prefix("/download").map_or((path, false), |path| (path, true));
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let plain = |operation| Route { operation, id: None, inner_id: None };
+    let of_method = |found: Option<Found>, wrap: fn(&'static Method) -> Operation| {
+        let Some((method, ids)) = found else { return plain(Operation::Unknown) };
+        let mut ids = ids.into_iter();
+        Route { operation: wrap(method), id: ids.next(), inner_id: ids.next() }
+    };
     match (method, segments.as_slice()) {
         ("GET", ["drive", "v3", "files", id]) if media && *id != "generateIds" => {
             Route { operation: Operation::FilesMedia, id: Some(unescape(id)), inner_id: None }
         }
         _ if download => plain(Operation::Unknown),
-        (_, ["drive", "v3", rest @ ..]) => {
-            discovery::find(method, rest).map_or_else(|| plain(Operation::Unknown), of_method)
+        (_, ["upload", "drive", "v3", ..]) if params.get("upload_id").is_some() => {
+            plain(Operation::UploadSession)
         }
+        (_, ["upload", "drive", "v3", rest @ ..] | ["resumable", "upload", "drive", "v3", rest @ ..]) => {
+            of_method(discovery::find(method, rest).filter(|(method, _)| method.upload), Operation::Upload)
+        }
+        (_, ["drive", "v3", rest @ ..]) => of_method(discovery::find(method, rest), Operation::Method),
         ("POST", ["token"] | ["o", "oauth2", "token"]) => plain(Operation::Token),
         ("GET", ["o", "oauth2", "v2", "auth"] | ["o", "oauth2", "auth"]) => plain(Operation::Auth),
         ("POST" | "GET", ["revoke"] | ["o", "oauth2", "revoke"]) => plain(Operation::Revoke),
         _ => plain(Operation::Unknown),
     }
-}
-
-fn of_method((method, ids): (&'static Method, Vec<String>)) -> Route {
-    let mut ids = ids.into_iter();
-    Route { operation: Operation::Method(method), id: ids.next(), inner_id: ids.next() }
 }
 
 #[cfg(test)]
@@ -95,5 +106,16 @@ mod tests {
         let route = find("GET", "/drive/v3/files/a%2Fb/revisions/c", &Params::default());
         assert_eq!((route.operation.name(), route.id.as_deref()), ("revisions.get", Some("a/b")));
         assert_eq!(route.inner_id.as_deref(), Some("c"));
+    }
+
+    #[test]
+    fn content_comes_in_on_paths_of_its_own() {
+        let find = |verb: &str, path: &str, query: &str| find(verb, path, &Params::parse(query)).operation;
+        let create = find("POST", "/upload/drive/v3/files", "uploadType=media");
+        assert!(matches!(create, Operation::Upload(method) if method.id == "files.create"));
+        let update = find("PATCH", "/resumable/upload/drive/v3/files/x", "");
+        assert!(matches!(update, Operation::Upload(method) if method.id == "files.update"));
+        assert_eq!(find("PUT", "/upload/drive/v3/files", "upload_id=x"), Operation::UploadSession);
+        assert_eq!(find("POST", "/upload/drive/v3/files/x/copy", ""), Operation::Unknown);
     }
 }

@@ -3,17 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Limited};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Collected, Limited};
 use hyper::body::Incoming;
-use hyper::{Request, Response};
+use hyper::header::{HOST, HeaderValue};
+use hyper::{HeaderMap, Method, Request, Response};
 
 use super::access;
-use super::call::Call;
+use super::call::{Answer, Call};
 use super::discovery::check;
 use super::error::ApiError;
-use super::methods::{self, Answer, Handler};
+use super::methods::{self, Handler};
 use super::params::Params;
-use super::route::{self, Operation};
+use super::route::{self, Operation, Route};
+use super::upload;
 use crate::control;
 use crate::fault::{Action, Asked};
 use crate::inner::Inner;
@@ -31,6 +34,8 @@ fn with_retry_after(reply: Reply, value: Option<String>) -> Reply {
 }
 
 const LARGEST_BODY: usize = 1 << 20;
+/// It is kept in memory.
+const LARGEST_UPLOAD: usize = 1 << 30;
 
 /// Answers one request.
 pub(crate) async fn answer(
@@ -78,19 +83,41 @@ pub(crate) async fn answer(
     }
     carrier.speak().await;
     tokio::time::sleep(latency).await;
-    let is_get = head.method == hyper::Method::GET;
-    let coding = Coding::asked_for(&head.headers);
-    let (reply, mut shape) = match Limited::new(body, LARGEST_BODY).collect().await {
-        Err(_) => (Reply::html(413, "Request Entity Too Large"), Shape::default()),
+    let mut headers = head.headers;
+    if let Some(authority) = head.uri.authority().and_then(|name| HeaderValue::from_str(name.as_str()).ok()) {
+        headers.entry(HOST).or_insert(authority);
+    }
+    let coding = Coding::asked_for(&headers);
+    let (reply, mut shape) = match receive(inner, &route, &params, &headers, body).await {
+        Err(reply) => (reply, Shape::default()),
         Ok(body) => {
-            let (headers, body) = (head.headers, body.to_bytes());
-            let call =
-                Call { params, headers, body, is_get, route, ignore_range: false, refuse_consent: None };
+            let verb = head.method;
+            let call = Call { params, headers, body, verb, route, ignore_range: false, refuse_consent: None };
             struck(inner, call, action).await
         }
     };
     let reply = coding.apply(reply, &mut shape);
     respond(reply, shape, live, carrier)
+}
+
+/// The body, as large as the operation may have it.
+async fn receive(
+    inner: &Arc<Inner>,
+    route: &Route,
+    params: &Params,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Bytes, Reply> {
+    let largest = match route.operation {
+        Operation::UploadSession => {
+            upload::pour(inner, params, headers, body).await;
+            return Ok(Bytes::new());
+        }
+        Operation::Upload(_) => LARGEST_UPLOAD,
+        _ => LARGEST_BODY,
+    };
+    let body = Limited::new(body, largest).collect().await;
+    body.map(Collected::to_bytes).map_err(|_| Reply::html(413, "Request Entity Too Large"))
 }
 
 /// Answers with a fault applied.
@@ -148,7 +175,8 @@ async fn perform(inner: &Arc<Inner>, call: &Call) -> Reply {
         Operation::Token => endpoint::token(inner, call),
         Operation::Revoke => endpoint::revoke(inner, call),
         Operation::Auth => consent::page(inner, call),
-        operation @ (Operation::Method(_) | Operation::FilesMedia) => {
+        Operation::UploadSession => upload::session(inner, call).await.unwrap_or_else(Reply::from),
+        operation @ (Operation::Method(_) | Operation::Upload(_) | Operation::FilesMedia) => {
             ask(inner, operation, call).await.unwrap_or_else(Reply::from)
         }
     }
@@ -156,7 +184,7 @@ async fn perform(inner: &Arc<Inner>, call: &Call) -> Reply {
 
 /// Asks a method, once the request is one that Google's front would let through.
 async fn ask(inner: &Arc<Inner>, operation: Operation, call: &Call) -> Answer {
-    access::check(&inner.state(), operation, call.is_get, &call.headers, &call.params)?;
+    access::check(&inner.state(), operation, call.verb == Method::GET, &call.headers, &call.params)?;
     if let Some(method) = operation.method() {
         // Whoever puts a channel into the query was seen to be told that the body is missing.
         if method.request == Some("Channel") && call.body.is_empty() {

@@ -3,6 +3,7 @@
 pub(crate) mod channel;
 pub(crate) mod clock;
 pub(crate) mod content;
+pub(crate) mod edit;
 pub(crate) mod extras;
 pub(crate) mod ids;
 pub(crate) mod log;

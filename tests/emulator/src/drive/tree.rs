@@ -235,7 +235,7 @@ impl State {
         self.nodes.get_mut(id).ok_or_else(|| Refusal::NoSuchFile(id.to_owned()))
     }
 
-    fn blob(&self, content: Content, checksums: Checksums, name: &str) -> Blob {
+    pub(super) fn blob(&self, content: Content, checksums: Checksums, name: &str) -> Blob {
         let processed = self.now() + milliseconds(self.settings.processing_delay);
         Blob {
             content,
@@ -247,7 +247,7 @@ impl State {
         }
     }
 
-    fn sprout(
+    pub(super) fn sprout(
         &mut self,
         parent: &str,
         id: String,
@@ -281,7 +281,7 @@ impl State {
         })
     }
 
-    fn plant(&mut self, node: Node) -> String {
+    pub(super) fn plant(&mut self, node: Node) -> String {
         let id = node.id.clone();
         if let Some(parent) = &node.parent {
             self.children.entry(parent.clone()).or_default().insert((node.sequence, id.clone()));

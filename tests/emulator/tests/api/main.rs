@@ -18,3 +18,5 @@ mod requests;
 mod search;
 mod support;
 mod tree;
+mod uploads;
+mod writing;

@@ -68,7 +68,7 @@ def schemas(name, described):
         else:
             members.append(f"{member}:{kind(property_)}")
     text = f"{name} = " + " ".join(members)
-    return [textwrap.fill(text, 118, subsequent_indent="    ", break_long_words=False)] + inner
+    return [textwrap.fill(text, 118, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)] + inner
 
 
 def main():

@@ -3,6 +3,7 @@
 //! `methods.txt` and `schemas.txt` are written by `generate.py` and never by hand. Whether this emulator has a method
 //! is said elsewhere.
 
+pub(crate) mod body;
 pub(crate) mod check;
 pub(crate) mod schema;
 
