@@ -74,8 +74,8 @@
 //! # What is modelled
 //!
 //! `about.get`, `files.get`/`list`/`create`/`update`/`delete`/`copy`/`watch`, `generateIds`, `emptyTrash`, uploads with
-//! the request, in two parts and in resumable sessions, media with ranges on both media paths, `changes`, `channels.stop`,
-//! `drives.get`/`list`; the token endpoint for refresh tokens, authorization codes with PKCE and service accounts,
+//! the request, in two parts and in resumable sessions, batches, media with ranges on both media paths, `changes`,
+//! `channels.stop`, `drives.get`/`list`; the token endpoint for refresh tokens, authorization codes with PKCE and service accounts,
 //! a consent page that grants at once, revocation. Every request is held against Google's discovery document first:
 //! names, types and choices of its parameters, the scopes of its token. A method that the document has and the emulator
 //! lacks answers 501 with its name; a path that the document does not have, Google's HTML 404.
@@ -83,7 +83,7 @@
 //! It speaks HTTP/1.1 and HTTP/2: the latter by ALPN over TLS, and to whoever begins with it on a plain connection. JSON
 //! is compressed for clients that accept gzip and have the word in their `User-Agent`.
 //!
-//! There is one user, who may do everything its token's scope admits. Revisions, batches, exports and permissions are
+//! There is one user, who may do everything its token's scope admits. Revisions, exports and permissions are
 //! not modelled.
 //!
 //! # How it is built

@@ -2,6 +2,7 @@
 
 pub(crate) mod about;
 pub(crate) mod access;
+pub(crate) mod batch;
 pub(crate) mod call;
 pub(crate) mod changes;
 pub(crate) mod channels;

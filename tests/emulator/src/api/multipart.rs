@@ -10,6 +10,10 @@ pub(crate) struct Part {
 }
 
 impl Part {
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let fits = |(key, _): &&(String, String)| key.eq_ignore_ascii_case(name);
         self.headers.iter().find(fits).map(|(_, value)| value.as_str())

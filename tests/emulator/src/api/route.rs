@@ -14,6 +14,8 @@ pub(crate) enum Operation {
     UploadSession,
     /// `files.get` with `alt=media`.
     FilesMedia,
+    /// Several requests in one.
+    Batch,
     Token,
     Auth,
     Revoke,
@@ -27,6 +29,7 @@ impl Operation {
             Self::Method(method) | Self::Upload(method) => method.id,
             Self::UploadSession => "upload",
             Self::FilesMedia => "files.media",
+            Self::Batch => "batch",
             Self::Token => "token",
             Self::Auth => "auth",
             Self::Revoke => "revoke",
@@ -39,7 +42,9 @@ impl Operation {
         match self {
             Self::Method(method) | Self::Upload(method) => Some(method),
             Self::FilesMedia => discovery::method("files.get"),
-            Self::UploadSession | Self::Token | Self::Auth | Self::Revoke | Self::Unknown => None,
+            Self::UploadSession | Self::Batch | Self::Token | Self::Auth | Self::Revoke | Self::Unknown => {
+                None
+            }
         }
     }
 }
@@ -79,6 +84,7 @@ pub(crate) fn find(method: &str, path: &str, params: &Params) -> Route {
             of_method(discovery::find(method, rest).filter(|(method, _)| method.upload), Operation::Upload)
         }
         (_, ["drive", "v3", rest @ ..]) => of_method(discovery::find(method, rest), Operation::Method),
+        ("POST", ["batch"] | ["batch", "drive", "v3"]) => plain(Operation::Batch),
         ("POST", ["token"] | ["o", "oauth2", "token"]) => plain(Operation::Token),
         ("GET", ["o", "oauth2", "v2", "auth"] | ["o", "oauth2", "auth"]) => plain(Operation::Auth),
         ("POST" | "GET", ["revoke"] | ["o", "oauth2", "revoke"]) => plain(Operation::Revoke),

@@ -10,6 +10,7 @@ use hyper::header::{HOST, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response};
 
 use super::access;
+use super::batch::{self, Single};
 use super::call::{Answer, Call};
 use super::discovery::check;
 use super::error::ApiError;
@@ -175,6 +176,7 @@ async fn perform(inner: &Arc<Inner>, call: &Call) -> Reply {
         Operation::Token => endpoint::token(inner, call),
         Operation::Revoke => endpoint::revoke(inner, call),
         Operation::Auth => consent::page(inner, call),
+        Operation::Batch => batch(inner, call).await.unwrap_or_else(Reply::from),
         Operation::UploadSession => upload::session(inner, call).await.unwrap_or_else(Reply::from),
         operation @ (Operation::Method(_) | Operation::Upload(_) | Operation::FilesMedia) => {
             ask(inner, operation, call).await.unwrap_or_else(Reply::from)
@@ -198,4 +200,54 @@ async fn ask(inner: &Arc<Inner>, operation: Operation, call: &Call) -> Answer {
         Some(Handler::Own(own)) => own(inner, call).await,
         None => Err(ApiError::not_emulated(operation.name())),
     }
+}
+
+/// Answers every request of a batch by itself.
+async fn batch(inner: &Arc<Inner>, call: &Call) -> Answer {
+    let mut answers = Vec::new();
+    for request in batch::requests(call)? {
+        // A batch is refused inside a batch, so that this goes one level deep.
+        let reply = Box::pin(single(inner, &request)).await;
+        answers.push((request, reply));
+    }
+    Ok(batch::answer(answers))
+}
+
+/// One request of a batch, recorded and struck by faults as if it had come alone.
+async fn single(inner: &Arc<Inner>, request: &batch::Single) -> Reply {
+    let Single { verb, path, query, headers, body, .. } = request;
+    let params = Params::parse(query);
+    let route = route::find(verb.as_str(), path, &params);
+    let operation = route.operation;
+    let live = inner.records.begin(RequestRecord {
+        time: inner.clock.now(),
+        method: verb.to_string(),
+        path: path.clone(),
+        query: query.clone(),
+        operation: operation.name().to_owned(),
+        ..RequestRecord::default()
+    });
+    let asked = Asked {
+        operation: operation.name(),
+        method: verb.as_str(),
+        path,
+        file: route.id.as_deref(),
+        range: None,
+    };
+    let action = inner.state().faults.strike(&asked);
+    let reply = match operation {
+        Operation::FilesMedia => {
+            let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+            let address = format!("{}/download{path}?{query}", upload::address(inner, host));
+            Reply::empty(302).header("location", address)
+        }
+        Operation::Method(_) | Operation::Unknown => {
+            let (headers, body, verb) = (headers.clone(), body.clone(), verb.clone());
+            let call = Call { params, headers, body, verb, route, ignore_range: false, refuse_consent: None };
+            struck(inner, call, action).await.0
+        }
+        _ => ApiError::bad_request("A batch takes neither content nor other batches.").into(),
+    };
+    live.answered(reply.status);
+    reply
 }

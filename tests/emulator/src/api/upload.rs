@@ -78,8 +78,8 @@ fn begin(inner: &Arc<Inner>, call: &Call) -> Answer {
     Ok(Reply::empty(200).header("location", address).header("x-guploader-uploadid", id))
 }
 
-/// Where the client came in. A name without a port is a Google name that a proxy led here, by https.
-fn address(inner: &Inner, host: &str) -> String {
+/// The address by which the client came in. A name without a port is a Google name that a proxy led here, by https.
+pub(crate) fn address(inner: &Inner, host: &str) -> String {
     let port = host.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
     let is_plain = port.is_some() && port == inner.port.get().copied();
     format!("{}://{host}", if is_plain { "http" } else { "https" })
