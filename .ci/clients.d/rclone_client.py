@@ -14,7 +14,7 @@ LARGE = 300 << 20
 class Rclone:
     """The binary, reaching www.googleapis.com and oauth2.googleapis.com through a tunnel."""
 
-    def __init__(self, binary, home, emulator, tunnel):
+    def __init__(self, binary, home, emulator, tunnel, scope="drive.readonly"):
         self.binary, self.ca = binary, emulator.ca
         config = home / "rclone.conf"
         user = emulator.credential("authorized-user.json")
@@ -25,9 +25,9 @@ class Rclone:
             "expiry": "2020-01-01T00:00:00Z",
         }
         config.write_text(
-            "[account]\ntype = drive\nscope = drive.readonly\n"
+            f"[account]\ntype = drive\nscope = {scope}\n"
             f"service_account_file = {emulator.credentials / 'service-account.json'}\n"
-            "[person]\ntype = drive\nscope = drive.readonly\n"
+            f"[person]\ntype = drive\nscope = {scope}\n"
             f"client_id = {user['client_id']}\nclient_secret = {user['client_secret']}\n"
             f"token = {json.dumps(token)}\n"
         )

@@ -21,6 +21,12 @@ def rclone(emulator, report, home, binaries):
     rclone_client.run(emulator, report, home, binaries["rclone"])
 
 
+def writers(emulator, report, home, binaries):
+    import writers
+
+    writers.run(emulator, report, home, binaries["rclone"])
+
+
 def daemon(emulator, report, home, binaries):
     import proxied_daemon
 
@@ -37,7 +43,8 @@ def main():
     # Whoever ends this ends the emulator too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     report = Report()
-    parts = (("Google's Python client", google), ("rclone", rclone), ("the daemon behind a proxy", daemon))
+    parts = (("Google's Python client", google), ("rclone", rclone), ("clients that write", writers),
+             ("the daemon behind a proxy", daemon))
     for title, part in parts:
         with report.part(title), Emulator(binary, home) as emulator:
             part(emulator, report, home, binaries)

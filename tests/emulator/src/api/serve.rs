@@ -12,7 +12,7 @@ use hyper::{HeaderMap, Method, Request, Response};
 use super::access;
 use super::batch::{self, Single};
 use super::call::{Answer, Call};
-use super::discovery::check;
+use super::discovery::check::{self, Strangers};
 use super::error::ApiError;
 use super::methods::{self, Handler};
 use super::params::Params;
@@ -192,7 +192,9 @@ async fn ask(inner: &Arc<Inner>, operation: Operation, call: &Call) -> Answer {
         if method.request == Some("Channel") && call.body.is_empty() {
             return Err(ApiError::required("entityResource"));
         }
-        check::parameters(method, &call.params)?;
+        let is_upload = matches!(operation, Operation::Upload(_));
+        let strangers = if is_upload { Strangers::Overlooked } else { Strangers::Refused };
+        check::parameters(method, &call.params, strangers)?;
     }
     match methods::handler(operation.name()) {
         Some(Handler::Read(read)) => read(&inner.state(), call),

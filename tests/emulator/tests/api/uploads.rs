@@ -30,7 +30,7 @@ async fn put(drive: &Drive, address: &str, range: &str, bytes: &[u8]) -> (u16, O
 #[tokio::test]
 async fn content_comes_alone_or_with_its_metadata() {
     let drive = drive().await;
-    let path = "/upload/drive/v3/files?uploadType=media&fields=id,name,mimeType,size";
+    let path = "/upload/drive/v3/files?uploadType=media&setModifiedDate=true&fields=id,name,mimeType,size";
     let alone = drive.request(Method::POST, path).header("content-type", "video/webm").body("abc");
     let (_, alone) = answer(alone.send().await.unwrap()).await;
     assert_eq!(
@@ -62,7 +62,7 @@ async fn what_cannot_be_taken_says_why() {
         (Method::POST, "files".to_owned(), 400),
         (Method::POST, "files?uploadType=smoke".to_owned(), 400),
         (Method::POST, "files?uploadType=multipart".to_owned(), 400),
-        (Method::POST, "files?uploadType=media&colour=red".to_owned(), 400),
+        (Method::POST, "files?uploadType=media&supportsAllDrives=on".to_owned(), 400),
         (Method::PATCH, format!("files/{folder}?uploadType=media"), 400),
         (Method::PATCH, "files/root?uploadType=resumable".to_owned(), 403),
         (Method::PATCH, "files/none?uploadType=resumable".to_owned(), 404),

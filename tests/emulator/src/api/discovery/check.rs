@@ -13,15 +13,24 @@ const WORDS: [(&str, &[&str]); 5] = [
     ("includePermissionsForView", &["published"]),
 ];
 
+/// What becomes of names that the method does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strangers {
+    Refused,
+    /// Where content comes in: rclone has always sent `setModifiedDate` there, a name out of an older version.
+    Overlooked,
+}
+
 /// Refuses what Google's front refuses before a method is asked.
-pub(crate) fn parameters(method: &Method, given: &Params) -> Result<(), ApiError> {
+pub(crate) fn parameters(method: &Method, given: &Params, strangers: Strangers) -> Result<(), ApiError> {
     for (name, value) in given.pairs() {
         let known = method.parameters.iter().filter(|parameter| !parameter.in_path);
         let parameter = known.chain(&DOCUMENT.common).find(|parameter| parameter.name == name);
-        let parameter = parameter.ok_or_else(|| ApiError::unknown_parameter(name))?;
-        // The first of repeated ones counts.
-        if given.get(name) == Some(value) {
-            parameter.check(value)?;
+        match parameter {
+            None if strangers == Strangers::Refused => return Err(ApiError::unknown_parameter(name)),
+            // The first of repeated ones counts.
+            Some(parameter) if given.get(name) == Some(value) => parameter.check(value)?,
+            None | Some(_) => {}
         }
     }
     let missing = method
@@ -81,7 +90,9 @@ mod tests {
     use super::*;
 
     fn refused(id: &str, query: &str) -> Option<String> {
-        parameters(method(id).unwrap(), &Params::parse(query)).err().map(|error| error.message)
+        parameters(method(id).unwrap(), &Params::parse(query), Strangers::Refused)
+            .err()
+            .map(|error| error.message)
     }
 
     #[test]
@@ -91,6 +102,15 @@ mod tests {
         }
         let text = refused("files.list", "supportsAllDrives=on").unwrap();
         assert_eq!(text, "Invalid value at 'supports_all_drives' (TYPE_BOOL), \"on\"");
+    }
+
+    #[test]
+    fn strangers_are_overlooked_where_content_comes_in() {
+        let create = |query| {
+            parameters(method("files.create").unwrap(), &Params::parse(query), Strangers::Overlooked).is_ok()
+        };
+        assert!(create("setModifiedDate=true&supportsAllDrives=true"));
+        assert!(!create("setModifiedDate=true&supportsAllDrives=perhaps"));
     }
 
     #[test]
