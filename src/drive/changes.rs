@@ -2,7 +2,8 @@
 
 use reqwest::Method;
 
-use super::wire::{FILE_FIELDS, WireStartPageToken, read_changes};
+use super::pages::read_changes;
+use super::wire::{FILE_FIELDS, WireStartPageToken};
 use super::{Drive, Error};
 use crate::model::{ChangeLog, Page, PageToken};
 
@@ -23,7 +24,8 @@ impl Drive {
 
     /// One page of a log.
     pub async fn changes(&self, log: &ChangeLog, token: &PageToken) -> Result<Page, Error> {
-        let fields = format!("nextPageToken,newStartPageToken,changes(fileId,removed,file({FILE_FIELDS}))");
+        let fields =
+            format!("nextPageToken,newStartPageToken,changes(changeType,fileId,removed,file({FILE_FIELDS}))");
         let request = self
             .call(Method::GET, "/changes")
             .query(&[
@@ -34,8 +36,8 @@ impl Drive {
                 ("includeItemsFromAllDrives", "true"),
             ])
             .query(&of_log(log));
-        let read = self.read("list changes", request, |body| read_changes(body, token)).await;
-        read.map_err(|error| error.of_log(log))
+        let read = self.read("list changes", &log.key(), request, |body| read_changes(body, token)).await;
+        Ok(self.usable("list changes", read.map_err(|error| error.of_log(log))?))
     }
 }
 

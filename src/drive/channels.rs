@@ -58,7 +58,7 @@ impl Drive {
         let request = self
             .call(Method::POST, "/channels/stop")
             .json(&json!({"id": id.as_str(), "resourceId": resource_id.as_str()}));
-        match self.send("stop a push channel", request).await {
+        match self.send("stop a push channel", "stop a push channel", request).await {
             Ok((_, pass)) => {
                 pass.served();
                 Ok(())

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::Unreadable;
 use crate::auth;
 use crate::model::ChangeLog;
 use crate::retry::Class;
@@ -101,8 +102,8 @@ impl Error {
         Self::without_answer(what, Fault::Connection, said)
     }
 
-    pub(super) fn unreadable(what: &'static str, error: &serde_json::Error) -> Self {
-        Self::without_answer(what, Fault::Unreadable, &format!("the answer cannot be read: {error}"))
+    pub(super) fn unreadable(what: &'static str, error: &Unreadable) -> Self {
+        Self::without_answer(what, Fault::Unreadable, &error.to_string())
     }
 
     pub(super) fn auth(what: &'static str, error: &auth::Error) -> Self {

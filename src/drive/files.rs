@@ -6,7 +6,8 @@ use reqwest::header::{
 };
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 
-use super::wire::{FILE_FIELDS, WireAbout, WireFile, read_listing};
+use super::pages::read_listing;
+use super::wire::{FILE_FIELDS, WireAbout, read_file};
 use super::{Drive, ERROR_BODY_LIMIT, Error};
 use crate::auth::AccessToken;
 use crate::http::media::{Answer, Body, Get};
@@ -49,6 +50,8 @@ impl<'a> Corpus<'a> {
 pub struct Listed {
     /// Files, folders and shortcuts.
     pub files: Vec<File>,
+    /// What is in it as well, but cannot be read: only `Drive::file` tells what these are.
+    pub unclear: Vec<FileId>,
     /// Where to go on; lives a few hours only, so it is never stored.
     pub next: Option<String>,
 }
@@ -89,8 +92,7 @@ impl Drive {
         let request = self
             .call(Method::GET, &format!("/files/{}", segment(id)))
             .query(&[("fields", FILE_FIELDS), ("supportsAllDrives", "true")]);
-        let file: WireFile = self.json("look at a file", with_keys(request, keys)).await?;
-        Ok(file.into())
+        self.read("look at a file", id.as_str(), with_keys(request, keys), read_file).await
     }
 
     /// One page of what is directly in a folder and not in the trash.
@@ -115,7 +117,9 @@ impl Drive {
         }
         parameters.extend(page.map(|page| ("pageToken", page)));
         let request = self.call(Method::GET, "/files").query(&parameters);
-        self.read("list a folder", with_keys(request, keys), read_listing).await
+        let read = |body: &[u8]| read_listing(body, page);
+        let read = self.read("list a folder", folder.as_str(), with_keys(request, keys), read).await?;
+        Ok(self.usable("list a folder", read))
     }
 
     /// A file's bytes from a position on, up to another one or to the end. Drive may ignore the range and begin at

@@ -5,22 +5,28 @@ mod changes;
 mod channels;
 pub mod error;
 mod files;
+mod odd;
+mod pages;
 mod wire;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use reqwest::{Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
+use tracing::warn;
 
 pub use channels::Granted;
 pub use error::{Error, Fault};
 pub use files::{Corpus, Listed, Media};
-pub use wire::{read_changes, read_listing};
+pub use pages::{Read, read_changes, read_listing};
+pub use wire::Unreadable;
 
 use crate::auth::{AccessToken, Auth};
 use crate::http::gate::{Cause, Pass};
 use crate::http::{Http, explain, retry_after};
+use crate::telemetry::rarely::Rarely;
 
 /// `[google]` of the configuration, as far as it says where Drive is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,12 +50,14 @@ pub struct Drive {
     http: Arc<Http>,
     auth: Arc<Auth>,
     base: String,
+    /// Entries of pages that name no item.
+    nameless: Arc<Rarely>,
 }
 
 impl Drive {
     /// Calls nobody yet.
     pub fn new(config: &Config, http: Arc<Http>, auth: Arc<Auth>) -> Self {
-        Self { http, auth, base: format!("{}/drive/v3", config.api_url) }
+        Self { http, auth, base: format!("{}/drive/v3", config.api_url), nameless: Arc::default() }
     }
 
     /// Whose Drive it is, for messages.
@@ -67,18 +75,20 @@ impl Drive {
         what: &'static str,
         request: RequestBuilder,
     ) -> Result<T, Error> {
-        self.read(what, request, |body| serde_json::from_slice(body)).await
+        self.read(what, what, request, |body| Ok(serde_json::from_slice(body)?)).await
     }
 
-    /// Makes a call whose answer needs a reader of its own.
+    /// Makes a call whose answer needs a reader of its own. `subject` is what the call is about: as long as only calls
+    /// about one item or one log fail, the others go on.
     async fn read<T>(
         &self,
         what: &'static str,
+        subject: &str,
         request: RequestBuilder,
-        read: impl FnOnce(&[u8]) -> serde_json::Result<T>,
+        read: impl FnOnce(&[u8]) -> Result<T, Unreadable>,
     ) -> Result<T, Error> {
         // Boxed: a call is large, and every task that makes one would be.
-        let (response, pass) = Box::pin(self.send(what, request)).await?;
+        let (response, pass) = Box::pin(self.send(what, subject, request)).await?;
         // A page of a portal that answers in Drive's place is no answer, whatever its status.
         let read = match response.bytes().await {
             Ok(body) => read(&body).map_err(|error| Error::unreadable(what, &error)),
@@ -86,19 +96,37 @@ impl Drive {
         };
         match &read {
             Ok(_) => pass.served(),
-            Err(_) => pass.failed(what, None),
+            Err(_) => pass.failed(subject, None),
         }
         read
     }
 
     /// Makes a call of the API; whoever reads the answer says whether the call was served.
-    async fn send(&self, what: &'static str, request: RequestBuilder) -> Result<(Response, Pass<'_>), Error> {
+    async fn send(
+        &self,
+        what: &'static str,
+        subject: &str,
+        request: RequestBuilder,
+    ) -> Result<(Response, Pass<'_>), Error> {
         let ask = |token: AccessToken| {
             // Only a streamed body cannot be said twice, and there is none.
             let request = request.try_clone().ok_or_else(|| Error::connection(what, "it cannot be repeated"));
             async move { answer(what, request?.bearer_auth(token.expose())).await }
         };
-        self.with_token(what, what, ask).await
+        self.with_token(what, subject, ask).await
+    }
+
+    /// The page that was read. What is lost of it is said, but not at every page.
+    fn usable<T>(&self, what: &'static str, read: Read<T>) -> T {
+        if read.nameless > 0 && self.nameless.count(Instant::now()).is_some() {
+            warn!(
+                entries = read.nameless,
+                call = what,
+                "Drive's answer has entries that do not say which file they are about; they are left out, and the daily \
+                 comparison finds what they meant"
+            );
+        }
+        read.page
     }
 
     /// Makes a call: passes the gate, shows the token, and after a 401 once more with a new one. `subject` tells calls

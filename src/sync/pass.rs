@@ -159,8 +159,9 @@ impl Pass<'_> {
                 Err(error) if error.fault() == Fault::NotFound => return self.gone(folder).await,
                 Err(error) => return Err(error.into()),
             };
-            seen.extend(listed.files.iter().flat_map(seen_by));
-            let changes: Vec<Change> = listed.files.into_iter().map(as_entry).collect();
+            seen.extend(listed.files.iter().flat_map(seen_by).chain(listed.unclear.iter().cloned()));
+            let unclear = listed.unclear.into_iter().map(|file_id| Change { file_id, entry: Entry::Unclear });
+            let changes: Vec<Change> = listed.files.into_iter().map(as_entry).chain(unclear).collect();
             let outcome = self.evaluate(changes, Origin::of(folder.listing)).await?;
             let finished = listed.next.is_none().then_some(seen.as_slice());
             self.store.commit_listing(&folder.id, &outcome, finished, Timestamp::now()).await?;
