@@ -94,10 +94,12 @@ pub struct Activation {
 /// What a step says when it is done.
 #[derive(Clone, Debug)]
 pub struct Next {
-    /// When to run again without being woken. `None`: only when woken.
+    /// When to run again without being woken. `None`: only when woken. After a failed step this is when to retry, and no
+    /// wake-up puts that off.
     pub due: Option<Duration>,
     /// Wake-ups that come sooner than this after the step are gathered: the next step begins when none has come for
-    /// as long, so that a burst of them costs one step.
+    /// as long, so that a burst of them costs one step. After a failed step with `due` no longer than this, they are
+    /// gathered until the retry.
     pub settle: Duration,
     /// How it went, for `status`.
     pub outcome: Outcome,
@@ -253,13 +255,14 @@ async fn next_activation(wakeups: &mut Wakeups, ended: Instant, next: &Next) -> 
     };
     let mut activation = Activation { reason: woken, waited: Duration::ZERO, asked: false };
     if woken != Reason::Due && ended.elapsed() < next.settle {
-        activation.waited = gather(wakeups, next.settle).await;
+        let retry = next.due.filter(|_| next.outcome.is_err());
+        activation.waited = gather(wakeups, next.settle, retry.map(|wait| ended + wait)).await;
     }
     Some(activation)
 }
 
-/// Swallows wake-ups until none has come for `quiet`, and says how long ago the last one was.
-async fn gather(wakeups: &mut Wakeups, quiet: Duration) -> Duration {
+/// Swallows wake-ups until none has come for `quiet`, but not beyond `limit`, and says how long ago the last one was.
+async fn gather(wakeups: &mut Wakeups, quiet: Duration, limit: Option<Instant>) -> Duration {
     let first = Instant::now();
     let (mut last, mut count) = (first, 1);
     loop {
@@ -268,9 +271,16 @@ async fn gather(wakeups: &mut Wakeups, quiet: Duration) -> Duration {
         } else {
             (quiet.max(CALM), FLOOD_PATIENCE.max(quiet))
         };
-        match tokio::time::timeout_at((last + quiet).min(first + patience), wakeups.reasons.recv()).await {
+        let end = (last + quiet).min(first + patience);
+        let end = limit.map_or(end, |limit| end.min(limit));
+        match tokio::time::timeout_at(end, wakeups.reasons.recv()).await {
             Ok(Some(_)) => (last, count) = (Instant::now(), count + 1),
-            Ok(None) | Err(_) => return last.elapsed(),
+            // The last caller has gone; what it wanted has to wait all the same.
+            Ok(None) => {
+                tokio::time::sleep_until(end).await;
+                return last.elapsed();
+            }
+            Err(_) => return last.elapsed(),
         }
     }
 }
@@ -343,6 +353,42 @@ mod tests {
         assert!((9..=12).contains(&busy), "10 s of twenty wake-ups a second: {busy} steps");
         let flood = count_steps(20_000, Duration::from_millis(1)).await;
         assert!((2..=4).contains(&flood), "20 s of a thousand wake-ups a second: {flood} steps");
+    }
+
+    /// When the second step begins, after a first one that fails and asks for a retry after `wait`.
+    async fn retried_after(wait: u64, wakes: impl AsyncFnOnce(Wake)) -> Duration {
+        let wait = Duration::from_secs(wait);
+        let (wake, wakeups) = wake_up();
+        let (board, stop, began) = (status_board(), CancellationToken::new(), Instant::now());
+        let mut failing = Idle(Next { due: Some(wait), settle: wait, outcome: Err("no luck".into()) });
+        let engine = run(wakeups, board.clone(), stop.clone(), &mut failing);
+        let mut shown = board.subscribe();
+        let second = async {
+            shown.wait_for(|status| status.steps == 2).await.unwrap();
+            stop.cancel();
+            began.elapsed()
+        };
+        tokio::join!(engine, wakes(wake), second).2
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_wake_up_puts_a_retry_off_or_brings_it_forward() {
+        let at = |seconds| {
+            async move |wake: Wake| {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                // Whether the engine still runs is told by the measured time.
+                let _ = wake.wake(Reason::Push);
+            }
+        };
+        for (wait, second) in [(20, 0), (20, 1), (20, 18), (3600, 3599)] {
+            assert_eq!(retried_after(wait, at(second)).await.as_secs(), wait, "woken after {second} s");
+        }
+        let often = async |wake: Wake| {
+            while wake.wake(Reason::Push).is_ok() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        assert_eq!(retried_after(20, often).await.as_secs(), 20, "woken again and again");
     }
 
     /// A step that counts, and takes a second.
