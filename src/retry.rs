@@ -153,7 +153,8 @@ mod tests {
         let mut streak = Streak::default();
         let counts = [Class::Transient, Class::Transient, Class::Configuration, Class::Transient]
             .map(|class| streak.failed(class));
-        assert_eq!(counts, [1, 2, 1, 1]);
+        assert_eq!((counts, streak.count()), ([1, 2, 1, 1], 1));
+        assert_eq!((streak.failed(Class::Transient), streak.count()), (2, 2));
         streak.progressed();
         assert_eq!((streak.count(), streak.failed(Class::Transient)), (0, 1));
     }

@@ -63,8 +63,13 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Its own connections, so that connections to the webhook address cannot block it.
 pub fn limits() -> Limits {
-    let connections = (process::open_files_limit() / 16).clamp(8, 64) as usize;
+    let connections = share(process::open_files_limit());
     Limits { name: "admin", connections, requests: Requests::Many(DEADLINE) }
+}
+
+/// A sixteenth of the limit of open files.
+fn share(open_files: u64) -> usize {
+    (open_files / 16).clamp(8, 64) as usize
 }
 
 #[derive(Clone)]

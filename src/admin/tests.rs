@@ -152,6 +152,7 @@ fn the_token_is_the_text_of_its_file() {
 #[test]
 fn without_settings_it_listens_on_loopback_with_connections_of_its_own() {
     assert_eq!(Config::default().listen.to_string(), "127.0.0.1:8081");
-    let connections = limits().connections as u64;
-    assert_eq!(connections, (process::open_files_limit() / 16).clamp(8, 64));
+    let limits = limits();
+    assert_eq!((limits.name, limits.connections), ("admin", share(process::open_files_limit())));
+    assert_eq!([0, 160, 800, 1 << 20].map(share), [8, 10, 50, 64]);
 }

@@ -45,10 +45,15 @@ impl Default for Config {
 /// The longest time for a whole connection. A notification is one small request; most of this time is for slow networks.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Three eighths of the limit of open files: downloads, the database and the admin address need the rest.
+/// What one connection may cost, and how many there may be.
 pub fn limits() -> Limits {
-    let connections = (process::open_files_limit() / 8 * 3).clamp(16, 1024) as usize;
+    let connections = share(process::open_files_limit());
     Limits { name: "webhook", connections, requests: Requests::One(DEADLINE) }
+}
+
+/// Three eighths of the limit of open files: downloads, the database and the admin address need the rest.
+fn share(open_files: u64) -> usize {
+    (open_files / 8 * 3).clamp(16, 1024) as usize
 }
 
 /// Google's sender obeys this file. Without it everything is permitted; with it that is explicit.
@@ -205,8 +210,8 @@ mod tests {
             (config.listen.to_string().as_str(), config.path.as_str()),
             ("127.0.0.1:8080", "/webhook")
         );
-        let connections = limits().connections as u64;
-        let share = process::open_files_limit() * 3 / 8;
-        assert!((16..=1024).contains(&connections) && connections <= share.max(16), "{connections}");
+        let limits = limits();
+        assert_eq!((limits.name, limits.connections), ("webhook", share(process::open_files_limit())));
+        assert_eq!([0, 64, 1000, 1 << 20].map(share), [16, 24, 375, 1024]);
     }
 }
