@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
@@ -16,7 +17,7 @@ use crate::checkpoint::{Point, reached};
 use crate::destination::{self, Local};
 use crate::download::{self, Control, Downloader, Source};
 use crate::http::jitter;
-use crate::model::delivery::PublishedFile;
+use crate::model::delivery::{Cause, PublishedFile};
 use crate::model::{Delivery, Stage};
 use crate::spool::{Expected, VerifiedPart};
 use crate::store::{self, Store};
@@ -117,7 +118,7 @@ impl Attempt {
                 let (wait, hold) = match after_destination(&error, delivery.attempt, jitter()) {
                     Step::Again { after, .. } => (after, None),
                     Step::Hold(why) => (DISK_WAIT, Some(why)),
-                    Step::Release | Step::Fail(_) | Step::Skip(_) | Step::Supersede(_) => (DISK_WAIT, None),
+                    Step::Release | Step::Fail(_) | Step::Skip(..) | Step::Supersede(_) => (DISK_WAIT, None),
                 };
                 let (until, reason) = (now.checked_add(wait).unwrap_or(now), error.to_string());
                 if delivery.reason.as_ref() != Some(&reason) {
@@ -162,9 +163,10 @@ impl Attempt {
                 self.store.end(&delivery.id, Stage::Failed, &reason, now).await?;
                 false
             }
-            Step::Skip(reason) => {
+            Step::Skip(cause, reason) => {
                 info!(reason, "skipped");
-                self.store.end(&delivery.id, Stage::Skipped, &reason, now).await?;
+                let look_at = cause.and_then(first_look).map(|after| now.checked_add(after).unwrap_or(now));
+                self.store.skip(&delivery.id, cause, &reason, look_at, now).await?;
                 false
             }
             Step::Supersede(reason) => {
@@ -185,6 +187,16 @@ impl Attempt {
         if let Err(error) = blocking(move || place.discard(&id)).await {
             debug!(%error, "a part cannot be removed now; it is removed later");
         }
+    }
+}
+
+/// When Drive is asked about a skipped file for the first time. A permission may be given back at any moment; bytes that
+/// were refused for a day are tried again the next day.
+fn first_look(cause: Cause) -> Option<Duration> {
+    match cause {
+        Cause::Permission => Some(Duration::from_mins(1)),
+        Cause::Refused => Some(Duration::from_hours(24)),
+        Cause::Setting => None,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::destination;
 use crate::download;
 use crate::drive::{self, Fault};
+use crate::model::delivery::Cause;
 use crate::retry::{Class, Policy, Verdict};
 
 /// Between attempts at one file. There is no last attempt: temporary failures pass, and a waiting video is not lost.
@@ -17,6 +18,9 @@ const CHANGED: Policy = Policy { base: Duration::from_secs(3), cap: Duration::fr
 pub(super) const DISK_WAIT: Duration = Duration::from_secs(30);
 /// How long to wait for a disk.
 pub(super) const DISK_PATIENCE: Duration = Duration::from_secs(10);
+/// Refusals of a file's bytes until it is skipped. The waits between them add up to about a day: ten that double from 5 s,
+/// then one an hour, each of them shorter by a random part of up to a half.
+const REFUSALS: u32 = 42;
 /// Begins the reason of a delivery whose bytes were wrong once.
 const WRONG_ONCE: &str = "wrong content, fetched once more";
 
@@ -38,8 +42,8 @@ pub enum Step {
     Release,
     /// It fails permanently; a person should look.
     Fail(String),
-    /// It cannot be downloaded.
-    Skip(String),
+    /// It cannot be downloaded. With a cause, it is looked at again.
+    Skip(Option<Cause>, String),
     /// It is superseded.
     Supersede(String),
 }
@@ -48,8 +52,11 @@ pub enum Step {
 pub fn after_download(error: &download::Error, attempt: u32, reason: Option<&str>, jitter: f64) -> Step {
     match error {
         download::Error::Stopped => Step::Release,
-        download::Error::Replaced => Step::Supersede(error.to_string()),
-        download::Error::Drive(error) => after_refusal(error, attempt, reason, jitter),
+        download::Error::Replaced | download::Error::Gone => Step::Supersede(error.to_string()),
+        download::Error::NotAllowed => Step::Skip(Some(Cause::Permission), error.to_string()),
+        download::Error::Refused(error) | download::Error::Drive(error) => {
+            after_refusal(error, attempt, reason, jitter)
+        }
         download::Error::Changed(_) => again(CHANGED, attempt, None, error.to_string(), jitter),
         download::Error::Short | download::Error::NoRange | download::Error::WriterGone => {
             again(ATTEMPTS, attempt, None, error.to_string(), jitter)
@@ -139,8 +146,8 @@ pub fn room(free: u64, reserve: u64, promised: u64, needed: u64) -> Room {
 fn after_refusal(error: &drive::Error, attempt: u32, reason: Option<&str>, jitter: f64) -> Step {
     let said = error.to_string();
     match error.fault() {
-        Fault::NotFound | Fault::NoBytes => Step::Supersede("the file is no longer in Drive".to_owned()),
-        Fault::NotDownloadable | Fault::Denied => Step::Skip(said),
+        Fault::NotFound => Step::Supersede("the file is no longer in Drive".to_owned()),
+        Fault::NotDownloadable => Step::Skip(None, said),
         Fault::Abusive => Step::Fail(said),
         Fault::Connection
         | Fault::Unreadable
@@ -151,6 +158,8 @@ fn after_refusal(error: &drive::Error, attempt: u32, reason: Option<&str>, jitte
         | Fault::RateLimit
         | Fault::DailyLimit
         | Fault::FileQuota
+        | Fault::Denied
+        | Fault::NoBytes
         | Fault::Forbidden
         | Fault::PageToken
         | Fault::ChannelIdNotUnique
@@ -161,8 +170,8 @@ fn after_refusal(error: &drive::Error, attempt: u32, reason: Option<&str>, jitte
         | Fault::BadRequest => {
             let class = error.class();
             // The first of its kind is the first, whatever else went wrong with this file before.
-            let is_another =
-                matches!(class, Class::FileQuota | Class::Configuration) && reason != Some(&said);
+            let is_another = matches!(class, Class::FileQuota | Class::Configuration | Class::Permission)
+                && reason != Some(&said);
             wait_out(error, if is_another { 0 } else { attempt }, said, jitter)
         }
     }
@@ -170,10 +179,16 @@ fn after_refusal(error: &drive::Error, attempt: u32, reason: Option<&str>, jitte
 
 fn wait_out(error: &drive::Error, attempt: u32, said: String, jitter: f64) -> Step {
     let class = error.class();
+    if class == Class::Permission && attempt + 1 >= REFUSALS {
+        return Step::Skip(Some(Cause::Refused), said);
+    }
     match ATTEMPTS.decide(class, attempt + 1, error.retry_after(), jitter) {
         Verdict::After(after) => {
             // A wait of all calls does not make the file's own waits longer.
-            let counts = matches!(class, Class::Transient | Class::FileQuota | Class::Configuration);
+            let counts = matches!(
+                class,
+                Class::Transient | Class::FileQuota | Class::Configuration | Class::Permission
+            );
             Step::Again { after, counts, reason: said }
         }
         Verdict::GiveUp => Step::Fail(said),

@@ -15,8 +15,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
-use crate::drive::{self, Drive};
+use crate::drive::{self, Drive, Fault};
 use crate::model::{DeliveryId, FileId, ResourceKeys, RevisionId};
+use crate::retry::Class;
 use crate::spool::{Buffers, Expected, Part, Spool, VerifiedPart};
 use limit::Limit;
 
@@ -54,6 +55,15 @@ pub enum Error {
     /// The file has another content by now.
     #[error("the content changed: {0}")]
     Changed(String),
+    /// Drive shows the file as before, but does not give its bytes.
+    #[error("{0}")]
+    Refused(drive::Error),
+    /// Drive does not show the file any more, or shows it in the trash.
+    #[error("the file is no longer in Drive")]
+    Gone,
+    /// Drive says that the account may not download the file.
+    #[error("its owner does not allow downloads; it is downloaded when they are allowed")]
+    NotAllowed,
     /// The expected content is no longer the file's content.
     #[error("Drive now has another content of the file")]
     Replaced,
@@ -136,7 +146,23 @@ impl Downloader {
             Err(Error::Changed(_) | Error::WrongContent(_)) if self.is_replaced(source).await => {
                 Err(Error::Replaced)
             }
+            Err(Error::Drive(error)) if error.class() == Class::Permission => {
+                Err(self.refused(source, error).await)
+            }
             fetched => fetched,
+        }
+    }
+
+    /// Drive did not give the bytes. What it says of the file tells why: a refusal of bytes alone may pass.
+    async fn refused(&self, source: &Source<'_>, error: drive::Error) -> Error {
+        let keys = ResourceKeys::of(source.file_id, source.resource_key);
+        match self.drive.file(source.file_id, &keys).await {
+            Ok(file) if file.trashed => Error::Gone,
+            Ok(file) if file.can_download == Some(false) => Error::NotAllowed,
+            Ok(file) if file.revision_key().is_some_and(|now| now != *source.revision) => Error::Replaced,
+            Ok(_) => Error::Refused(error),
+            Err(gone) if gone.fault() == Fault::NotFound => Error::Gone,
+            Err(other) => Error::Drive(other),
         }
     }
 

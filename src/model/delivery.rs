@@ -42,6 +42,8 @@ pub struct Delivery {
     pub run_at: Timestamp,
     /// Why it waits, failed, or was skipped.
     pub reason: Option<String>,
+    /// What it depended on, if it was skipped and may be delivered later.
+    pub cause: Option<Cause>,
     /// First seen.
     pub created: Timestamp,
     /// Last moved.
@@ -77,6 +79,45 @@ pub enum OnUpdate {
     KeepBoth,
     /// Is not delivered.
     Ignore,
+}
+
+/// What a skipped delivery depended on. It says when the delivery is considered again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A setting of this program: considered again when the setting changes.
+    Setting,
+    /// Drive says that the account may not download the file: considered again when Drive says that it may. Drive is asked
+    /// again soon, then less and less often, then once a day.
+    Permission,
+    /// Drive shows the file, and refused its bytes for a day: considered again when Drive says something about the file, and
+    /// once a day.
+    Refused,
+}
+
+impl Cause {
+    const ALL: [Self; 3] = [Self::Setting, Self::Permission, Self::Refused];
+
+    /// The word that the ledger uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Setting => "setting",
+            Self::Permission => "permission",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// Reads `as_str` back.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == word)
+    }
+
+    /// Whether Drive is asked about the file again, without a change of a setting.
+    pub fn is_asked_for(self) -> bool {
+        match self {
+            Self::Permission | Self::Refused => true,
+            Self::Setting => false,
+        }
+    }
 }
 
 /// The way of a delivery.

@@ -9,7 +9,7 @@ use sqlx::any::AnyRow;
 
 use super::sql::{Sql, lists};
 use super::{Error, LONGEST_WAIT_MS, Store, millis, optional_time, time};
-use crate::model::delivery::{OnUpdate, PublishedFile};
+use crate::model::delivery::{Cause, OnUpdate, PublishedFile};
 use crate::model::file::{Checksum, Checksums};
 use crate::model::{Delivery, DeliveryId, FileId, RelativePath, RevisionId, Stage};
 
@@ -22,20 +22,32 @@ pub struct Ledger {
     pub stage: Stage,
     /// Its checksums, to recognise the same bytes under another revision.
     pub checksums: Checksums,
+    /// When it was modified, according to the uploader.
+    pub modified: Option<Timestamp>,
+    /// What it depended on, if it was skipped.
+    pub cause: Option<Cause>,
     /// Why it waits, failed or was skipped.
     pub reason: Option<String>,
+}
+
+impl Ledger {
+    /// Whether Drive is asked about the file from time to time, without an entry in a change log.
+    pub fn is_asked_for(&self) -> bool {
+        self.stage == Stage::Unready
+            || self.stage == Stage::Skipped && self.cause.is_some_and(Cause::is_asked_for)
+    }
 }
 
 /// Deliveries by stage.
 pub type Counts = BTreeMap<&'static str, i64>;
 
 impl Store {
-    /// What the ledger knows of these files.
+    /// What the ledger knows of these files, content by content in the order of arrival.
     pub async fn ledger(&self, ids: &[FileId]) -> Result<HashMap<FileId, Vec<Ledger>>, Error> {
         let mut known: HashMap<FileId, Vec<Ledger>> = HashMap::new();
         for ids in lists(ids) {
             let sql = Sql::new(
-                "select file_id, revision, stage, sha256, sha1, md5, reason from delivery where file_id in ",
+                "select file_id, revision, stage, sha256, sha1, md5, modified_at, cause, reason from delivery where file_id in ",
             );
             let sql = sql.list(ids).text(" order by seq");
             for row in sql.query().fetch_all(&self.pool).await? {
@@ -44,6 +56,8 @@ impl Store {
                     revision: RevisionId::new(row.try_get::<String, _>("revision")?),
                     stage: stage(&row)?,
                     checksums: checksums(&row)?,
+                    modified: optional_time(&row, "modified_at")?,
+                    cause: cause(&row)?,
                     reason: row.try_get("reason")?,
                 });
             }
@@ -125,10 +139,11 @@ impl Store {
         Ok(moved.rows_affected() == 1)
     }
 
-    /// Ends a delivery that is worked on. `false`: it was overtaken.
+    /// Ends a delivery that is worked on. A failure of a content that was overtaken concerns nobody. `false`: it was
+    /// overtaken.
     pub async fn end(&self, id: &DeliveryId, to: Stage, reason: &str, now: Timestamp) -> Result<bool, Error> {
         let moved = sqlx::query(
-            "update delivery set stage = $1, reason = $2, moved_at = $3 \
+            "update delivery set stage = case overtaken when 0 then $1 else 'superseded' end, reason = $2, moved_at = $3 \
              where id = $4 and stage in ('downloading', 'publishing')",
         )
         .bind(to.as_str())
@@ -140,7 +155,32 @@ impl Store {
         Ok(moved.rows_affected() == 1)
     }
 
-    /// Puts a delivery that is worked on back in the queue. `false`: it was overtaken.
+    /// Skips a delivery that is worked on. With a cause that may pass, Drive is asked about the file again at `look_at`.
+    /// `false`: it was overtaken.
+    pub async fn skip(
+        &self,
+        id: &DeliveryId,
+        cause: Option<Cause>,
+        reason: &str,
+        look_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        let moved = sqlx::query(
+            "update delivery set stage = 'skipped', cause = $1, reason = $2, look_at = $3, moved_at = $4 \
+             where id = $5 and stage in ('downloading', 'publishing')",
+        )
+        .bind(cause.map(Cause::as_str))
+        .bind(reason)
+        .bind(look_at.map(millis))
+        .bind(millis(now))
+        .bind(id.as_str())
+        .execute(&self.pool)
+        .await?;
+        Ok(moved.rows_affected() == 1)
+    }
+
+    /// Puts a delivery that is worked on back in the queue. `false`: it was overtaken, and is superseded if a later content
+    /// of its file came while it was published.
     pub async fn put_back(
         &self,
         id: &DeliveryId,
@@ -150,17 +190,18 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool, Error> {
         let moved = sqlx::query(
-            "update delivery set stage = 'pending', run_at = $1, attempt = $2, reason = $3, moved_at = $4 \
-             where id = $5 and stage in ('downloading', 'publishing')",
+            "update delivery set stage = case overtaken when 0 then 'pending' else 'superseded' end, run_at = $1, \
+             attempt = $2, reason = $3, moved_at = $4 where id = $5 and stage in ('downloading', 'publishing') \
+             returning stage",
         )
         .bind(millis(run_at))
         .bind(i64::from(attempt))
         .bind(reason)
         .bind(millis(now))
         .bind(id.as_str())
-        .execute(&self.pool)
+        .fetch_optional(&self.pool)
         .await?;
-        Ok(moved.rows_affected() == 1)
+        Ok(moved.as_ref().map(stage).transpose()? == Some(Stage::Pending))
     }
 
     /// The newest content of each of these files that was delivered.
@@ -193,10 +234,14 @@ impl Store {
         Ok(stages)
     }
 
-    /// Files whose size and checksum were not known yet and that are due for another look.
+    /// Files that Drive is to be asked about now: their size and checksum were not known yet, or what they were skipped for
+    /// may have passed.
     pub async fn unready(&self, now: Timestamp) -> Result<Vec<Delivery>, Error> {
         let rows = sqlx::query(
-            "select * from delivery where stage = 'unready' and (run_at <= $1 or run_at > $2) order by run_at, seq limit 100",
+            "select * from (select * from delivery where stage = 'unready' and (run_at <= $1 or run_at > $2) \
+             order by run_at, seq limit 100) as waiting union all \
+             select * from (select * from delivery where look_at is not null and (look_at <= $1 or look_at > $2) \
+             order by look_at limit 100) as skipped",
         )
         .bind(millis(now))
         .bind(millis(now) + LONGEST_WAIT_MS)
@@ -205,22 +250,40 @@ impl Store {
         rows.iter().map(delivery).collect()
     }
 
-    /// When the next unready file is due for another look.
+    /// When Drive is to be asked about the next of these files.
     pub async fn next_unready(&self) -> Result<Option<Timestamp>, Error> {
-        let row = sqlx::query("select min(run_at) as run_at from delivery where stage = 'unready'")
-            .fetch_one(&self.pool)
-            .await?;
-        optional_time(&row, "run_at")
+        let row = sqlx::query(
+            "select min(at) as at from (select min(run_at) as at from delivery where stage = 'unready' \
+             union all select min(look_at) as at from delivery where look_at is not null) as next",
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        optional_time(&row, "at")
     }
 
-    /// An unready file still is; looked at again later.
-    pub async fn still_unready(&self, id: &DeliveryId, run_at: Timestamp, attempt: u32) -> Result<(), Error> {
-        sqlx::query("update delivery set run_at = $1, attempt = $2 where id = $3 and stage = 'unready'")
-            .bind(millis(run_at))
-            .bind(i64::from(attempt))
-            .bind(id.as_str())
-            .execute(&self.pool)
-            .await?;
+    /// Drive is asked about a file now, and again then unless the answer changes something.
+    pub async fn still_unready(&self, id: &DeliveryId, again: Timestamp, attempt: u32) -> Result<(), Error> {
+        sqlx::query(
+            "update delivery set run_at = case stage when 'unready' then $1 else run_at end, \
+             look_at = case stage when 'skipped' then $1 else null end, attempt = $2 \
+             where id = $3 and stage in ('unready', 'skipped')",
+        )
+        .bind(millis(again))
+        .bind(i64::from(attempt))
+        .bind(id.as_str())
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Drive was asked about a file that was skipped by a setting, and it still is: that is all until the setting changes.
+    pub async fn settle_setting(&self, id: &DeliveryId) -> Result<(), Error> {
+        sqlx::query(
+            "update delivery set look_at = null where id = $1 and stage = 'skipped' and cause = 'setting'",
+        )
+        .bind(id.as_str())
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 
@@ -292,6 +355,11 @@ fn stage(row: &AnyRow) -> Result<Stage, Error> {
     Stage::from_word(&word).ok_or(Error::Value { what: "a delivery's stage", value: word })
 }
 
+fn cause(row: &AnyRow) -> Result<Option<Cause>, Error> {
+    let Some(word) = row.try_get::<Option<String>, _>("cause")? else { return Ok(None) };
+    Cause::from_word(&word).map(Some).ok_or(Error::Value { what: "a delivery's cause", value: word })
+}
+
 fn checksums(row: &AnyRow) -> Result<Checksums, Error> {
     Ok(Checksums { sha256: row.try_get("sha256")?, sha1: row.try_get("sha1")?, md5: row.try_get("md5")? })
 }
@@ -319,6 +387,7 @@ pub(super) fn delivery(row: &AnyRow) -> Result<Delivery, Error> {
         attempt: row.try_get::<i64, _>("attempt")? as u32,
         run_at: time(row.try_get("run_at")?),
         reason: row.try_get("reason")?,
+        cause: cause(row)?,
         created: time(row.try_get("seen_at")?),
         updated: time(row.try_get("moved_at")?),
         published: published(row)?,

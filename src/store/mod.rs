@@ -4,6 +4,7 @@
 //! power cut. One connection serves the program; a second process may read beside it.
 
 mod channels;
+mod contents;
 mod deliveries;
 mod destinations;
 mod folders;
@@ -183,12 +184,13 @@ pub struct Store {
 }
 
 /// Schemas in order. A published one is never edited: a change is a new entry.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("schema.sql"),
     include_str!("destinations.sql"),
     include_str!("shortcuts.sql"),
     include_str!("indexes.sql"),
     include_str!("suspended.sql"),
+    include_str!("contents.sql"),
 ];
 const KNOWN: i64 = MIGRATIONS.len() as i64;
 

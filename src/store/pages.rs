@@ -8,9 +8,9 @@ use sqlx::{AnyConnection, Row};
 
 use super::folders::{adopt, drop_folder, list_all_again, listed};
 use super::watched::{has_suspended, pause_below_suspended};
-use super::{Error, Folder, Shortcut, Store, millis, optional_time, shortcuts};
-use crate::model::delivery::OnUpdate;
-use crate::model::{ChangeLog, DeliveryId, File, FileId, PageToken, RelativePath, RevisionId};
+use super::{Error, Folder, Shortcut, Store, contents, millis, optional_time, shortcuts};
+use crate::model::delivery::{Cause, OnUpdate};
+use crate::model::{ChangeLog, File, FileId, PageToken, RelativePath, RevisionId};
 
 /// Where a change log stands.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub struct Outcome {
     pub found: Vec<NewDelivery>,
     /// Files whose open deliveries are void, each with the reason.
     pub withdrawn: Vec<(FileId, &'static str)>,
+    /// Files whose size and checksum were waited for, and whose content is a known one.
+    pub awaited: Vec<FileId>,
     /// Shortcuts that are followed, as they are now.
     pub shortcuts: Vec<Shortcut>,
     /// Shortcuts that are gone.
@@ -43,12 +45,12 @@ pub struct Outcome {
 impl Outcome {
     /// Whether there is nothing to record.
     pub fn is_empty(&self) -> bool {
-        !self.moves_folders() && self.found.is_empty() && self.withdrawn.is_empty()
+        !self.moves_folders() && self.found.is_empty() && self.withdrawn.is_empty() && self.awaited.is_empty()
     }
 
     /// Whether known folders or shortcuts are others once it is recorded.
     pub fn moves_folders(&self) -> bool {
-        let Self { adopted, dropped, shortcuts, cut, found: _, withdrawn: _ } = self;
+        let Self { adopted, dropped, shortcuts, cut, found: _, withdrawn: _, awaited: _ } = self;
         !(adopted.is_empty() && dropped.is_empty() && shortcuts.is_empty() && cut.is_empty())
     }
 }
@@ -81,26 +83,33 @@ pub enum Found {
     Unready(Timestamp),
     /// It was there before the first run. The text says why it would not have been delivered, if so.
     Existing(Option<String>),
-    /// Not to be delivered, with the reason.
-    Skipped(String),
+    /// Not to be delivered, with what that depends on and the reason.
+    Skipped(Cause, String),
 }
 
 impl Found {
-    fn stage(&self) -> &'static str {
+    pub(super) fn stage(&self) -> &'static str {
         match self {
             Self::New => "pending",
             Self::Unready(_) => "unready",
             Self::Existing(_) => "existing",
-            Self::Skipped(_) => "skipped",
+            Self::Skipped(..) => "skipped",
         }
     }
 
-    fn reason(&self) -> Option<&str> {
+    pub(super) fn reason(&self) -> Option<&str> {
         match self {
             Self::New => None,
             Self::Unready(_) => Some("waits for Drive to say its size and checksum"),
             Self::Existing(reason) => reason.as_deref(),
-            Self::Skipped(reason) => Some(reason),
+            Self::Skipped(_, reason) => Some(reason),
+        }
+    }
+
+    pub(super) fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::New | Self::Unready(_) | Self::Existing(_) => None,
+            Self::Skipped(cause, _) => Some(*cause),
         }
     }
 }
@@ -258,96 +267,19 @@ async fn record(connection: &mut AnyConnection, outcome: &Outcome, now: Timestam
         shortcuts::cut_orphans(connection).await?;
     }
     for (file_id, reason) in &outcome.withdrawn {
-        supersede(connection, file_id, None, reason, now).await?;
+        contents::withdraw(connection, file_id, reason, now).await?;
+    }
+    for file_id in &outcome.awaited {
+        contents::stop_waiting(connection, file_id).await?;
     }
     if outcome.found.is_empty() {
         return Ok(());
     }
-    let mut seq: i64 = sqlx::query("select coalesce(max(seq), 0) from delivery")
-        .fetch_one(&mut *connection)
-        .await?
-        .try_get(0)?;
+    let mut arrival = contents::arrivals(connection, outcome.found.len()).await?;
     for new in &outcome.found {
-        seq += 1;
-        insert(connection, new, seq, now).await?;
-        if matches!(new.found, Found::New | Found::Unready(_)) {
-            let reason = "a newer content came";
-            supersede(connection, &new.file.id, Some(&new.revision), reason, now).await?;
-        }
+        arrival += 1;
+        contents::insert(connection, new, arrival, now).await?;
     }
-    Ok(())
-}
-
-/// Ends the open deliveries of a file, except the one of `keep`. One that is being published is let through: its
-/// content is verified, and what comes after it takes its place.
-async fn supersede(
-    connection: &mut AnyConnection,
-    file_id: &FileId,
-    keep: Option<&RevisionId>,
-    reason: &str,
-    now: Timestamp,
-) -> Result<(), Error> {
-    sqlx::query(
-        "update delivery set stage = 'superseded', reason = $1, moved_at = $2 where file_id = $3 and revision <> $4 \
-         and stage in ('unready', 'pending', 'downloading', 'failed')",
-    )
-    .bind(reason)
-    .bind(millis(now))
-    .bind(file_id.as_str())
-    .bind(keep.map_or("", RevisionId::as_str))
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// A row that is there already is opened again only by `New` and `Unready`, and only when it is not open or done:
-/// whether the content is new was decided on the row as it stood, and the token's transaction keeps it so.
-async fn insert(
-    connection: &mut AnyConnection,
-    new: &NewDelivery,
-    seq: i64,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let NewDelivery { file, revision, .. } = new;
-    let run_at = match new.found {
-        Found::Unready(at) => at,
-        Found::New | Found::Existing(_) | Found::Skipped(_) => now,
-    };
-    sqlx::query(
-        "insert into delivery (id, seq, file_id, revision, log, watched_id, name, mime_type, size, sha256, sha1, md5, \
-         created_at, modified_at, resource_key, destination, wanted, on_update, stage, run_at, reason, seen_at, moved_at) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $22) \
-         on conflict (file_id, revision) do update set name = excluded.name, mime_type = excluded.mime_type, \
-         size = excluded.size, sha256 = excluded.sha256, sha1 = excluded.sha1, md5 = excluded.md5, \
-         modified_at = excluded.modified_at, resource_key = excluded.resource_key, watched_id = excluded.watched_id, \
-         destination = excluded.destination, wanted = excluded.wanted, on_update = excluded.on_update, \
-         stage = excluded.stage, run_at = excluded.run_at, reason = excluded.reason, attempt = 0, moved_at = excluded.moved_at \
-         where excluded.stage in ('pending', 'unready') and delivery.stage in ('unready', 'superseded', 'skipped', 'existing')",
-    )
-    .bind(DeliveryId::random().as_str())
-    .bind(seq)
-    .bind(file.id.as_str())
-    .bind(revision.as_str())
-    .bind(file.drive_id.clone().map_or(ChangeLog::User, ChangeLog::SharedDrive).key())
-    .bind(new.watched.as_str())
-    .bind(file.name.as_str())
-    .bind(file.mime_type.as_str())
-    .bind(file.size.map(|size| size as i64))
-    .bind(file.checksums.sha256.as_deref())
-    .bind(file.checksums.sha1.as_deref())
-    .bind(file.checksums.md5.as_deref())
-    .bind(file.created.map(millis))
-    .bind(file.modified.map(millis))
-    .bind(file.resource_key.as_deref())
-    .bind(new.destination.to_string_lossy().into_owned())
-    .bind(new.wanted.to_string())
-    .bind(super::deliveries::on_update_word(new.on_update))
-    .bind(new.found.stage())
-    .bind(millis(run_at))
-    .bind(new.found.reason())
-    .bind(millis(now))
-    .execute(connection)
-    .await?;
     Ok(())
 }
 

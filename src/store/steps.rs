@@ -12,7 +12,8 @@ use crate::model::file::Checksum;
 use crate::model::{DeliveryId, Stage};
 
 impl Store {
-    /// Verified and about to be moved to these places. What is not given back was overtaken.
+    /// Verified and about to be moved to these places. What is not given back was overtaken: it was superseded, or a later
+    /// content of its file is known, which it must not replace.
     pub async fn publishing(
         &self,
         steps: &[(DeliveryId, PublishedFile)],
@@ -27,7 +28,7 @@ impl Store {
                      place_size = bytes, place_mtime = mtime, place_sum = sum, place_replaces = replaces, moved_at = ",
                 )
                 .bind(millis(now))
-                .text(" from step where id = step_id and stage in ('downloading', 'publishing')");
+                .text(" from step where id = step_id and overtaken = 0 and stage in ('downloading', 'publishing')");
             count += sql.query().execute(&self.pool).await?.rows_affected();
         }
         self.moved(steps.iter().map(|(id, _)| id.clone()).collect(), count, Stage::Publishing).await

@@ -1,18 +1,14 @@
 //! One entry of a change log or of a folder's listing, held against what is known: what it comes to. Values in, a
 //! value out.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
+use super::contents::{Finding, Seen, Sight, examine};
 use super::rules::{Below, Route, Rules, Skip};
 use super::tree::Tree;
 use crate::model::delivery::OnUpdate;
-use crate::model::{Change, ChangeLog, Entry, File, Kind, RevisionId, Stage};
+use crate::model::{Change, ChangeLog, Entry, File, Kind, RevisionId};
 use crate::store::{Folder, Found, Ledger, Listing, NewDelivery};
-
-/// A fresh upload shows its checksum within seconds.
-const UNREADY_LOOK: Duration = Duration::from_secs(5);
 
 /// Where an entry comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +45,16 @@ impl Origin {
     }
 }
 
+impl Origin {
+    fn sight(self) -> Sight {
+        match self {
+            Self::Change => Sight::Now,
+            Self::Listing => Sight::Listed,
+            Self::FirstListing | Self::WiderListing => Sight::Noted,
+        }
+    }
+}
+
 /// How a listing comes to an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reached {
@@ -69,6 +75,10 @@ pub enum Decision {
     Record(Box<NewDelivery>),
     /// What is open for the file is void.
     Withdraw(&'static str),
+    /// Size and checksum of a file were waited for, and show that its content is a known one.
+    StopWaiting,
+    /// A listing shows a state of a file that may be an earlier one: Drive has to be asked for the file itself.
+    Ask,
     /// A file in a watched folder is not wanted.
     Skip(Skip),
     /// Nothing is to be done.
@@ -84,7 +94,7 @@ pub enum Why {
     Elsewhere,
     /// Its content is in the ledger already.
     Known,
-    /// The bytes are the same as those of an earlier content that is in the ledger.
+    /// The bytes are the same as those of the newest content that is in the ledger.
     SameBytes,
 }
 
@@ -105,8 +115,8 @@ pub fn decide(
         Entry::Unclear => return Decision::Nothing(Why::Unclear),
     };
     let places = tree.places(file.parent.as_ref());
-    // One that was only waited for need not be waited for any longer when it is not wanted any more.
-    let waited_for = ledger.iter().any(|row| row.stage == Stage::Unready);
+    // Stop asking Drive for a file that was moved out, or that no longer matches the rules.
+    let waited_for = ledger.iter().any(Ledger::is_asked_for);
     match file.kind() {
         Kind::Folder => folder(file, origin, rules, known_folder, &places),
         Kind::Binary | Kind::GoogleNative | Kind::Shortcut if places.is_empty() && waited_for => {
@@ -128,7 +138,9 @@ fn gone(known_folder: Option<&Folder>, ledger: &[Ledger], reason: &'static str) 
         // A watched folder stays watched: it may come back, and until then there is nothing below it.
         Some(folder) if folder.watched => Decision::Nothing(Why::Known),
         Some(_) => Decision::Drop,
-        None if ledger.iter().any(|row| row.stage.is_open()) => Decision::Withdraw(reason),
+        None if ledger.iter().any(|row| row.stage.is_open() || row.is_asked_for()) => {
+            Decision::Withdraw(reason)
+        }
         None => Decision::Nothing(Why::Elsewhere),
     }
 }
@@ -166,43 +178,22 @@ fn wanted(
     ledger: &[Ledger],
     now: Timestamp,
 ) -> Decision {
-    let Some(revision) =
-        file.revision_key().filter(|_| file.size.is_some() && file.checksums.strongest().is_some())
-    else {
-        return not_ready(file, route, ledger, now);
+    let seen = Seen {
+        file,
+        sight: origin.sight(),
+        is_settling: tree.is_settling(&route.watched),
+        on_update: route.on_update,
     };
-    let settling = tree.is_settling(&route.watched);
-    if let Some(row) = ledger.iter().find(|row| row.revision == revision) {
-        let is_news = match row.stage {
-            Stage::Unready | Stage::Superseded => true,
-            Stage::Skipped => {
-                file.can_download != Some(false) && row.reason.as_deref() == Some(NO_PERMISSION)
-            }
-            // Noted before the first run. It counts as new if somebody touched it since that run began and only now we
-            // hear of it, or if it is only now that it is wanted.
-            Stage::Existing => origin == Origin::Change && (settling || row.reason.is_some()),
-            Stage::Pending | Stage::Downloading | Stage::Publishing | Stage::Done | Stage::Failed => false,
-        };
-        if !is_news {
-            return Decision::Nothing(Why::Known);
+    match examine(seen, ledger, now) {
+        Finding::Record(revision, found) => {
+            Decision::Record(Box::new(delivery(file, revision, route, found)))
         }
-    } else if ledger.iter().any(|row| holds_same_bytes(row, file)) {
-        return Decision::Nothing(Why::SameBytes);
+        Finding::Known => Decision::Nothing(Why::Known),
+        Finding::SameBytes => Decision::Nothing(Why::SameBytes),
+        Finding::Awaited => Decision::StopWaiting,
+        Finding::Unsure => Decision::Ask,
     }
-    let found = if file.can_download == Some(false) {
-        Found::Skipped(NO_PERMISSION.to_owned())
-    } else if origin == Origin::FirstListing {
-        Found::Existing(None)
-    } else if route.on_update == OnUpdate::Ignore && ledger.iter().any(|row| row.stage == Stage::Done) {
-        Found::Skipped("a new content of a delivered file, and `on_update` is \"ignore\"".to_owned())
-    } else {
-        Found::New
-    };
-    Decision::Record(Box::new(delivery(file, revision, route, found)))
 }
-
-/// The reason under which a file is skipped until somebody changes its sharing.
-const NO_PERMISSION: &str = "its owner does not allow downloads";
 
 /// A file is noted on the first listing even if it is not wanted: widening the rules later does not make it new.
 fn unwanted(file: &File, skip: Skip, origin: Origin, places: &[Below], ledger: &[Ledger]) -> Decision {
@@ -224,25 +215,6 @@ fn unwanted(file: &File, skip: Skip, origin: Origin, places: &[Below], ledger: &
         }
         _ => Decision::Skip(skip),
     }
-}
-
-/// Size or checksum are missing. It waits in the ledger under a revision of its own until they are there.
-fn not_ready(file: &File, route: Route, ledger: &[Ledger], now: Timestamp) -> Decision {
-    let revision = file.revision_key().unwrap_or_else(|| RevisionId::new("unready"));
-    if ledger.iter().any(|row| row.revision == revision && row.stage != Stage::Superseded) {
-        return Decision::Nothing(Why::Known);
-    }
-    let look = now.checked_add(UNREADY_LOOK).unwrap_or(now);
-    Decision::Record(Box::new(delivery(file, revision, route, Found::Unready(look))))
-}
-
-/// Drive gives a new revision to an upload of the same bytes. They are at the destination, or on their way.
-fn holds_same_bytes(row: &Ledger, file: &File) -> bool {
-    let there = match row.stage {
-        Stage::Done | Stage::Pending | Stage::Downloading | Stage::Publishing => true,
-        Stage::Unready | Stage::Failed | Stage::Skipped | Stage::Superseded | Stage::Existing => false,
-    };
-    there && row.checksums.agree_with(&file.checksums)
 }
 
 fn delivery(file: &File, revision: RevisionId, route: Route, found: Found) -> NewDelivery {
@@ -267,7 +239,7 @@ mod tests {
     use super::super::tree::tests::folder as known;
     use super::*;
     use crate::model::file::FOLDER;
-    use crate::model::{Checksums, FileId};
+    use crate::model::{Checksums, FileId, Stage};
 
     fn tree() -> Tree {
         let mut tree = Tree::default();
@@ -290,7 +262,14 @@ mod tests {
     }
 
     fn row(revision: &str, stage: Stage) -> Ledger {
-        Ledger { revision: RevisionId::new(revision), stage, checksums: Checksums::default(), reason: None }
+        Ledger {
+            revision: RevisionId::new(revision),
+            stage,
+            checksums: Checksums::default(),
+            modified: None,
+            cause: None,
+            reason: None,
+        }
     }
 
     fn outcome(change: &Change, origin: Origin, tree: &Tree, ledger: &[Ledger]) -> String {
@@ -302,9 +281,11 @@ mod tests {
                 Found::New => "new".into(),
                 Found::Unready(_) => "unready".into(),
                 Found::Existing(reason) => format!("existing {}", reason.is_some()),
-                Found::Skipped(_) => "skipped".into(),
+                Found::Skipped(..) => "skipped".into(),
             },
             Decision::Withdraw(_) => "withdraw".into(),
+            Decision::StopWaiting => "stop waiting".into(),
+            Decision::Ask => "ask".into(),
             Decision::Skip(_) => "skip".into(),
             Decision::Nothing(why) => format!("{why:?}"),
         }

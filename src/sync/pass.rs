@@ -1,6 +1,6 @@
 //! One pass over one change log: what has to be listed, then the changes up to now, page by page into the ledger.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,12 +12,15 @@ use super::shortcuts::Followed;
 use super::tree::Tree;
 use super::{Config, Engine, Error, Tally};
 use crate::drive::{Corpus, Drive, Fault};
-use crate::model::{Change, ChangeLog, Entry, File, FileId, Kind, ResourceKeys};
+use crate::model::{Change, ChangeLog, Delivery, Entry, File, FileId, Kind, ResourceKeys, Stage};
 use crate::store::{Folder, Found, Ledger, LogState, NewDelivery, Outcome, Store};
 use crate::task::{Reason, Wake};
 
 /// A file without size or checksum is looked at again after 5 s, 10 s, 20 s … up to this.
 const UNREADY_CAP: Duration = Duration::from_mins(10);
+/// A file that the account may not download is looked at again after 2 min, 4 min, 8 min … up to a day.
+const SKIPPED_LOOK: Duration = Duration::from_mins(2);
+const SKIPPED_CAP: Duration = Duration::from_hours(24);
 
 /// A pass in progress. Dropping it loses nothing: each page is committed whole.
 pub(super) struct Pass<'a> {
@@ -57,13 +60,14 @@ impl Engine {
         }
     }
 
-    /// Files whose size and checksum were missing: perhaps Drive says them now.
+    /// Asks Drive for files whose size and checksum were missing, and for files that were skipped for something that may
+    /// have passed.
     pub(super) async fn look_at_unready(&mut self) -> Result<usize, Error> {
         let now = Timestamp::now();
         let mut found = 0;
         for delivery in self.store.unready(now).await? {
             // Before anything can go wrong: one that cannot be looked at is not to keep the others waiting.
-            let wait = Duration::from_secs(10).saturating_mul(1 << delivery.attempt.min(10)).min(UNREADY_CAP);
+            let wait = until_next_look(&delivery);
             self.store
                 .still_unready(&delivery.id, now.checked_add(wait).unwrap_or(now), delivery.attempt + 1)
                 .await?;
@@ -75,10 +79,11 @@ impl Engine {
             };
             let log = ChangeLog::User;
             let mut pass = self.pass(&log);
-            let changes = vec![Change { file_id: delivery.file_id, entry }];
+            let changes = vec![Change { file_id: delivery.file_id.clone(), entry }];
             let outcome = pass.evaluate(changes, Origin::Change).await?;
             found += pass.tally.found;
             self.store.record(&outcome, now).await?;
+            self.store.settle_setting(&delivery.id).await?;
             pass.wake_deliveries(&outcome);
         }
         Ok(found)
@@ -222,11 +227,14 @@ impl Pass<'_> {
         let Followed { changes, mut tree } = self.follow(changes, tree, &mut outcome).await?;
         let ledger = self.ledger_of(&changes, &tree).await?;
         let now = Timestamp::now();
-        for change in &changes {
-            let rows = ledger.get(&change.file_id).map_or(&[][..], Vec::as_slice);
+        let with_origin = |change: Change| {
             let reached = if own.contains(&change.file_id) { Reached::Directly } else { Reached::Through };
-            let origin = origin.of_entry(reached);
-            match decide(change, origin, self.rules, &tree, rows, now) {
+            (change, origin.of_entry(reached))
+        };
+        let mut entries: VecDeque<(Change, Origin)> = changes.into_iter().map(with_origin).collect();
+        while let Some((change, origin)) = entries.pop_front() {
+            let rows = ledger.get(&change.file_id).map_or(&[][..], Vec::as_slice);
+            match decide(&change, origin, self.rules, &tree, rows, now) {
                 Decision::Adopt(folder) => {
                     tree.extend([folder.clone()]);
                     outcome.adopted.push(folder);
@@ -241,7 +249,13 @@ impl Pass<'_> {
                     outcome.found.push(*new);
                 }
                 Decision::Withdraw(reason) => outcome.withdrawn.push((change.file_id.clone(), reason)),
-                Decision::Skip(skip) => tell_skipped(change, &skip.to_string(), origin),
+                Decision::StopWaiting => outcome.awaited.push(change.file_id),
+                Decision::Ask => {
+                    let asked = Change { entry: Entry::Unclear, ..change };
+                    let answered = self.clarify(vec![asked]).await?;
+                    entries.extend(answered.into_iter().map(|change| (change, Origin::Change)));
+                }
+                Decision::Skip(skip) => tell_skipped(&change, &skip.to_string(), origin),
                 Decision::Nothing(why) => debug!(file.id = %change.file_id, ?why, "nothing to do"),
             }
         }
@@ -300,9 +314,18 @@ impl Pass<'_> {
                 info!(file.id = %id, file.name = name, "Drive has not said its size and checksum yet");
             }
             Found::Existing(_) => debug!(file.id = %id, file.name = name, "was there before"),
-            Found::Skipped(reason) => info!(file.id = %id, file.name = name, reason, "skipped"),
+            Found::Skipped(_, reason) => info!(file.id = %id, file.name = name, reason, "skipped"),
         }
     }
+}
+
+/// How long until Drive is asked about a file again, if the answer is the same.
+fn until_next_look(delivery: &Delivery) -> Duration {
+    let (base, cap) = match delivery.stage {
+        Stage::Unready => (Duration::from_secs(10), UNREADY_CAP),
+        _ => (SKIPPED_LOOK, SKIPPED_CAP),
+    };
+    base.saturating_mul(1 << delivery.attempt.min(16)).min(cap)
 }
 
 fn id_of(change: &Change) -> FileId {

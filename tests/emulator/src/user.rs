@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::api::resource;
 use crate::drive::content::Content;
-use crate::drive::node::Upload;
+use crate::drive::node::{Quirk, Upload};
 use crate::drive::state::State;
 use crate::drive::tree::Refusal;
 use crate::emulator::Emulator;
@@ -35,6 +35,17 @@ impl Emulator {
     /// Gives a file the content of an earlier revision, as restoring a version does, and returns the new head revision's id.
     pub fn restore(&self, id: &str, revision: &str) -> String {
         done(self.try_restore(id, revision))
+    }
+
+    /// Makes a file unhealthy in these ways and no others, with an entry in the change log, as when its owner forbids
+    /// downloads or allows them again.
+    pub fn set_quirks(&self, id: &str, quirks: &[Quirk]) {
+        done(self.inner.state().set_quirks(id, quirks, true));
+    }
+
+    /// The same without an entry in the change log, as when a checksum is there at last.
+    pub fn set_quirks_silently(&self, id: &str, quirks: &[Quirk]) {
+        done(self.inner.state().set_quirks(id, quirks, false));
     }
 
     /// Gives a file another name.

@@ -6,7 +6,7 @@ use super::content::{Checksums, Content};
 use super::extras::Extras;
 use super::log::{Log, Subject, USER};
 use super::mime;
-use super::node::{Blob, Kind, Node, Upload};
+use super::node::{Blob, Kind, Node, Quirk, Upload};
 use super::report::Cause;
 use super::state::{SharedDrive, State};
 use super::{clock, ids};
@@ -121,6 +121,14 @@ impl State {
             (former.content.clone(), former.checksums.clone())
         };
         self.revise(id, content, checksums)
+    }
+
+    pub(crate) fn set_quirks(&mut self, id: &str, quirks: &[Quirk], is_told: bool) -> Done<()> {
+        self.known_mut(id)?.quirks = quirks.to_vec();
+        if is_told {
+            self.changed(id, Cause::Updated("permissions"));
+        }
+        Ok(())
     }
 
     pub(crate) fn rename(&mut self, id: &str, name: &str) -> Done<()> {

@@ -1,0 +1,20 @@
+-- The newest content of a file is the one that arrived last, or that came back last.
+alter table delivery add column overtaken integer not null default 0;  -- 1: a later content of the file is known
+update delivery set overtaken = 1 where exists (
+    select 1 from delivery as later where later.file_id = delivery.file_id and later.seq > delivery.seq
+);
+
+-- What a skipped delivery depended on, and when Drive is asked about its file again.
+alter table delivery add column cause text;
+alter table delivery add column look_at integer;
+update delivery set cause = 'permission', look_at = moved_at
+    where stage = 'skipped' and reason = 'its owner does not allow downloads';
+update delivery set cause = 'refused', look_at = moved_at
+    where stage = 'skipped' and (reason like '%(cannotDownloadFile)%' or reason like '%(insufficientFilePermissions)%');
+update delivery set cause = 'setting'
+    where stage = 'skipped' and reason like '%`on_update` is "ignore"';
+create index delivery_look on delivery (look_at) where look_at is not null;
+
+-- The number of the last arrival. Whoever takes numbers holds this row to the end of the transaction.
+create table arrival (last integer not null) strict;
+insert into arrival (last) select coalesce(max(seq), 0) from delivery;
