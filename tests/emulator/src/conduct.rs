@@ -162,6 +162,13 @@ impl Emulator {
         self.with_state(|state| state.logs.values_mut().for_each(crate::drive::log::Log::refuse_issued));
     }
 
+    /// The scopes that the user ticks on the consent page from now on, if they are asked for; `None`: all of them. What
+    /// was granted holds for every access token that comes of it.
+    pub fn set_consented_scopes(&self, scopes: Option<&[&str]>) {
+        let scopes = scopes.map(|scopes| scopes.iter().map(|&scope| scope.to_owned()).collect());
+        self.with_state(|state| state.tokens.consented = scopes);
+    }
+
     /// Every refresh token issued until now is dead: `invalid_grant`.
     pub fn revoke_refresh_tokens(&self) {
         self.with_state(|state| state.tokens.revoke_all_refresh());

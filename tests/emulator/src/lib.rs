@@ -56,6 +56,9 @@
 //! | kill logins | `curl -sX POST $D/refresh-tokens/revoke` · `curl -sX POST $D/access-tokens/expire` |
 //! | end connections | `curl -sX POST $D/connections/go-away` · `curl -sX POST $D/connections/silence` |
 //! | move the clock | `curl -sd '{"moveMilliseconds":3600000}' $D/clock` |
+//! | scopes that a user grants | `curl -sd '{"scopes":["https://www.googleapis.com/auth/drive.readonly"]}' $D/consent` · `{"scopes":null}`: all |
+//! | fill from a directory | `curl -sd '{"directory":"/srv/films","into":"…"}' $D/seed` |
+//! | everything back to the beginning | `curl -sX POST $D/reset` |
 //! | is it there | `curl -s $D/health` |
 //! | credential files | `curl -s $D/credentials/service-account` · `client` · `authorized-user` |
 //!
@@ -105,6 +108,7 @@ mod inner;
 mod notify;
 mod oauth;
 mod params;
+mod seed;
 mod serve;
 mod uploads;
 mod user;
@@ -116,4 +120,5 @@ pub use drive::node::{Quirk, Upload};
 pub use emulator::{Emulator, Options, TlsFiles};
 pub use fault::{Action, Fault, Matching, StreamError};
 pub use notify::{Disturbance, NotificationRecord};
+pub use seed::Seeded;
 pub use serve::record::RequestRecord;

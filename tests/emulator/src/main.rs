@@ -50,6 +50,12 @@ struct Arguments {
     /// Folder to create at the top of My Drive; may be given several times
     #[arg(long, value_name = "NAME")]
     folder: Vec<String>,
+    /// Directory whose folders and files are put into My Drive, or where --into says
+    #[arg(long, value_name = "DIR")]
+    seed: Option<PathBuf>,
+    /// Folder for --seed, at the top of My Drive; made if it is not there
+    #[arg(long, value_name = "NAME", requires = "seed")]
+    into: Option<String>,
     /// Media bytes per second and connection
     #[arg(long, value_name = "BYTES")]
     rate: Option<u64>,
@@ -72,8 +78,20 @@ async fn run(arguments: Arguments) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let emulator = start(&arguments).await?;
-    let folders: Vec<(String, &String)> =
-        arguments.folder.iter().map(|name| (emulator.folder(&emulator.root_id(), name), name)).collect();
+    let into = arguments.into.iter().filter(|name| !arguments.folder.contains(name));
+    let folders: Vec<(String, &String)> = arguments
+        .folder
+        .iter()
+        .chain(into)
+        .map(|name| (emulator.folder(&emulator.root_id(), name), name))
+        .collect();
+    if let Some(directory) = &arguments.seed {
+        let into = folders.iter().find(|(_, name)| Some(*name) == arguments.into.as_ref());
+        let into = into.map_or_else(|| emulator.root_id(), |(id, _)| id.clone());
+        emulator
+            .seed(directory, &into)
+            .map_err(|error| io::Error::new(error.kind(), format!("cannot put in what is in {error}")))?;
+    }
     let mut files = Vec::new();
     if let Some(directory) = &arguments.credentials_dir {
         files = write_credentials(&emulator, directory)?;

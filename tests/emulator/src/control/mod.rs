@@ -2,6 +2,7 @@
 
 mod conduct;
 mod files;
+mod setup;
 
 use std::sync::Arc;
 
@@ -96,6 +97,9 @@ fn obey(method: &Method, path: &str, command: &Command) -> Outcome {
         ("POST", ["files", id, "restore"]) => files::restore(command, id),
         ("POST", ["files", id, "touch"]) => files::touch(command, id),
         ("POST", ["files", id, "hide"]) => files::hide(command, id),
+        ("POST", ["seed"]) => setup::seed(command),
+        ("POST", ["reset"]) => Ok(setup::reset(command)),
+        ("POST", ["consent"]) => setup::consent(command),
         ("POST", ["folders"]) => files::folder(command),
         ("POST", ["shortcuts"]) => files::shortcut(command),
         ("POST", ["drives"]) => files::shared_drive(command),

@@ -15,6 +15,10 @@ impl Clock {
         Timestamp::now().as_millisecond() + self.offset.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn reset(&self) {
+        self.offset.store(0, Ordering::Relaxed);
+    }
+
     pub(crate) fn move_by(&self, milliseconds: i64) {
         self.offset.fetch_add(milliseconds, Ordering::Relaxed);
     }

@@ -146,6 +146,11 @@ impl State {
         state
     }
 
+    /// As new.
+    pub(crate) fn reset(&mut self) {
+        *self = Self::new(self.clock.clone(), self.outbox.clone());
+    }
+
     pub(crate) fn now(&self) -> i64 {
         self.clock.now()
     }

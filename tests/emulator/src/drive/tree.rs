@@ -43,6 +43,8 @@ impl std::fmt::Display for Refusal {
     }
 }
 
+impl std::error::Error for Refusal {}
+
 pub(crate) type Done<T> = Result<T, Refusal>;
 
 impl State {

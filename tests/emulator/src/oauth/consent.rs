@@ -30,26 +30,36 @@ pub(crate) fn page(inner: &Arc<Inner>, call: &Call) -> Reply {
     if get("code_challenge").is_some() && get("code_challenge_method") != Some("S256") {
         return Reply::html(400, "invalid_request: code_challenge_method must be S256");
     }
+    let mut state = inner.state();
+    let granted = ticked(scope, state.tokens.consented.as_deref());
     let mut back = if let Some(error) = &call.refuse_consent {
         vec![("error", error.clone())]
+    } else if granted.is_empty() {
+        vec![("error", "access_denied".to_owned())]
     } else {
         let code = format!("4/0A{}", ids::random(70));
-        let mut state = inner.state();
         let grant = Grant {
             redirect_uri: redirect_uri.to_owned(),
             challenge: get("code_challenge").map(str::to_owned),
-            scope: scope.to_owned(),
+            scope: granted.clone(),
             expires: state.now() + CODE_LIFETIME_MS,
         };
         state.tokens.codes.insert(code.clone(), grant);
-        vec![("code", code), ("scope", scope.to_owned())]
+        vec![("code", code), ("scope", granted)]
     };
+    drop(state);
     if let Some(state) = get("state") {
         back.push(("state", state.to_owned()));
     }
     let query: Vec<String> = back.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
     let separator = if redirect_uri.contains('?') { '&' } else { '?' };
     Reply::empty(302).header("location", format!("{redirect_uri}{separator}{}", query.join("&")))
+}
+
+/// Those of the scopes asked for that the user ticks.
+fn ticked(asked: &str, consented: Option<&[String]>) -> String {
+    let is_ticked = |scope: &&str| consented.is_none_or(|list| list.iter().any(|ticked| ticked == scope));
+    asked.split_whitespace().filter(is_ticked).collect::<Vec<_>>().join(" ")
 }
 
 /// Any port and path of this machine; `urn:ietf:wg:oauth:2.0:oob` is long gone.

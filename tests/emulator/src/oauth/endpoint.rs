@@ -47,11 +47,12 @@ fn refresh(state: &mut State, call: &Call, form: &Params) -> Result<Reply, Refus
     let token =
         form.filled("refresh_token").ok_or(Refused(400, "invalid_request", "Missing refresh_token"))?;
     let granted = state.tokens.refresh(token).ok_or(DEAD)?.to_owned();
-    let scope = match form.filled("scope") {
-        None => granted,
-        Some(narrower) => narrower.to_owned(),
-    };
-    Ok(issue(state, &scope, None))
+    let Some(narrower) = form.filled("scope") else { return Ok(issue(state, &granted, None)) };
+    let is_granted = |scope: &str| granted.split_whitespace().any(|granted| granted == scope);
+    if !narrower.split_whitespace().all(is_granted) {
+        return Err(Refused(400, "invalid_scope", "The refresh token was not granted all of these scopes."));
+    }
+    Ok(issue(state, narrower, None))
 }
 
 fn exchange(state: &mut State, call: &Call, form: &Params) -> Result<Reply, Refused> {

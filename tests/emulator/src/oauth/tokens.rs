@@ -25,6 +25,8 @@ pub(crate) struct Access {
 #[derive(Debug)]
 pub(crate) struct Tokens {
     pub(crate) codes: HashMap<String, Grant>,
+    /// The scopes that the user ticks on the consent page; `None`: every one that is asked for.
+    pub(crate) consented: Option<Vec<String>>,
     access: HashMap<String, Access>,
     refresh: HashMap<String, String>,
     dead: HashSet<String>,
@@ -34,7 +36,7 @@ impl Default for Tokens {
     fn default() -> Self {
         let scope = credentials::DEFAULT_SCOPE.to_owned();
         let refresh = HashMap::from([(credentials::REFRESH_TOKEN.to_owned(), scope)]);
-        Self { codes: HashMap::new(), access: HashMap::new(), refresh, dead: HashSet::new() }
+        Self { codes: HashMap::new(), consented: None, access: HashMap::new(), refresh, dead: HashSet::new() }
     }
 }
 

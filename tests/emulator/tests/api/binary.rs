@@ -99,3 +99,22 @@ async fn a_host_that_trusts_its_authority_reaches_it_by_any_of_its_names() {
     assert_eq!(key.permissions().mode() & 0o777, 0o600);
     program.end();
 }
+
+#[tokio::test]
+async fn it_begins_with_what_is_in_a_directory() {
+    let directory = std::env::temp_dir().join(format!("drive-emulator-films-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join("film.mp4"), "abc").unwrap();
+    let seed = ["--seed", directory.to_str().unwrap(), "--into", "Films"];
+    let program = Program::start("seeded", &seed);
+    let folders: Vec<&String> =
+        program.said.iter().filter(|(key, _)| key == "folder").map(|(_, folder)| folder).collect();
+    assert_eq!(folders.len(), 2);
+    let address = format!("{}/control/files", program.facts()["address"]);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let files: serde_json::Value = client.get(address).send().await.unwrap().json().await.unwrap();
+    let film = files["files"].as_array().unwrap().iter().find(|file| file["name"] == "film.mp4").unwrap();
+    assert_eq!(folders[1], &format!("{} Films", film["parents"][0].as_str().unwrap()));
+    program.end();
+    std::fs::remove_dir_all(&directory).unwrap();
+}

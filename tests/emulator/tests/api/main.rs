@@ -17,6 +17,7 @@ mod moves;
 mod oauth;
 mod requests;
 mod search;
+mod setup;
 mod support;
 mod tree;
 mod uploads;

@@ -224,3 +224,82 @@ async fn access_tokens_end_by_the_emulators_clock() {
         (Method::GET.to_string(), "files.list".into(), 401)
     );
 }
+
+/// What the consent page sends back with: code or error, and the scopes.
+async fn consent(drive: &Drive, scope: &str) -> Vec<(String, String)> {
+    let client = parsed(&drive.emulator.installed_client_json())["installed"].clone();
+    let query = [
+        ("client_id", client["client_id"].as_str().unwrap()),
+        ("redirect_uri", "http://127.0.0.1:5/"),
+        ("response_type", "code"),
+        ("scope", scope),
+    ];
+    let page = drive.http.get(client["auth_uri"].as_str().unwrap()).query(&query).send().await.unwrap();
+    let back = reqwest::Url::parse(page.headers()["location"].to_str().unwrap()).unwrap();
+    back.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
+}
+
+#[tokio::test]
+async fn what_a_user_ticks_is_all_that_is_ever_granted() {
+    let drive = drive().await;
+    let metadata = "https://www.googleapis.com/auth/drive.metadata.readonly";
+    let both = format!("{SCOPE} {metadata}");
+    drive.control(Method::POST, "/control/consent", &json!({"scopes": [metadata, "openid"]})).await;
+    let back = consent(&drive, &both).await;
+    assert_eq!((back[0].0.as_str(), back[1].1.as_str()), ("code", metadata));
+    let client = parsed(&drive.emulator.installed_client_json())["installed"].clone();
+    let [id, secret] = ["client_id", "client_secret"].map(|name| (name, client[name].as_str().unwrap()));
+    let redirect = ("redirect_uri", "http://127.0.0.1:5/");
+    let exchange = [id, secret, redirect, ("grant_type", "authorization_code"), ("code", back[0].1.as_str())];
+    let (_, granted) = token(&drive, &exchange).await;
+    assert_eq!(granted["scope"], metadata);
+    let refresh = [
+        id,
+        secret,
+        ("grant_type", "refresh_token"),
+        ("refresh_token", granted["refresh_token"].as_str().unwrap()),
+    ];
+    let (_, again) = token(&drive, &refresh).await;
+    assert_eq!(again["scope"], metadata);
+    let file = drive.emulator.upload(drive_emulator::Upload::new(&drive.emulator.root_id(), "a", "x"));
+    let path = format!("/drive/v3/files/{file}");
+    assert_eq!(status_with(&drive, &again["access_token"], &path).await, 200);
+    assert_eq!(status_with(&drive, &again["access_token"], &format!("{path}?alt=media")).await, 403);
+    for (scope, code) in [(metadata, 200), (SCOPE, 400), (both.as_str(), 400)] {
+        let (status, body) = token(&drive, &[&refresh[..], &[("scope", scope)]].concat()).await;
+        assert_eq!(status, code, "{scope}: {body}");
+        assert!(code == 200 || body["error"] == "invalid_scope", "{body}");
+    }
+    assert_eq!(consent(&drive, SCOPE).await, [("error".to_owned(), "access_denied".to_owned())]);
+    drive.control(Method::POST, "/control/consent", &json!({"scopes": null})).await;
+    assert_eq!(consent(&drive, &both).await[1].1, both);
+}
+
+#[tokio::test]
+async fn each_method_has_scopes_of_its_own() {
+    let drive = drive().await;
+    let file = drive.emulator.upload(drive_emulator::Upload::new(&drive.emulator.root_id(), "a", "x"));
+    for (scope, method, path, expected) in [
+        ("drive.readonly", Method::GET, "drives".to_owned(), 200),
+        ("drive.file", Method::GET, "drives".to_owned(), 403),
+        ("drive.apps.readonly", Method::GET, "files".to_owned(), 403),
+        ("drive.apps.readonly", Method::GET, "apps".to_owned(), 501),
+        ("drive.metadata", Method::DELETE, format!("files/{file}"), 403),
+        ("drive.readonly", Method::DELETE, "files/trash".to_owned(), 403),
+        ("drive.photos.readonly", Method::GET, format!("files/{file}?alt=media"), 403),
+        ("drive.metadata.readonly", Method::GET, format!("files/{file}?alt=media"), 403),
+        ("drive.file", Method::GET, format!("files/{file}?alt=media"), 200),
+    ] {
+        let token = drive.emulator.access_token_for(&format!("https://www.googleapis.com/auth/{scope}"));
+        let request = drive.http.request(method, drive.url(&format!("/drive/v3/{path}"))).bearer_auth(token);
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        let text = response.text().await.unwrap();
+        assert_eq!(status, expected, "{scope} {path}: {text}");
+        assert!(status != 403 || text.contains("ACCESS_TOKEN_SCOPE_INSUFFICIENT"), "{text}");
+    }
+    let token = drive.emulator.access_token_for("https://www.googleapis.com/auth/drive.file");
+    let (_, body) =
+        answer(drive.http.get(drive.url("/drive/v3/drives")).bearer_auth(token).send().await.unwrap()).await;
+    assert_eq!(body["error"]["details"][0]["metadata"]["method"], "google.apps.drive.v3.DriveDrives.List");
+}
