@@ -40,6 +40,15 @@
 //! | delete for ever | `curl -sX DELETE $D/files/$ID` |
 //! | look | `curl -s $D/files` · `curl -s $D/files/$ID` |
 //! | folder, shortcut, shared drive | `curl -sd '{"name":"Inbox"}' $D/folders` · `curl -sd '{"name":"link","target":"…"}' $D/shortcuts` · `curl -sd '{"name":"Team"}' $D/drives` |
+//! | another account, and its credentials | `curl -sd '{"address":"ann@example.com"}' $D/users` · `curl -s $D/users/ann@example.com/credentials` |
+//! | share, by name or by link | `curl -sd '{"address":"ann@example.com","role":"reader"}' $D/files/$ID/permissions` · `curl -sd '{"role":"reader"}' …` |
+//! | unshare | `curl -sX DELETE $D/files/$ID/permissions/ann@example.com` · `…/permissions/link` |
+//! | who may download | `curl -sd '{"downloads":"writersOnly"}' $D/files/$ID/downloads` · `"forbidden"` · `"allowed"` |
+//! | resource key, owner | `curl -sX POST $D/files/$ID/resource-key` · `curl -sd '{"address":"…"}' $D/files/$ID/owner` |
+//! | members of a shared drive | `curl -sd '{"address":"…","role":"writer"}' $D/drives/$ID/members` · `curl -sX DELETE $D/drives/$ID/members/…` |
+//! | rename, delete a shared drive | `curl -sX PATCH -d '{"name":"Crew"}' $D/drives/$ID` · `curl -sX DELETE $D/drives/$ID` |
+//! | how sharing behaves | `curl -sd '{"permissionLag":{"metadataMilliseconds":0,"mediaMilliseconds":3000,"refusal":"insufficientFilePermissions","entry":true}}' $D/sharing` |
+//! | … | `driveRefusal` (`notFound`, `membershipRequired`), `outsiderEntries`, `consentAs`, `ownServiceAccount` |
 //! | a fault ([`Fault`]) | `curl -sd '{"matching":{"operation":"files.media","skip":1},"times":2,"action":{"cutAfter":{"bytes":1000}}}' $D/faults` |
 //! | no more faults | `curl -sX DELETE $D/faults` |
 //! | disturb notifications ([`Disturbance`]) | `curl -sd '{"disturbance":"drop","times":3}' $D/notifications` · `"double"` · `"swap"` · `{"delay":{"milliseconds":500}}` |
@@ -86,8 +95,8 @@
 //! It speaks HTTP/1.1 and HTTP/2: the latter by ALPN over TLS, and to whoever begins with it on a plain connection. JSON
 //! is compressed for clients that accept gzip and have the word in their `User-Agent`.
 //!
-//! There is one user, who may do everything its token's scope admits. Revisions, exports and permissions are
-//! not modelled.
+//! There is one user at first, who may do everything its token's scope admits; tests open more accounts, which see what
+//! is shared with them ([`Emulator::user`], [`Emulator::service_account`]). Revisions and exports are not modelled.
 //!
 //! # How it is built
 //!
@@ -110,15 +119,20 @@ mod oauth;
 mod params;
 mod seed;
 mod serve;
+mod sharing;
 mod uploads;
 mod user;
 
 pub use authority::{names_of, write_private};
 pub use conduct::ChannelRecord;
 pub use drive::content::Content;
+pub use drive::late::{EffectEntry, MediaRefusal, PermissionLag};
 pub use drive::node::{Quirk, Upload};
+pub use drive::role::{Downloads, Role};
+pub use drive::state::DriveRefusal;
 pub use emulator::{Emulator, Options, TlsFiles};
 pub use fault::{Action, Fault, Matching, StreamError};
 pub use notify::{Disturbance, NotificationRecord};
 pub use seed::Seeded;
 pub use serve::record::RequestRecord;
+pub use sharing::User;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::api::resource;
+use crate::drive::account;
 use crate::drive::content::Content;
 use crate::drive::node::{Quirk, Upload};
 use crate::drive::state::State;
@@ -91,7 +92,7 @@ impl Emulator {
 
     /// Makes a shared drive, whose id is also that of its root folder and the name of its own change log.
     pub fn shared_drive(&self, name: &str) -> String {
-        self.inner.state().shared_drive(name)
+        done(self.inner.state().shared_drive(name, account::FIRST))
     }
 
     /// Everything Drive says about a file, as with `fields=*`.
@@ -148,7 +149,7 @@ impl Emulator {
 }
 
 #[track_caller]
-fn done<T>(result: Result<T, Refusal>) -> T {
+pub(crate) fn done<T>(result: Result<T, Refusal>) -> T {
     match result {
         Ok(value) => value,
         Err(refusal) => panic!("{refusal}"),

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::call::Call;
 use super::error::ApiError;
 use super::resource;
+use super::view::View;
 use crate::drive::state::State;
 use crate::serve::body::Reply;
 
@@ -14,11 +15,12 @@ pub(crate) fn get(state: &State, call: &Call) -> Result<Reply, ApiError> {
         let text = "The 'fields' parameter is required for this method.";
         return Err(ApiError::new(400, "required", text).at_parameter("fields"));
     }
+    let view = View::of(state, call);
     let usage: u64 =
         state.nodes.values().filter_map(|node| node.blob()).map(|blob| blob.content.size()).sum();
     let about = json!({
         "kind": "drive#about",
-        "user": resource::user(),
+        "user": resource::user_for(&view, view.account),
         "storageQuota": {
             "limit": (2_u64 << 40).to_string(),
             "usage": usage.to_string(),

@@ -4,9 +4,11 @@ use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
 use serde_json::json;
 
+use super::call::Call;
 use super::error::ApiError;
 use super::params::Params;
 use super::route::Operation;
+use crate::drive::account;
 use crate::drive::state::State;
 
 /// Refuses requests without a token, with a dead one, or with one that may not do this.
@@ -41,6 +43,14 @@ pub(crate) fn check(
                 "metadata": {"service": "drive.googleapis.com", "method": rpc_name(operation)},
             }]),
         ))
+    }
+}
+
+/// The address of the account whose token it is.
+pub(crate) fn caller<'a>(state: &'a State, call: &Call) -> &'a str {
+    match credential(&call.headers, &call.params) {
+        Credential::Bearer(token) => state.identities.of(token),
+        Credential::None | Credential::Foreign => account::FIRST,
     }
 }
 

@@ -6,7 +6,8 @@ use super::call::Call;
 use super::drives;
 use super::error::ApiError;
 use super::resource;
-use crate::drive::log::{Entry, Log, Subject, USER};
+use super::view::View;
+use crate::drive::log::{Entry, Log, Subject};
 use crate::drive::state::State;
 use crate::serve::body::Reply;
 
@@ -30,6 +31,8 @@ pub(crate) fn list(state: &State, call: &Call) -> Result<Reply, ApiError> {
     let size = call.params.page_size(100, 1000)?;
     let (name, log) = log(state, call)?;
     let token = page_token(log, call)?;
+    let view = View::of(state, call);
+    let my_drive_only = call.params.flag("restrictToMyDrive", false)?;
     call.check_mask("ChangeList")?;
     let now = state.now();
     let mut answer = json!({"kind": "drive#changeList"});
@@ -44,8 +47,11 @@ pub(crate) fn list(state: &State, call: &Call) -> Result<Reply, ApiError> {
     // Entries that are filtered out count as read, so that pages may come short as Drive's do.
     for (position, entry) in entries.by_ref().take(size) {
         last = Some(position);
-        if (include_removed || !entry.removed) && is_shown(state, entry, name, included) {
-            changes.push(resource::change(state, entry, corpus_removals));
+        if (include_removed || !entry.removed)
+            && is_shown(&view, entry, name, included)
+            && (!my_drive_only || is_in_my_drive(&view, entry))
+        {
+            changes.push(resource::change(&view, entry, corpus_removals));
         }
     }
     answer["changes"] = Value::Array(changes);
@@ -58,21 +64,43 @@ pub(crate) fn list(state: &State, call: &Call) -> Result<Reply, ApiError> {
 
 /// An entry is shown as long as the item belongs to the log, and items of shared drives only to those who asked for
 /// them. What has left the log shows when the log reports it removed.
-fn is_shown(state: &State, entry: &Entry, log: &str, included: bool) -> bool {
+fn is_shown(view: &View<'_>, entry: &Entry, log: &str, included: bool) -> bool {
     match &entry.subject {
-        Subject::File(_) if entry.removed => included || log == USER,
-        Subject::File(id) => state
+        Subject::File(_) if entry.removed => included || log == view.account.log,
+        Subject::File(id) => view.nodes.get(id).is_some_and(|node| {
+            let belongs = view.sees(node) && view.logs_of(node).contains(log);
+            belongs && (included || node.drive.is_none())
+        }),
+        Subject::Drive(_) => included,
+    }
+}
+
+/// What was shared and not put into the account's own folders is not in its My Drive. Of what is gone nobody knows.
+fn is_in_my_drive(view: &View<'_>, entry: &Entry) -> bool {
+    match &entry.subject {
+        Subject::File(id) => view
             .nodes
             .get(id)
-            .is_some_and(|node| state.logs_of(node).contains(log) && (included || node.drive.is_none())),
-        Subject::Drive(_) => included,
+            .is_none_or(|node| view.lineage(node).any(|above| above.id == view.account.root)),
+        Subject::Drive(_) => false,
     }
 }
 
 /// The log the caller means: its own, or that of the shared drive it names.
 pub(crate) fn log<'a>(state: &'a State, call: &'a Call) -> Result<(&'a str, &'a Log), ApiError> {
-    let name = drives::drive_id(call).unwrap_or(USER);
-    state.logs.get(name).map(|log| (name, log)).ok_or_else(|| drives::not_found(name))
+    let view = View::of(state, call);
+    let name = match drives::drive_id(call) {
+        None => view.account.log.as_str(),
+        Some(drive) => {
+            drives::known(&view, drive)?;
+            drive
+        }
+    };
+    state
+        .logs
+        .get_key_value(name)
+        .map(|(name, log)| (name.as_str(), log))
+        .ok_or_else(|| drives::not_found(name))
 }
 
 /// The page token, if this log issued it and still honours it.

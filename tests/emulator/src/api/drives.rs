@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use super::call::Call;
 use super::error::ApiError;
 use super::resource;
-use crate::drive::state::State;
+use super::view::View;
+use crate::drive::role::SharedDrive;
+use crate::drive::state::{DriveRefusal, State};
 use crate::serve::body::Reply;
 
 const DEFAULT: &str = "kind,id,name";
@@ -20,17 +22,35 @@ pub(crate) fn list(state: &State, call: &Call) -> Result<Reply, ApiError> {
         None => 0,
         Some(token) => token.parse::<usize>().map_err(|_| ApiError::invalid_value("pageToken"))?,
     };
-    let page = state.drives.iter().skip(start).take(size).map(|(id, drive)| resource::drive(id, drive));
+    let view = View::of(state, call);
+    let own: Vec<_> = state.drives.iter().filter(|(id, _)| view.is_member(id)).collect();
+    let page = own.iter().skip(start).take(size).map(|(id, drive)| resource::drive(&view, id, drive));
     let mut answer = json!({"kind": "drive#driveList", "drives": page.collect::<Vec<Value>>()});
-    if start + size < state.drives.len() {
+    if start + size < own.len() {
         answer["nextPageToken"] = json!((start + size).to_string());
     }
     call.answer(answer, "DriveList", "kind,nextPageToken,drives(kind,id,name)")
 }
 
 pub(crate) fn get(state: &State, call: &Call) -> Result<Reply, ApiError> {
-    let drive = state.drives.get(call.id()).ok_or_else(|| not_found(call.id()))?;
-    call.answer(resource::drive(call.id(), drive), "Drive", DEFAULT)
+    let view = View::of(state, call);
+    let drive = known(&view, call.id())?;
+    call.answer(resource::drive(&view, call.id(), drive), "Drive", DEFAULT)
+}
+
+/// A shared drive that the caller is a member of.
+pub(crate) fn known<'a>(view: &'a View<'_>, id: &str) -> Result<&'a SharedDrive, ApiError> {
+    let drive = view.drives.get(id).ok_or_else(|| not_found(id))?;
+    if view.is_member(id) {
+        return Ok(drive);
+    }
+    Err(match view.settings.drive_refusal {
+        DriveRefusal::NotFound => not_found(id),
+        DriveRefusal::MembershipRequired => {
+            let text = "The attempted action requires shared drive membership.";
+            ApiError::new(403, "teamDriveMembershipRequired", text)
+        }
+    })
 }
 
 pub(crate) fn not_found(id: &str) -> ApiError {

@@ -11,6 +11,7 @@ use super::error::ApiError;
 use super::order::Order;
 use super::query::Query;
 use super::resource;
+use super::view::View;
 use crate::drive::content::hex;
 use crate::drive::ids;
 use crate::drive::node::{Node, Quirk};
@@ -26,7 +27,7 @@ pub(crate) fn visible<'a>(state: &'a State, call: &Call) -> Result<&'a Node, Api
 pub(crate) fn find<'a>(state: &'a State, call: &Call, id: &str) -> Result<&'a Node, ApiError> {
     let supported =
         call.params.flag("supportsAllDrives", false)? || call.params.flag("supportsTeamDrives", false)?;
-    let node = state.find(id).filter(|node| node.drive.is_none() || supported);
+    let node = View::of(state, call).find(id).filter(|node| node.drive.is_none() || supported);
     node.ok_or_else(|| ApiError::file_not_found(id))
 }
 
@@ -41,7 +42,7 @@ pub(crate) fn get(state: &State, call: &Call) -> Result<Reply, ApiError> {
         return Err(ApiError::new(403, "invalidAbuseAcknowledgment", text).at_parameter("acknowledgeAbuse"));
     }
     let node = visible(state, call)?;
-    call.answer(resource::file(state, node), "File", resource::FILE_DEFAULT)
+    call.answer(resource::file_for(&View::of(state, call), node), "File", resource::FILE_DEFAULT)
 }
 
 pub(crate) fn list(state: &mut State, call: &Call) -> Result<Reply, ApiError> {
@@ -64,7 +65,8 @@ pub(crate) fn list(state: &mut State, call: &Call) -> Result<Reply, ApiError> {
     };
     let end = (offset + size).min(ids.len());
     let files = ids[offset..end].iter().filter_map(|id| state.nodes.get(id));
-    let files: Vec<Value> = files.map(|node| resource::file(state, node)).collect();
+    let view = View::of(state, call);
+    let files: Vec<Value> = files.map(|node| resource::file_for(&view, node)).collect();
     let mut answer = json!({"kind": "drive#fileList", "incompleteSearch": false, "files": files});
     if end < ids.len() {
         answer["nextPageToken"] = json!(keep(state, token_prefix(call), ids, end));
@@ -135,10 +137,14 @@ fn query(call: &Call) -> Result<(Option<Query>, Order), ApiError> {
 
 fn search(state: &State, call: &Call) -> Result<Vec<String>, ApiError> {
     let (included, drive) = corpus(call)?;
-    if let Some(drive) = drive.filter(|drive| !state.drives.contains_key(*drive)) {
-        return Err(drives::not_found(drive));
+    let view = View::of(state, call);
+    if let Some(drive) = drive {
+        drives::known(&view, drive)?;
     }
     let (query, order) = query(call)?;
+    let folder = query.as_ref().and_then(Query::folder);
+    // Real answers to a search in a folder that is not there name no file.
+    let folder = folder.map(|id| view.find(id).ok_or_else(|| ApiError::file_not_found(""))).transpose()?;
     // Nothing is in the app's own folder.
     if call
         .params
@@ -157,12 +163,12 @@ fn search(state: &State, call: &Call) -> Result<Vec<String>, ApiError> {
         node.parent.is_some()
             && node.listed_from <= now
             && in_scope(node)
-            && query.as_ref().is_none_or(|query| query.matches(state, node))
+            && if folder.is_some() { view.lists(node) } else { view.by_name(node).is_some() }
+            && query.as_ref().is_none_or(|query| query.matches(&view, node))
     };
-    let mut found: Vec<&Node> = match query.as_ref().and_then(Query::folder) {
+    let mut found: Vec<&Node> = match folder {
         Some(folder) => {
-            let folder = if folder == "root" { &state.root } else { folder };
-            let children = state.children.get(folder).into_iter().flatten();
+            let children = state.children.get(&folder.id).into_iter().flatten();
             children.filter_map(|(_, id)| state.nodes.get(id)).filter(wanted).collect()
         }
         None => state.nodes.values().filter(wanted).collect(),

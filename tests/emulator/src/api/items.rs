@@ -7,18 +7,22 @@ use serde_json::json;
 use super::call::{Answer, Call};
 use super::discovery::body;
 use super::error::ApiError;
+use super::view::View;
 use super::written::{self, Purpose};
 use super::{drives, files, write};
 use crate::drive::edit::Making;
 use crate::drive::ids;
 use crate::drive::node::Node;
+use crate::drive::role::Role;
 use crate::drive::state::State;
 use crate::inner::Inner;
 use crate::serve::body::Reply;
 
 /// 204; a folder goes with everything below it.
 pub(crate) fn delete(state: &mut State, call: &Call) -> Answer {
-    let id = files::visible(state, call)?.id.clone();
+    let node = files::visible(state, call)?;
+    View::of(state, call).require(node, View::least_to_delete(node))?;
+    let id = node.id.clone();
     state.delete(&id)?;
     Ok(Reply::empty(204))
 }
@@ -38,7 +42,13 @@ pub(crate) fn copy(inner: &Arc<Inner>, call: &Call) -> Answer {
         edit.name.get_or_insert_with(|| format!("Copy of {}", node.name));
         edit.mime_type.get_or_insert_with(|| node.mime_type.clone());
         edit.modified.get_or_insert(node.modified);
-        let beside = node.parent.clone();
+        let view = View::of(&state, call);
+        view.check_download(node).map_err(|_| not_copyable())?;
+        edit.owner = Some(view.account.address.clone());
+        // A copy of what lies where the caller may not put anything goes to the caller's own My Drive.
+        let beside = node.parent.clone().filter(|parent| {
+            state.find(parent).is_some_and(|parent| view.require(parent, Role::Writer).is_ok())
+        });
         let parent = write::new_parent(&state, call, &resource, beside)?;
         let id = write::new_id(&resource)?;
         state.create(&parent, id, making, &edit)?
@@ -58,10 +68,14 @@ pub(crate) fn generate_ids(_: &State, call: &Call) -> Answer {
 /// 204; what the user put into the trash of My Drive, or of the shared drive named, goes for ever.
 pub(crate) fn empty_trash(state: &mut State, call: &Call) -> Answer {
     let drive = drives::drive_id(call);
-    if let Some(drive) = drive.filter(|drive| !state.drives.contains_key(*drive)) {
-        return Err(drives::not_found(drive));
+    let view = View::of(state, call);
+    if let Some(drive) = drive {
+        drives::known(&view, drive)?;
     }
-    let in_trash = |node: &&Node| node.trashed && node.drive.as_deref() == drive;
+    let in_trash = |node: &&Node| {
+        let is_deletable = || view.require(node, View::least_to_delete(node)).is_ok();
+        node.trashed && node.drive.as_deref() == drive && is_deletable()
+    };
     let ids: Vec<String> = state.nodes.values().filter(in_trash).map(|node| node.id.clone()).collect();
     for id in ids {
         // It went with its folder.

@@ -3,6 +3,7 @@
 use super::call::Call;
 use super::error::ApiError;
 use super::files::visible;
+use super::view::View;
 use crate::drive::content::Reader;
 use crate::drive::node::Quirk;
 use crate::drive::state::State;
@@ -11,6 +12,7 @@ use crate::serve::body::Reply;
 pub(crate) fn get(state: &State, call: &Call) -> Result<Reply, ApiError> {
     let acknowledged = call.params.flag("acknowledgeAbuse", false)?;
     let node = visible(state, call)?;
+    View::of(state, call).check_download(node)?;
     let blob = node.blob().ok_or_else(|| ApiError::of_reason(403, "fileNotDownloadable", None))?;
     if node.has(Quirk::NotDownloadable) {
         return Err(ApiError::of_reason(403, "cannotDownloadFile", None));

@@ -22,5 +22,6 @@ pub(crate) mod resource;
 pub(crate) mod route;
 pub(crate) mod serve;
 pub(crate) mod upload;
+pub(crate) mod view;
 pub(crate) mod write;
 pub(crate) mod written;

@@ -2,16 +2,24 @@
 
 use serde_json::{Value, json};
 
+use super::view::View;
+use crate::drive::account::Account;
 use crate::drive::clock::rfc3339;
 use crate::drive::extras::Extras;
+use crate::drive::late::When;
 use crate::drive::log::{Entry, Subject};
 use crate::drive::mime;
 use crate::drive::node::{Blob, Kind, Node, Quirk};
-use crate::drive::state::{SharedDrive, State};
-use crate::oauth::credentials;
+use crate::drive::role::{Downloads, Role, SharedDrive};
+use crate::drive::state::State;
 
-/// Everything about a file.
+/// Everything about a file, as its owner sees it.
 pub(crate) fn file(state: &State, node: &Node) -> Value {
+    file_for(&View::of_owner(state, node), node)
+}
+
+/// Everything about a file, as one account sees it.
+pub(crate) fn file_for(view: &View<'_>, node: &Node) -> Value {
     let mut file = json!({
         "kind": "drive#file",
         "id": node.id,
@@ -25,40 +33,117 @@ pub(crate) fn file(state: &State, node: &Node) -> Value {
         "viewedByMe": node.extras.viewed.is_some(),
         "starred": node.extras.starred,
         "spaces": ["drive"],
-        "trashed": state.is_trashed(node),
+        "trashed": view.is_trashed(node),
         "explicitlyTrashed": node.trashed,
-        "lastModifyingUser": user(),
-        "copyRequiresWriterPermission": false,
+        "lastModifyingUser": user_for(view, owner_of(view, node)),
+        "copyRequiresWriterPermission": *downloads_of(view, node) != Downloads::Allowed,
         "quotaBytesUsed": "0",
         "iconLink": format!("https://drive-thirdparty.googleusercontent.com/16/type/{}", node.mime_type),
         "webViewLink": web_view_link(node),
         "isAppAuthorized": true,
-        "capabilities": capabilities(node),
+        "capabilities": capabilities(view, node),
     });
-    if let Some(parent) = &node.parent {
-        file["parents"] = json!([parent]);
+    add_place(&mut file, view, node);
+    add_sharing(&mut file, view, node);
+    add_extras(&mut file, &node.extras);
+    match &node.kind {
+        Kind::Blob(blob) => add_blob(&mut file, node, blob, view.now()),
+        Kind::Shortcut { target, target_mime_type } => {
+            let mut details = json!({"targetId": target, "targetMimeType": target_mime_type});
+            if let Some(key) = view.nodes.get(target).and_then(|target| target.sharing.resource_key.as_ref())
+            {
+                details["targetResourceKey"] = json!(key);
+            }
+            file["shortcutDetails"] = details;
+        }
+        Kind::Folder | Kind::Document => {}
+    }
+    file
+}
+
+/// Where it is. A folder that the account does not see is not told.
+fn add_place(file: &mut Value, view: &View<'_>, node: &Node) {
+    let parent = node.parent.as_ref().and_then(|parent| view.nodes.get(parent));
+    if let Some(parent) = parent.filter(|parent| view.sees(parent)) {
+        file["parents"] = json!([parent.id]);
     }
     if let Some(drive) = &node.drive {
         file["driveId"] = json!(drive);
         file["teamDriveId"] = json!(drive);
         if let Some(time) = node.trashed_time {
             file["trashedTime"] = json!(rfc3339(time));
-            file["trashingUser"] = user();
+            file["trashingUser"] = user_for(view, &view.first);
         }
-    } else {
-        file["owners"] = json!([user()]);
-        file["ownedByMe"] = json!(true);
-        file["shared"] = json!(false);
     }
-    add_extras(&mut file, &node.extras);
-    match &node.kind {
-        Kind::Blob(blob) => add_blob(&mut file, node, blob, state.now()),
-        Kind::Shortcut { target, target_mime_type } => {
-            file["shortcutDetails"] = json!({"targetId": target, "targetMimeType": target_mime_type});
-        }
-        Kind::Folder | Kind::Document => {}
+}
+
+/// Whose it is, and who else may see it. In shared drives most of that is not told.
+fn add_sharing(file: &mut Value, view: &View<'_>, node: &Node) {
+    let sharing = &node.sharing;
+    if let Some(key) = &sharing.resource_key {
+        file["resourceKey"] = json!(key);
     }
-    file
+    let is_owner = sharing.owner.as_ref() == Some(&view.account.address);
+    if node.drive.is_none() {
+        let is_shared = |node: &Node| {
+            let mut others = node.sharing.grants.values().chain([&node.sharing.link]);
+            others.any(|role| role.get(When::Settled).is_some())
+        };
+        file["owners"] = json!([user_for(view, owner_of(view, node))]);
+        file["ownedByMe"] = json!(is_owner);
+        file["shared"] = json!(!is_owner || view.lineage(node).any(is_shared));
+    }
+    if let Some(time) = view.shared_with_me(node) {
+        file["sharedWithMeTime"] = json!(rfc3339(time));
+    }
+    if view.role(node) >= Some(Role::Writer) {
+        let permissions = permissions(view, node);
+        file["permissionIds"] = permissions.iter().map(|permission| permission["id"].clone()).collect();
+        file["permissions"] = json!(permissions);
+    }
+}
+
+/// The permissions on an item itself, its owner's first.
+pub(crate) fn permissions(view: &View<'_>, node: &Node) -> Vec<Value> {
+    let sharing = &node.sharing;
+    let owner = sharing.owner.iter().map(|address| (address, Role::Owner));
+    let granted =
+        sharing.grants.iter().filter_map(|(address, role)| Some((address, (*role.get(When::Settled))?)));
+    let by_name =
+        owner.chain(granted).filter_map(|(address, role)| Some((view.account(address).ok()?, role)));
+    let mut all: Vec<Value> = by_name.map(|(account, role)| permission(account, role)).collect();
+    if let Some(role) = sharing.link.get(When::Settled) {
+        all.push(json!({
+            "kind": "drive#permission",
+            "id": "anyoneWithLink",
+            "type": "anyone",
+            "role": role,
+            "allowFileDiscovery": false,
+        }));
+    }
+    all
+}
+
+pub(crate) fn permission(account: &Account, role: Role) -> Value {
+    json!({
+        "kind": "drive#permission",
+        "id": account.permission_id,
+        "type": "user",
+        "emailAddress": account.address,
+        "displayName": account.name,
+        "role": role,
+        "deleted": false,
+        "pendingOwner": false,
+    })
+}
+
+fn owner_of<'a>(view: &'a View<'_>, node: &Node) -> &'a Account {
+    let owner = node.sharing.owner.as_ref().and_then(|owner| view.account(owner).ok());
+    owner.unwrap_or(&view.first)
+}
+
+fn downloads_of<'a>(view: &View<'_>, node: &'a Node) -> &'a Downloads {
+    node.sharing.downloads.get(When::Metadata(view.now()))
 }
 
 fn add_extras(file: &mut Value, extras: &Extras) {
@@ -109,25 +194,28 @@ fn web_view_link(node: &Node) -> String {
     format!("https://drive.google.com/{kind}/{}{tail}", node.id)
 }
 
-fn capabilities(node: &Node) -> Value {
+fn capabilities(view: &View<'_>, node: &Node) -> Value {
     let is_folder = node.is_folder();
     let is_blob = node.blob().is_some();
-    let may_download = is_blob && !node.has(Quirk::NotDownloadable);
+    let role = view.role(node);
+    let (comments, writes) = (role >= Some(Role::Commenter), role >= Some(Role::Writer));
+    let moves = role >= Some(View::least_to_move(node));
+    let may_download = is_blob && !node.has(Quirk::NotDownloadable) && view.can_download(node);
     json!({
-        "canAddChildren": is_folder,
+        "canAddChildren": is_folder && writes,
         "canListChildren": is_folder,
-        "canRemoveChildren": is_folder,
+        "canRemoveChildren": is_folder && moves,
         "canDownload": may_download,
-        "canReadRevisions": may_download,
+        "canReadRevisions": may_download && writes,
         "canCopy": may_download,
-        "canComment": true,
-        "canDelete": true,
-        "canEdit": true,
-        "canModifyContent": is_blob,
-        "canRename": true,
-        "canShare": true,
-        "canTrash": true,
-        "canUntrash": true,
+        "canComment": comments,
+        "canDelete": role >= Some(View::least_to_delete(node)),
+        "canEdit": writes,
+        "canModifyContent": is_blob && writes,
+        "canRename": writes,
+        "canShare": writes,
+        "canTrash": moves,
+        "canUntrash": moves,
     })
 }
 
@@ -142,7 +230,7 @@ pub(crate) enum Removals {
 }
 
 /// One entry of a change log; the file in its present state.
-pub(crate) fn change(state: &State, entry: &Entry, removals: Removals) -> Value {
+pub(crate) fn change(view: &View<'_>, entry: &Entry, removals: Removals) -> Value {
     let mut change = json!({
         "kind": "drive#change",
         "time": rfc3339(entry.time),
@@ -153,10 +241,10 @@ pub(crate) fn change(state: &State, entry: &Entry, removals: Removals) -> Value 
             change["changeType"] = json!("file");
             change["type"] = json!("file");
             change["fileId"] = json!(id);
-            if let Some(node) =
-                state.nodes.get(id).filter(|_| !entry.removed || removals == Removals::WithFile)
-            {
-                change["file"] = file(state, node);
+            let is_told =
+                |node: &&Node| view.sees(node) && (!entry.removed || removals == Removals::WithFile);
+            if let Some(node) = view.nodes.get(id).filter(is_told) {
+                change["file"] = file_for(view, node);
                 if let Some(drive) = &node.drive {
                     change["driveId"] = json!(drive);
                 }
@@ -166,32 +254,43 @@ pub(crate) fn change(state: &State, entry: &Entry, removals: Removals) -> Value 
             change["changeType"] = json!("drive");
             change["type"] = json!("drive");
             change["driveId"] = json!(id);
-            if let Some(shared) = state.drives.get(id).filter(|_| !entry.removed) {
-                change["drive"] = drive(id, shared);
+            if let Some(shared) = view.drives.get(id).filter(|_| !entry.removed) {
+                change["drive"] = drive(view, id, shared);
             }
         }
     }
     change
 }
 
-pub(crate) fn drive(id: &str, drive: &SharedDrive) -> Value {
+pub(crate) fn drive(view: &View<'_>, id: &str, drive: &SharedDrive) -> Value {
+    let role = view.membership(&view.account.address, id, When::Metadata(view.now()));
+    let (writes, manages) = (role >= Some(Role::Writer), role >= Some(Role::Organizer));
     json!({
         "kind": "drive#drive",
         "id": id,
         "name": drive.name,
         "createdTime": rfc3339(drive.created),
         "hidden": false,
-        "capabilities": {"canAddChildren": true, "canDownload": true, "canListChildren": true, "canReadRevisions": true},
+        "capabilities": {
+            "canAddChildren": writes,
+            "canDownload": true,
+            "canListChildren": true,
+            "canReadRevisions": writes,
+            "canManageMembers": manages,
+            "canRenameDrive": manages,
+            "canDeleteDrive": manages,
+        },
         "restrictions": {"driveMembersOnly": false, "domainUsersOnly": false, "copyRequiresWriterPermission": false},
     })
 }
 
-pub(crate) fn user() -> Value {
+/// An account, and whether it is the one that asks.
+pub(crate) fn user_for(view: &View<'_>, account: &Account) -> Value {
     json!({
         "kind": "drive#user",
-        "displayName": "Emulated User",
-        "emailAddress": credentials::USER,
-        "me": true,
-        "permissionId": "02718281828459045235",
+        "displayName": account.name,
+        "emailAddress": account.address,
+        "me": account.address == view.account.address,
+        "permissionId": account.permission_id,
     })
 }

@@ -18,6 +18,7 @@ use super::methods::{self, Handler};
 use super::params::Params;
 use super::route::{self, Operation, Route};
 use super::upload;
+use super::view::RESOURCE_KEYS;
 use crate::control;
 use crate::fault::{Action, Asked};
 use crate::inner::Inner;
@@ -60,6 +61,7 @@ pub(crate) async fn answer(
         query,
         operation: route.operation.name().to_owned(),
         range: range.clone(),
+        resource_keys: text(RESOURCE_KEYS),
         user_agent: text("user-agent"),
         http_version: format!("{:?}", head.version),
         connection: carrier.number(),

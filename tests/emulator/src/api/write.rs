@@ -6,13 +6,15 @@ use serde_json::Value;
 
 use super::call::{Answer, Call};
 use super::error::ApiError;
-use super::files;
 use super::resource;
+use super::view::View;
 use super::written::{self, Purpose};
+use super::{drives, files};
 use crate::drive::content::{Checksums, Content};
 use crate::drive::edit::{Edit, Making};
 use crate::drive::mime;
 use crate::drive::node::Node;
+use crate::drive::role::Role;
 use crate::drive::state::State;
 use crate::drive::tree::Refusal;
 use crate::inner::Inner;
@@ -60,7 +62,7 @@ pub(crate) async fn store(
 /// The answer about a file that was just written.
 pub(crate) fn told(state: &State, call: &Call, id: &str) -> Answer {
     let node = state.find(id).ok_or_else(|| ApiError::file_not_found(id))?;
-    call.answer(resource::file(state, node), "File", resource::FILE_DEFAULT)
+    call.answer(resource::file_for(&View::of(state, call), node), "File", resource::FILE_DEFAULT)
 }
 
 /// Refuses what could be refused before the content is there.
@@ -96,6 +98,7 @@ fn create(
     let id = new_id(resource)?;
     let mut edit = written::edit(resource)?;
     let making = making(resource, &mut edit, media)?;
+    edit.owner = Some(View::of(state, call).account.address.clone());
     Ok(state.create(&parent, id, making, &edit)?)
 }
 
@@ -137,7 +140,7 @@ pub(crate) fn new_parent(
     let parents: Vec<&str> =
         resource["parents"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     match parents.as_slice() {
-        [] => Ok(usual.unwrap_or_else(|| state.root.clone())),
+        [] => Ok(usual.unwrap_or_else(|| View::of(state, call).account.root.clone())),
         [parent] => Ok(folder(state, call, parent)?.id.clone()),
         _ => Err(too_many_parents()),
     }
@@ -146,7 +149,11 @@ pub(crate) fn new_parent(
 /// A folder that the caller may put something into.
 fn folder<'a>(state: &'a State, call: &Call, id: &str) -> Result<&'a Node, ApiError> {
     let node = files::find(state, call, id)?;
-    if node.is_folder() { Ok(node) } else { Err(Refusal::NotAFolder(id.to_owned()).into()) }
+    if !node.is_folder() {
+        return Err(Refusal::NotAFolder(id.to_owned()).into());
+    }
+    View::of(state, call).require(node, Role::Writer)?;
+    Ok(node)
 }
 
 /// An id that the client chose, which must look as if it came from `files.generateIds`.
@@ -176,6 +183,10 @@ fn update(
         return Err(Refusal::NotABlob(id).into());
     }
     let trash = trashed.filter(|trashed| *trashed != node.trashed);
+    if target.is_some() || trash.is_some() {
+        let view = View::of(state, call);
+        view.require(node, View::least_to_move(node))?;
+    }
     // From here on nothing is refused.
     if let Some(target) = target {
         state.move_to(&id, &target)?;
@@ -197,16 +208,16 @@ fn place<'a>(state: &'a State, call: &Call) -> Result<(&'a Node, Option<String>)
     if node.parent.is_none() {
         return Err(Refusal::IsRoot(node.id.clone()).into());
     }
+    View::of(state, call).require(node, Role::Writer)?;
     Ok((node, moved(state, call, node)?))
 }
 
 /// The folder that `addParents` and `removeParents` move an item to, if they do: an item has exactly one.
 fn moved(state: &State, call: &Call, node: &Node) -> Result<Option<String>, ApiError> {
+    let root = View::of(state, call).account.root.as_str();
     let ids = |name: &str| -> Vec<&str> {
         let list = call.params.get(name).unwrap_or_default().split(',').map(str::trim);
-        list.filter(|id| !id.is_empty())
-            .map(|id| if id == "root" { state.root.as_str() } else { id })
-            .collect()
+        list.filter(|id| !id.is_empty()).map(|id| if id == "root" { root } else { id }).collect()
     };
     let (added, removed) = (ids("addParents"), ids("removeParents"));
     let mut after: Vec<&str> =
@@ -244,6 +255,7 @@ impl From<Refusal> for ApiError {
         let text = refusal.to_string();
         match refusal {
             Refusal::NoSuchFile(id) => Self::file_not_found(&id),
+            Refusal::NoSuchDrive(id) => drives::not_found(&id),
             Refusal::NotAFolder(_) => {
                 Self::new(403, "parentNotAFolder", "The specified parent is not a folder.")
             }
@@ -255,6 +267,8 @@ impl From<Refusal> for ApiError {
             Refusal::BelowItself(_)
             | Refusal::NotABlob(_)
             | Refusal::BadTime(_)
+            | Refusal::NoSuchAccount(_)
+            | Refusal::BadRole(_)
             | Refusal::NoSuchRevision(_) => Self::bad_request(&text),
         }
     }

@@ -74,6 +74,7 @@ pub(crate) fn edit(resource: &Value) -> Result<Edit, ApiError> {
         resource[name].as_str().map(parse).transpose()
     };
     Ok(Edit {
+        owner: None,
         name: text("name"),
         mime_type: text("mimeType"),
         created: time("createdTime")?,

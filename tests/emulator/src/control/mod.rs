@@ -3,6 +3,7 @@
 mod conduct;
 mod files;
 mod setup;
+mod sharing;
 
 use std::sync::Arc;
 
@@ -36,7 +37,13 @@ type Outcome = Result<Value, Refused>;
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        let is_missing = matches!(refusal, Refusal::NoSuchFile(_) | Refusal::NoSuchRevision(_));
+        let is_missing = matches!(
+            refusal,
+            Refusal::NoSuchFile(_)
+                | Refusal::NoSuchRevision(_)
+                | Refusal::NoSuchAccount(_)
+                | Refusal::NoSuchDrive(_)
+        );
         Self(if is_missing { 404 } else { 400 }, refusal.to_string())
     }
 }
@@ -103,6 +110,7 @@ fn obey(method: &Method, path: &str, command: &Command) -> Outcome {
         ("POST", ["folders"]) => files::folder(command),
         ("POST", ["shortcuts"]) => files::shortcut(command),
         ("POST", ["drives"]) => files::shared_drive(command),
-        _ => conduct::obey(method, &segments, command),
+        _ => sharing::obey(method, &segments, command)
+            .unwrap_or_else(|| conduct::obey(method, &segments, command)),
     }
 }

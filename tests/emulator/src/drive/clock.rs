@@ -1,6 +1,7 @@
 //! The emulator's clock: the machine's, plus an offset that tests move.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -22,6 +23,10 @@ impl Clock {
     pub(crate) fn move_by(&self, milliseconds: i64) {
         self.offset.fetch_add(milliseconds, Ordering::Relaxed);
     }
+}
+
+pub(crate) fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
 }
 
 /// RFC 3339 in UTC with milliseconds, the only form Drive writes.

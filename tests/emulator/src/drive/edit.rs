@@ -6,13 +6,15 @@ use super::content::{Checksums, Content};
 use super::ids;
 use super::mime;
 use super::node::{Kind, Node};
+use super::refusal::{Done, Refusal};
 use super::report::Cause;
 use super::state::State;
-use super::tree::{Done, Refusal};
 
 /// What is to stand on an item; what is absent stays as it is.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Edit {
+    /// Whose a new item of My Drive is; `None`: the owner's of its folder.
+    pub(crate) owner: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) mime_type: Option<String>,
     pub(crate) created: Option<i64>,
@@ -100,6 +102,9 @@ impl State {
         let mut node = self.sprout(parent, id, name, mime_type.clone(), kind)?;
         edit.apply(&mut node);
         node.mime_type = mime_type;
+        if let Some(owner) = edit.owner.as_ref().filter(|_| node.drive.is_none()) {
+            node.sharing.owner = Some(owner.clone());
+        }
         Ok(self.plant(node))
     }
 

@@ -19,6 +19,16 @@ pub(crate) fn revision() -> String {
     format!("0B{}", random(49))
 }
 
+/// A permission: twenty digits.
+pub(crate) fn permission() -> String {
+    format!("{:020}", Uuid::new_v4().as_u64_pair().1)
+}
+
+/// A resource key: 24 characters, the first two `0-`.
+pub(crate) fn resource_key() -> String {
+    format!("0-{}", random(22))
+}
+
 /// Unguessable text of any length, from `[A-Za-z0-9_-]`.
 pub(crate) fn random(length: usize) -> String {
     let mut text = String::with_capacity(length + 22);

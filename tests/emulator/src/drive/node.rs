@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::content::{Checksums, Content};
 use super::extras::Extras;
 use super::mime;
+use super::role::Sharing;
 
 /// What makes a file differ from a healthy one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -41,6 +42,8 @@ pub struct Upload {
     pub id: Option<String>,
     /// In which ways it is unhealthy.
     pub quirks: Vec<Quirk>,
+    /// The address of the account it belongs to; `None`: to whoever owns the folder.
+    pub owner: Option<String>,
 }
 
 impl Upload {
@@ -55,6 +58,7 @@ impl Upload {
             created_time: None,
             id: None,
             quirks: Vec::new(),
+            owner: None,
         }
     }
 
@@ -115,6 +119,7 @@ pub(crate) struct Node {
     pub(crate) sequence: u64,
     pub(crate) quirks: Vec<Quirk>,
     pub(crate) extras: Extras,
+    pub(crate) sharing: Sharing,
     pub(crate) kind: Kind,
 }
 

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::channel::{Errand, Target};
-use super::log::{Entry, Subject, USER};
-use super::node::Node;
+use super::clock::milliseconds;
+use super::log::{Entry, Subject};
 use super::state::{Descendants, Report, State};
-use super::tree::milliseconds;
 
 /// What happened to a file, in the words of `files.watch`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +34,6 @@ impl Cause {
 pub(crate) type Logs = BTreeSet<String>;
 
 impl State {
-    /// The logs that an item belongs to.
-    pub(crate) fn logs_of(&self, node: &Node) -> Logs {
-        let log = node.drive.as_deref().unwrap_or(USER);
-        self.logs.contains_key(log).then(|| log.to_owned()).into_iter().collect()
-    }
-
     /// The items that an action on a folder reports, with the logs they belong to before it.
     pub(super) fn concerned(&self, id: &str) -> Vec<(String, Logs)> {
         let ids = match self.settings.descendants {

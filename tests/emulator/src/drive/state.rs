@@ -4,16 +4,21 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::account::Account;
 use super::channel::{Channels, Errand, Message, Outgoing};
 use super::clock::Clock;
 use super::extras::Extras;
-use super::log::{Log, USER};
+use super::late::PermissionLag;
+use super::log::Log;
 use super::node::{Kind, Node};
+use super::role::{SharedDrive, Sharing};
 use super::{ids, mime};
 use crate::fault::Faults;
 use crate::notify::Disturbances;
+use crate::oauth::identities::Identities;
 use crate::oauth::tokens::Tokens;
 
 /// What a page of `files.list` after the first one is a part of.
@@ -30,6 +35,24 @@ pub(crate) enum Listings {
 pub(crate) enum Descendants {
     Silent,
     Reported,
+}
+
+/// What one who is no member is told about a shared drive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DriveRefusal {
+    /// 404 `notFound`.
+    #[default]
+    NotFound,
+    /// 403 `teamDriveMembershipRequired`.
+    MembershipRequired,
+}
+
+/// Where the changes of a shared drive's items are told to those who see them without being members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OutsiderEntries {
+    UserLog,
+    Nowhere,
 }
 
 /// How the emulator behaves when nothing in particular fails.
@@ -54,6 +77,9 @@ pub(crate) struct Settings {
     pub(crate) descendants: Descendants,
     /// How much later the log that an item has left says so than its new log reports it present.
     pub(crate) removal_lag: Duration,
+    pub(crate) permission_lag: PermissionLag,
+    pub(crate) drive_refusal: DriveRefusal,
+    pub(crate) outsider_entries: OutsiderEntries,
     /// How long a new revision has neither size nor checksums.
     pub(crate) processing_delay: Duration,
     pub(crate) empty_pages: bool,
@@ -75,6 +101,9 @@ impl Default for Settings {
             listings: Listings::Stable,
             descendants: Descendants::Silent,
             removal_lag: Duration::ZERO,
+            permission_lag: PermissionLag::default(),
+            drive_refusal: DriveRefusal::NotFound,
+            outsider_entries: OutsiderEntries::UserLog,
             processing_delay: Duration::ZERO,
             empty_pages: false,
             access_token_lifetime: Duration::from_secs(3599),
@@ -82,17 +111,18 @@ impl Default for Settings {
     }
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct SharedDrive {
-    pub(crate) name: String,
-    pub(crate) created: i64,
-}
-
 /// An item about which a log has something to say.
 #[derive(Clone, Debug)]
 pub(crate) struct Report {
     pub(crate) log: String,
     pub(crate) id: String,
+}
+
+/// Whose root folder it is.
+#[derive(Clone, Debug)]
+pub(crate) enum Home {
+    Account(String),
+    SharedDrive,
 }
 
 /// A listing under way: Drive's list tokens die after hours, these after some hundred newer listings.
@@ -105,6 +135,8 @@ pub(crate) struct Cursor {
 
 pub(crate) struct State {
     pub(crate) clock: Arc<Clock>,
+    /// By address.
+    pub(crate) accounts: BTreeMap<String, Account>,
     pub(crate) nodes: HashMap<String, Node>,
     /// Children of each folder in the order of their creation.
     pub(crate) children: HashMap<String, BTreeSet<(u64, String)>>,
@@ -113,9 +145,13 @@ pub(crate) struct State {
     pub(crate) channels: Channels,
     pub(crate) cursors: VecDeque<Cursor>,
     pub(crate) tokens: Tokens,
+    pub(crate) identities: Identities,
     pub(crate) faults: Faults,
     pub(crate) disturbances: Disturbances,
     pub(crate) settings: Settings,
+    /// The account that is there from the beginning.
+    pub(crate) first: Account,
+    /// Its My Drive.
     pub(crate) root: String,
     pub(crate) sequence: u64,
     /// Items that a log reports later, by the time at which it does.
@@ -125,24 +161,28 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn new(clock: Arc<Clock>, outbox: UnboundedSender<Errand>) -> Self {
+        let first = Account::first();
         let mut state = Self {
             clock,
+            accounts: BTreeMap::new(),
             nodes: HashMap::new(),
             children: HashMap::new(),
             drives: BTreeMap::new(),
-            logs: HashMap::from([(USER.to_owned(), Log::new(100_000 + ids::below(50_000)))]),
+            logs: HashMap::new(),
             channels: Channels::default(),
             cursors: VecDeque::new(),
             tokens: Tokens::default(),
+            identities: Identities::default(),
             faults: Faults::default(),
             disturbances: Disturbances::default(),
             settings: Settings::default(),
-            root: ids::root(),
+            root: first.root.clone(),
+            first: first.clone(),
             sequence: 0,
             due: BTreeMap::new(),
             outbox,
         };
-        state.plant_root(state.root.clone(), "My Drive", None);
+        state.add_account(first);
         state
     }
 
@@ -155,10 +195,21 @@ impl State {
         self.clock.now()
     }
 
+    /// Opens an account with an empty My Drive and a change log.
+    pub(crate) fn add_account(&mut self, account: Account) {
+        self.plant_root(account.root.clone(), "My Drive", Home::Account(account.address.clone()));
+        self.logs.insert(account.log.clone(), Log::new(100_000 + ids::below(50_000)));
+        self.accounts.insert(account.address.clone(), account);
+    }
+
     /// The root folder of My Drive or of a shared drive; makes no change entry.
-    pub(crate) fn plant_root(&mut self, id: String, name: &str, drive: Option<String>) {
+    pub(crate) fn plant_root(&mut self, id: String, name: &str, home: Home) {
         let now = self.now();
         self.sequence += 1;
+        let (owner, drive) = match home {
+            Home::Account(address) => (Some(address), None),
+            Home::SharedDrive => (None, Some(id.clone())),
+        };
         let node = Node {
             id: id.clone(),
             name: name.to_owned(),
@@ -173,6 +224,7 @@ impl State {
             listed_from: now,
             sequence: self.sequence,
             quirks: Vec::new(),
+            sharing: Sharing { owner, ..Sharing::default() },
             extras: Extras::default(),
             kind: Kind::Folder,
         };

@@ -2,50 +2,17 @@
 
 use std::time::Duration;
 
+pub(crate) use super::clock::milliseconds;
 use super::content::{Checksums, Content};
 use super::extras::Extras;
-use super::log::{Log, Subject, USER};
 use super::mime;
 use super::node::{Blob, Kind, Node, Quirk, Upload};
+use super::refusal::Done;
+pub(crate) use super::refusal::Refusal;
 use super::report::Cause;
-use super::state::{SharedDrive, State};
+use super::role::Sharing;
+use super::state::State;
 use super::{clock, ids};
-
-/// Why a user's action could not be done.
-#[derive(Debug)]
-pub(crate) enum Refusal {
-    NoSuchFile(String),
-    NotAFolder(String),
-    NotABlob(String),
-    BadTime(String),
-    IdTaken(String),
-    /// The root of My Drive or of a shared drive stays where and what it is.
-    IsRoot(String),
-    /// A folder cannot lie below itself.
-    BelowItself(String),
-    NoSuchRevision(String),
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NoSuchFile(id) => write!(f, "the emulated Drive has no file {id:?}"),
-            Self::NotAFolder(id) => write!(f, "{id:?} is not a folder"),
-            Self::NotABlob(id) => write!(f, "{id:?} has no content of its own"),
-            Self::BadTime(text) => write!(f, "{text:?} is not an RFC 3339 time"),
-            Self::IdTaken(id) => write!(f, "the id {id:?} is taken"),
-            Self::IsRoot(id) => {
-                write!(f, "{id:?} is a drive's root, which cannot be moved, trashed or deleted")
-            }
-            Self::BelowItself(id) => write!(f, "{id:?} cannot be moved into itself or below itself"),
-            Self::NoSuchRevision(id) => write!(f, "the file has no revision {id:?}"),
-        }
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-pub(crate) type Done<T> = Result<T, Refusal>;
 
 impl State {
     pub(crate) fn upload(&mut self, upload: Upload, checksums: Checksums) -> Done<String> {
@@ -63,6 +30,10 @@ impl State {
         }
         let mut node = self.sprout(&upload.parent, id, upload.name, mime_type, kind)?;
         node.quirks = upload.quirks;
+        if let Some(owner) = upload.owner.filter(|_| node.drive.is_none()) {
+            self.account(&owner)?;
+            node.sharing.owner = Some(owner);
+        }
         if let Some(time) = upload.created_time {
             node.created = clock::parse(&time).ok_or(Refusal::BadTime(time))?;
         }
@@ -83,17 +54,6 @@ impl State {
         let kind = Kind::Shortcut { target: target.id.clone(), target_mime_type: target.mime_type.clone() };
         let node = self.sprout(parent, ids::file(), name.to_owned(), mime::SHORTCUT.to_owned(), kind)?;
         Ok(self.plant(node))
-    }
-
-    pub(crate) fn shared_drive(&mut self, name: &str) -> String {
-        let id = ids::root();
-        let created = self.now();
-        self.plant_root(id.clone(), name, Some(id.clone()));
-        self.drives.insert(id.clone(), SharedDrive { name: name.to_owned(), created });
-        self.logs.insert(id.clone(), Log::new(2_000_000 + ids::below(1_000_000)));
-        self.log_entry(USER, Subject::Drive(id.clone()), false);
-        self.call_log(USER);
-        id
     }
 
     /// The checksums are those of the content, made before the state was locked.
@@ -168,7 +128,7 @@ impl State {
         if !target.is_folder() {
             return Err(Refusal::NotAFolder(parent.to_owned()));
         }
-        let (target, drive) = (target.id.clone(), target.drive.clone());
+        let (target, drive, owner) = (target.id.clone(), target.drive.clone(), target.sharing.owner.clone());
         let node = self.below_a_root(id)?;
         if self.lineage(self.known(&target)?).any(|above| above.id == id) {
             return Err(Refusal::BelowItself(id.to_owned()));
@@ -186,7 +146,9 @@ impl State {
         node.listed_from = listed_from;
         if former_drive != drive {
             for below in self.subtree(id) {
-                self.known_mut(&below)?.drive.clone_from(&drive);
+                let node = self.known_mut(&below)?;
+                node.drive.clone_from(&drive);
+                node.sharing.owner.clone_from(&owner);
             }
         }
         for (id, former) in concerned {
@@ -198,18 +160,7 @@ impl State {
     /// For ever, with everything below.
     pub(crate) fn delete(&mut self, id: &str) -> Done<()> {
         self.below_a_root(id)?;
-        for id in self.subtree(id).into_iter().rev() {
-            let logs = self.known(&id).map(|node| self.logs_of(node))?;
-            let Some(node) = self.nodes.remove(&id) else { continue };
-            if let Some(siblings) = node.parent.and_then(|parent| self.children.get_mut(&parent)) {
-                siblings.remove(&(node.sequence, id.clone()));
-            }
-            self.children.remove(&id);
-            for log in logs {
-                self.report(&log, &id);
-            }
-            self.call_file(&id, Cause::Removed);
-        }
+        self.uproot(id);
         Ok(())
     }
 
@@ -270,7 +221,8 @@ impl State {
         if !parent.is_folder() {
             return Err(Refusal::NotAFolder(parent.id.clone()));
         }
-        let (parent, drive) = (Some(parent.id.clone()), parent.drive.clone());
+        let (owner, drive) = (parent.sharing.owner.clone(), parent.drive.clone());
+        let parent = Some(parent.id.clone());
         self.sequence += 1;
         Ok(Node {
             id,
@@ -286,6 +238,7 @@ impl State {
             listed_from: now + milliseconds(self.settings.listing_lag),
             sequence: self.sequence,
             quirks: Vec::new(),
+            sharing: Sharing { owner, ..Sharing::default() },
             extras: Extras::default(),
             kind,
         })
@@ -300,8 +253,4 @@ impl State {
         self.changed(&id, Cause::Added);
         id
     }
-}
-
-pub(crate) fn milliseconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
 }

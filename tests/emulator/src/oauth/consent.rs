@@ -44,6 +44,9 @@ pub(crate) fn page(inner: &Arc<Inner>, call: &Call) -> Reply {
             scope: granted.clone(),
             expires: state.now() + CODE_LIFETIME_MS,
         };
+        let address = get("login_hint").filter(|hint| state.account(hint).is_ok());
+        let address = address.map_or_else(|| state.identities.consenting.clone(), str::to_owned);
+        state.identities.set(&code, &address);
         state.tokens.codes.insert(code.clone(), grant);
         vec![("code", code), ("scope", granted)]
     };

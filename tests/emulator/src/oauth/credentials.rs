@@ -2,14 +2,13 @@
 
 use serde_json::json;
 
+pub(crate) use crate::drive::account::SERVICE_ACCOUNT;
+
 pub(crate) const CLIENT_ID: &str = "618033988749-driveemulator.apps.googleusercontent.com";
 pub(crate) const CLIENT_SECRET: &str = "drive-emulator-client-secret";
 pub(crate) const REFRESH_TOKEN: &str = "1//0e-drive-emulator-refresh-token";
 pub(crate) const DEFAULT_SCOPE: &str = "https://www.googleapis.com/auth/drive";
 pub(crate) const PROJECT_NUMBER: &str = "618033988749";
-pub(crate) const SERVICE_ACCOUNT: &str = "inbox@drive-emulator.iam.gserviceaccount.com";
-/// The one user this Drive belongs to.
-pub(crate) const USER: &str = "user@drive-emulator.example";
 const KEY_ID: &str = "0123456789abcdef0123456789abcdef01234567";
 pub(crate) const PRIVATE_KEY: &str = include_str!("service-account.pem");
 

@@ -47,12 +47,13 @@ fn refresh(state: &mut State, call: &Call, form: &Params) -> Result<Reply, Refus
     let token =
         form.filled("refresh_token").ok_or(Refused(400, "invalid_request", "Missing refresh_token"))?;
     let granted = state.tokens.refresh(token).ok_or(DEAD)?.to_owned();
-    let Some(narrower) = form.filled("scope") else { return Ok(issue(state, &granted, None)) };
+    let address = state.identities.of(token).to_owned();
+    let Some(narrower) = form.filled("scope") else { return Ok(issue(state, &address, &granted, None)) };
     let is_granted = |scope: &str| granted.split_whitespace().any(|granted| granted == scope);
     if !narrower.split_whitespace().all(is_granted) {
         return Err(Refused(400, "invalid_scope", "The refresh token was not granted all of these scopes."));
     }
-    Ok(issue(state, narrower, None))
+    Ok(issue(state, &address, narrower, None))
 }
 
 fn exchange(state: &mut State, call: &Call, form: &Params) -> Result<Reply, Refused> {
@@ -77,18 +78,33 @@ fn exchange(state: &mut State, call: &Call, form: &Params) -> Result<Reply, Refu
         }
     }
     let refresh_token = state.tokens.issue_refresh(&grant.scope);
-    Ok(issue(state, &grant.scope, Some(refresh_token)))
+    let address = state.identities.of(code).to_owned();
+    state.identities.set(&refresh_token, &address);
+    Ok(issue(state, &address, &grant.scope, Some(refresh_token)))
 }
 
 fn assertion(state: &mut State, form: &Params) -> Result<Reply, Refused> {
     let assertion = form.filled("assertion").ok_or(Refused(400, "invalid_request", "Missing assertion"))?;
     let scope = jwt::verify(assertion)?;
-    Ok(issue(state, &scope, None))
+    let address = subject(state, assertion)?;
+    Ok(issue(state, &address, &scope, None))
 }
 
-fn issue(state: &mut State, scope: &str, refresh_token: Option<String>) -> Reply {
+/// For whom a service account asks: for whom it impersonates, or for itself.
+fn subject(state: &State, assertion: &str) -> Result<String, Refused> {
+    match jwt::subject(assertion) {
+        None => Ok(state.identities.service_account.clone()),
+        Some(address) => match state.account(&address) {
+            Ok(account) => Ok(account.address.clone()),
+            Err(_) => Err(Refused(400, "invalid_grant", "Invalid email or User ID")),
+        },
+    }
+}
+
+fn issue(state: &mut State, address: &str, scope: &str, refresh_token: Option<String>) -> Reply {
     let (now, lifetime) = (state.now(), state.settings.access_token_lifetime);
     let token = state.tokens.issue_access(scope, now, lifetime);
+    state.identities.set(&token, address);
     let mut answer = json!({
         "access_token": token,
         "expires_in": lifetime.as_secs(),

@@ -22,7 +22,7 @@ const NOT_SHORT_LIVED: Refused = Refused(
 const MALFORMED: Refused = Refused(400, "invalid_request", "Bad Request");
 const BAD_SIGNATURE: Refused = Refused(400, "invalid_grant", "Invalid JWT Signature.");
 
-/// The scope an assertion asks for. `aud` and `sub` may be anything. The machine's clock counts here, not the
+/// The scope an assertion asks for. `aud` may be anything. The machine's clock counts here, not the
 /// emulator's: whoever signed knows no other.
 pub(crate) fn verify(assertion: &str) -> Result<String, Refused> {
     let (signed, signature) = assertion.rsplit_once('.').ok_or(MALFORMED)?;
@@ -51,6 +51,12 @@ pub(crate) fn verify(assertion: &str) -> Result<String, Refused> {
     let scope = claims["scope"].as_str().filter(|scope| !scope.trim().is_empty());
     let nothing = Refused(400, "invalid_scope", "Empty or missing scope not allowed.");
     scope.map(str::to_owned).ok_or(nothing)
+}
+
+/// The `sub` claim: the user whom the service account impersonates.
+pub(crate) fn subject(assertion: &str) -> Option<String> {
+    let claims = part(assertion.split('.').nth(1)?).ok()?;
+    claims["sub"].as_str().filter(|subject| !subject.is_empty()).map(str::to_owned)
 }
 
 fn part(encoded: &str) -> Result<Value, Refused> {

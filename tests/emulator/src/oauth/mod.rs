@@ -3,5 +3,6 @@
 pub(crate) mod consent;
 pub(crate) mod credentials;
 pub(crate) mod endpoint;
+pub(crate) mod identities;
 pub(crate) mod jwt;
 pub(crate) mod tokens;

@@ -22,6 +22,8 @@ pub struct RequestRecord {
     pub operation: String,
     /// The `Range` header.
     pub range: Option<String>,
+    /// The `X-Goog-Drive-Resource-Keys` header: `id/key,id/key`.
+    pub resource_keys: Option<String>,
     /// The `User-Agent` header.
     pub user_agent: Option<String>,
     /// `HTTP/1.1` or `HTTP/2.0`.

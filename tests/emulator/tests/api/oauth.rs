@@ -11,10 +11,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::support::{Drive, answer, drive};
 
-const SCOPE: &str = "https://www.googleapis.com/auth/drive.readonly";
-const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+pub(crate) const SCOPE: &str = "https://www.googleapis.com/auth/drive.readonly";
+pub(crate) const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
-async fn token(drive: &Drive, form: &[(&str, &str)]) -> (u16, Value) {
+pub(crate) async fn token(drive: &Drive, form: &[(&str, &str)]) -> (u16, Value) {
     answer(drive.http.post(drive.url("/token")).form(form).send().await.unwrap()).await
 }
 
@@ -23,7 +23,7 @@ async fn status_with(drive: &Drive, token: &Value, path: &str) -> u16 {
     request.send().await.unwrap().status().as_u16()
 }
 
-fn parsed(text: &str) -> Value {
+pub(crate) fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
@@ -155,7 +155,7 @@ async fn consent_is_given_at_once_and_the_code_exchanged_with_its_proof() {
 }
 
 /// An assertion signed with the key of the ready-made file.
-fn signed(drive: &Drive, change: impl FnOnce(&mut Value), padded: bool) -> String {
+pub(crate) fn signed(drive: &Drive, change: impl FnOnce(&mut Value), padded: bool) -> String {
     let key = parsed(&drive.emulator.service_account_json());
     let pem = key["private_key"].as_str().unwrap();
     let der = pem.lines().filter(|line| !line.starts_with("-----")).collect::<String>();
@@ -182,7 +182,7 @@ async fn a_service_account_signs_for_its_token() {
     assert_eq!(status, 200, "{granted}");
     assert!(granted["refresh_token"].is_null());
     assert_eq!(status_with(&drive, &granted["access_token"], "/drive/v3/files").await, 200);
-    let delegated = signed(&drive, |claims| claims["sub"] = json!("user@example.com"), true);
+    let delegated = signed(&drive, |claims| claims["sub"] = json!("user@drive-emulator.example"), true);
     assert_eq!(ask(delegated).await.0, 200, "padding and sub are fine");
     let forged = signed(&drive, |_| (), false).replace('.', ".e30.").replacen(".e30.", ".", 1);
     assert_ne!(ask(forged).await.0, 200);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use drive_emulator::{Emulator, Options, TlsFiles};
+use drive_emulator::{Emulator, Options, TlsFiles, User};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -78,6 +78,11 @@ impl Drop for TlsDrive {
 }
 
 impl Drive {
+    /// The same emulator, asked by another account.
+    pub(crate) fn by(&self, user: &User) -> Self {
+        Self { emulator: self.emulator.clone(), http: self.http.clone(), token: user.access_token() }
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.emulator.url())
     }

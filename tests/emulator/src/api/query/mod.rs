@@ -2,9 +2,9 @@
 
 mod parse;
 
+use super::view::View;
 use crate::drive::node::{Kind, Node};
-use crate::drive::state::State;
-use crate::oauth::credentials;
+use crate::drive::role::Role;
 
 /// A search expression.
 #[derive(Debug)]
@@ -14,8 +14,11 @@ pub(crate) enum Query {
     Not(Box<Query>),
     /// `'ID' in parents`.
     Below(String),
-    /// `'someone' in owners`, `writers` or `readers`.
-    Person(String),
+    /// `'someone' in owners`, `writers` or `readers`: everybody who may do that much.
+    Person {
+        who: String,
+        least: Role,
+    },
     Compare {
         field: Field,
         operator: Operator,
@@ -81,35 +84,39 @@ impl Query {
             Self::And(left, right) | Self::Or(left, right) => left.searches_text() || right.searches_text(),
             Self::Not(inner) => inner.searches_text(),
             Self::Compare { field, .. } => *field == Field::FullText,
-            Self::Below(_) | Self::Person(_) | Self::Has { .. } | Self::SharedWithMe | Self::Labelled => {
+            Self::Below(_) | Self::Person { .. } | Self::Has { .. } | Self::SharedWithMe | Self::Labelled => {
                 false
             }
         }
     }
 
-    pub(crate) fn matches(&self, state: &State, node: &Node) -> bool {
+    pub(crate) fn matches(&self, view: &View<'_>, node: &Node) -> bool {
         match self {
-            Self::And(left, right) => left.matches(state, node) && right.matches(state, node),
-            Self::Or(left, right) => left.matches(state, node) || right.matches(state, node),
-            Self::Not(inner) => !inner.matches(state, node),
+            Self::And(left, right) => left.matches(view, node) && right.matches(view, node),
+            Self::Or(left, right) => left.matches(view, node) || right.matches(view, node),
+            Self::Not(inner) => !inner.matches(view, node),
             Self::Below(id) => {
-                let folder = if id == "root" { &state.root } else { id };
+                let folder = if id == "root" { &view.account.root } else { id };
                 node.parent.as_ref() == Some(folder)
             }
-            Self::Person(who) => node.drive.is_none() && (who == "me" || who == credentials::USER),
-            Self::Compare { field, operator, value } => compare(state, node, *field, *operator, value),
+            Self::Person { who, least } => {
+                let address = if who == "me" { &view.account.address } else { who };
+                view.role_of(address, node) >= Some(*least)
+            }
+            Self::Compare { field, operator, value } => compare(view, node, *field, *operator, value),
             Self::Has { of_app, key, value } => {
                 let extras = &node.extras;
                 let properties = if *of_app { &extras.app_properties } else { &extras.properties };
                 properties.get(key) == Some(value)
             }
-            // Nobody else shares anything here, and there are no labels.
-            Self::SharedWithMe | Self::Labelled => false,
+            Self::SharedWithMe => view.shared_with_me(node).is_some(),
+            // There are no labels.
+            Self::Labelled => false,
         }
     }
 }
 
-fn compare(state: &State, node: &Node, field: Field, operator: Operator, value: &Literal) -> bool {
+fn compare(view: &View<'_>, node: &Node, field: Field, operator: Operator, value: &Literal) -> bool {
     match (field, value) {
         (Field::Name | Field::FullText, Literal::Text(text)) if operator == Operator::Contains => {
             has_word(&node.name, text)
@@ -123,15 +130,14 @@ fn compare(state: &State, node: &Node, field: Field, operator: Operator, value: 
             Kind::Shortcut { target, .. } => order(operator, target.as_str().cmp(text)),
             _ => false,
         },
-        (Field::Trashed, Literal::Bool(wanted)) => order(operator, state.is_trashed(node).cmp(wanted)),
+        (Field::Trashed, Literal::Bool(wanted)) => order(operator, view.is_trashed(node).cmp(wanted)),
         (Field::Starred, Literal::Bool(wanted)) => order(operator, node.extras.starred.cmp(wanted)),
         (Field::CreatedTime, Literal::Time(time)) => order(operator, node.created.cmp(time)),
         (Field::ModifiedTime, Literal::Time(time)) => order(operator, node.modified.cmp(time)),
         (Field::ViewedByMeTime, Literal::Time(time)) => {
             node.extras.viewed.is_some_and(|viewed| order(operator, viewed.cmp(time)))
         }
-        // Nothing is shared by link here.
-        (Field::Visibility, Literal::Text(text)) => order(operator, "limited".cmp(text)),
+        (Field::Visibility, Literal::Text(text)) => order(operator, view.visibility(node).cmp(text)),
         _ => false,
     }
 }

@@ -3,6 +3,7 @@
 use super::super::error::ApiError;
 use super::{Field, Literal, Operator, Query};
 use crate::drive::clock;
+use crate::drive::role::Role;
 
 impl Query {
     pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
@@ -10,6 +11,16 @@ impl Query {
         let mut parser = Parser { tokens: tokens(text).ok_or_else(bad)?, at: 0 };
         let query = parser.or().ok_or_else(bad)?;
         if parser.at == parser.tokens.len() { Ok(query) } else { Err(bad()) }
+    }
+}
+
+/// The least role of those whom a list of people names.
+fn least(people: &str) -> Option<Role> {
+    match people {
+        "owners" => Some(Role::Owner),
+        "writers" => Some(Role::Writer),
+        "readers" => Some(Role::Reader),
+        _ => None,
     }
 }
 
@@ -130,10 +141,8 @@ impl Parser {
                 }
                 match self.next()? {
                     Token::Word(word) if word == "parents" => Some(Query::Below(value)),
-                    Token::Word(word) if matches!(word.as_str(), "owners" | "writers" | "readers") => {
-                        Some(Query::Person(value))
-                    }
                     Token::Word(word) if word == "labels" => Some(Query::Labelled),
+                    Token::Word(word) => Some(Query::Person { who: value, least: least(&word)? }),
                     _ => None,
                 }
             }
