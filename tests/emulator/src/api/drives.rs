@@ -1,12 +1,13 @@
-//! `drives.list` and `drives.get`.
+//! `drives`: shared drives as their members see and manage them.
 
 use serde_json::{Value, json};
 
 use super::call::Call;
+use super::discovery::body;
 use super::error::ApiError;
 use super::resource;
 use super::view::View;
-use crate::drive::role::SharedDrive;
+use crate::drive::role::{Role, SharedDrive};
 use crate::drive::state::{DriveRefusal, State};
 use crate::serve::body::Reply;
 
@@ -33,9 +34,51 @@ pub(crate) fn list(state: &State, call: &Call) -> Result<Reply, ApiError> {
 }
 
 pub(crate) fn get(state: &State, call: &Call) -> Result<Reply, ApiError> {
+    told(state, call, call.id())
+}
+
+pub(crate) fn create(state: &mut State, call: &Call) -> Result<Reply, ApiError> {
+    call.check_mask("Drive")?;
+    call.params.required("requestId")?;
+    let wanted = body::read(&call.body, "Drive")?;
+    let name = wanted["name"].as_str().ok_or_else(|| ApiError::required("name"))?;
+    let organizer = View::of(state, call).account.address.clone();
+    let id = state.shared_drive(name, &organizer)?;
+    told(state, call, &id)
+}
+
+pub(crate) fn update(state: &mut State, call: &Call) -> Result<Reply, ApiError> {
+    call.check_mask("Drive")?;
+    let wanted = body::read(&call.body, "Drive")?;
+    managed(state, call)?;
+    if let Some(name) = wanted["name"].as_str() {
+        state.rename_drive(call.id(), name)?;
+    }
+    told(state, call, call.id())
+}
+
+/// 204; what is not in the trash must be gone before.
+pub(crate) fn delete(state: &mut State, call: &Call) -> Result<Reply, ApiError> {
+    managed(state, call)?;
+    let is_left = |(_, id): &(u64, String)| state.nodes.get(id).is_some_and(|node| !node.trashed);
+    if state.children.get(call.id()).into_iter().flatten().any(is_left) {
+        return Err(ApiError::bad_request("A shared drive that is not empty cannot be deleted."));
+    }
+    state.delete_drive(call.id())?;
+    Ok(Reply::empty(204))
+}
+
+/// Refuses everybody but those who manage the drive.
+fn managed(state: &State, call: &Call) -> Result<(), ApiError> {
     let view = View::of(state, call);
-    let drive = known(&view, call.id())?;
-    call.answer(resource::drive(&view, call.id(), drive), "Drive", DEFAULT)
+    known(&view, call.id())?;
+    let root = state.known(call.id())?;
+    view.require(root, Role::Organizer)
+}
+
+fn told(state: &State, call: &Call, id: &str) -> Result<Reply, ApiError> {
+    let view = View::of(state, call);
+    call.answer(resource::drive(&view, id, known(&view, id)?), "Drive", DEFAULT)
 }
 
 /// A shared drive that the caller is a member of.

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 
 use self::Handler::{Change, Own, Read};
 use super::call::{Answer, Call};
-use super::{about, changes, channels, drives, files, items, media, upload};
+use super::{about, changes, channels, drives, files, items, media, permissions, upload};
 use crate::drive::state::State;
 use crate::inner::Inner;
 
@@ -28,8 +28,11 @@ const SERVED: &[(&str, Handler)] = &[
     ("changes.list", Read(changes::list)),
     ("changes.watch", Own(|inner, call| Box::pin(channels::watch_changes(inner, call)))),
     ("channels.stop", Change(channels::stop)),
+    ("drives.create", Change(drives::create)),
+    ("drives.delete", Change(drives::delete)),
     ("drives.get", Read(drives::get)),
     ("drives.list", Read(drives::list)),
+    ("drives.update", Change(drives::update)),
     ("files.copy", Own(|inner, call| Box::pin(async { items::copy(inner, call) }))),
     ("files.create", Own(|inner, call| Box::pin(upload::write(inner, call)))),
     ("files.delete", Change(items::delete)),
@@ -40,6 +43,11 @@ const SERVED: &[(&str, Handler)] = &[
     ("files.media", Read(media::get)),
     ("files.update", Own(|inner, call| Box::pin(upload::write(inner, call)))),
     ("files.watch", Own(|inner, call| Box::pin(channels::watch_file(inner, call)))),
+    ("permissions.create", Change(permissions::create)),
+    ("permissions.delete", Change(permissions::delete)),
+    ("permissions.get", Read(permissions::get)),
+    ("permissions.list", Read(permissions::list)),
+    ("permissions.update", Change(permissions::update)),
 ];
 
 /// What answers the method of that name, if the emulator has it.

@@ -17,6 +17,7 @@ pub(crate) mod methods;
 pub(crate) mod multipart;
 pub(crate) mod order;
 pub(crate) mod params;
+pub(crate) mod permissions;
 pub(crate) mod query;
 pub(crate) mod resource;
 pub(crate) mod route;

@@ -16,6 +16,7 @@ mod listings;
 mod media;
 mod moves;
 mod oauth;
+mod permissions;
 mod requests;
 mod search;
 mod setup;
