@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::user::{Answer, post_form, scope_suffices};
 use super::{Client, Error, Grant, SCOPE};
+use crate::http::api::Api;
 use crate::listen::Door;
 use crate::owner::{self, SERVICE, SYSTEM_STATE, Want};
 
@@ -74,7 +75,7 @@ impl Login {
     /// Waits for the consent, by the callback or as the address that the user pasted back, and exchanges it.
     pub async fn finish(
         mut self,
-        http: &reqwest::Client,
+        http: &Api,
         pasted: impl Future<Output = Option<String>>,
     ) -> Result<Grant, Error> {
         let query = tokio::select! {
@@ -87,7 +88,7 @@ impl Login {
         self.exchange(http, &code).await
     }
 
-    async fn exchange(&self, http: &reqwest::Client, code: &str) -> Result<Grant, Error> {
+    async fn exchange(&self, http: &Api, code: &str) -> Result<Grant, Error> {
         let answer = post_form(
             http,
             &self.client.token_uri,

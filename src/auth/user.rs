@@ -10,12 +10,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use reqwest::Method;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::{AccessToken, Error, SCOPE, TOO_MANY_WAIT, WIDER_SCOPE, check_endpoint};
-use crate::http::{explain, retry_after};
+use crate::http::api::{ANSWER_LIMIT, Api, Repeat};
+use crate::http::retry_after;
 use crate::owner::{self, Absent, Want};
+use crate::telemetry::log::with_causes;
 
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 /// Grants of an app in "Testing" end after seven days; one that died at about that age died of it.
@@ -113,7 +116,7 @@ pub(super) fn scope_suffices(granted: &str) -> bool {
 pub(super) struct User {
     client: Client,
     source: Source,
-    http: reqwest::Client,
+    http: Api,
     /// The refresh token that died, and what of. As long as no other one is there, nobody is asked again.
     dead: Mutex<Option<(String, Error)>>,
 }
@@ -147,11 +150,11 @@ pub(super) fn authorized(json: &serde_json::Value) -> Result<(Client, Grant), St
 }
 
 impl User {
-    pub(super) fn logged_in(client: Client, token: PathBuf, http: reqwest::Client) -> Self {
+    pub(super) fn logged_in(client: Client, token: PathBuf, http: Api) -> Self {
         Self { client, source: Source::TokenFile(token), http, dead: Mutex::default() }
     }
 
-    pub(super) fn with_grant(client: Client, grant: Grant, path: PathBuf, http: reqwest::Client) -> Self {
+    pub(super) fn with_grant(client: Client, grant: Grant, path: PathBuf, http: Api) -> Self {
         Self { client, source: Source::Credentials(path, grant), http, dead: Mutex::default() }
     }
 
@@ -282,25 +285,23 @@ pub(super) enum Answer {
 }
 
 /// Asks the token endpoint. An answer that is neither a grant nor a refusal in due form is an outage.
-pub(super) async fn post_form(
-    http: &reqwest::Client,
-    uri: &str,
-    form: &[(&str, &str)],
-) -> Result<Answer, Error> {
+pub(super) async fn post_form(http: &Api, uri: &str, form: &[(&str, &str)]) -> Result<Answer, Error> {
     let unavailable = |why: String| Error::Unavailable { why: format!("the token endpoint: {why}") };
-    let response = http.post(uri).form(form).send().await.map_err(|error| unavailable(explain(error)))?;
-    let status = response.status();
+    let request = http.request(Method::POST, uri).form(form);
+    // Asking twice is what would be done after the failure, only later.
+    let sent = http.send(request, ANSWER_LIMIT, Repeat::Always).await;
+    let answer = sent.map_err(|error| unavailable(with_causes(&error)))?;
+    let status = answer.status;
     if status == reqwest::StatusCode::TOO_MANY_REQUESTS {
-        let retry_after = retry_after(response.headers(), Timestamp::now()).unwrap_or(TOO_MANY_WAIT);
+        let retry_after = retry_after(&answer.headers, Timestamp::now()).unwrap_or(TOO_MANY_WAIT);
         return Err(Error::TooMany { why: format!("the token endpoint: {status}"), retry_after });
     }
-    let body = response.bytes().await.map_err(|error| unavailable(explain(error)))?;
     if status.is_success() {
-        return serde_json::from_slice(&body)
+        return serde_json::from_slice(&answer.body)
             .map(Answer::Granted)
             .map_err(|_| unavailable(format!("{status} without an access token")));
     }
-    match serde_json::from_slice::<Refusal>(&body) {
+    match serde_json::from_slice::<Refusal>(&answer.body) {
         Ok(refusal) if status.is_client_error() && !is_passing(status, &refusal) => {
             Ok(Answer::Refused(refusal))
         }

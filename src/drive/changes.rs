@@ -36,7 +36,8 @@ impl Drive {
                 ("includeItemsFromAllDrives", "true"),
             ])
             .query(&of_log(log));
-        let read = self.read("list changes", &log.key(), request, |body| read_changes(body, token)).await;
+        let read = |body: &[u8]| read_changes(body, token);
+        let read = self.page("list changes", &log.key(), request, read).await;
         Ok(self.usable("list changes", read.map_err(|error| error.of_log(log))?))
     }
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::changes::of_log;
 use super::wire::WireChannel;
 use super::{Drive, Error, Fault};
+use crate::http::api::ANSWER_LIMIT;
 use crate::model::{ChangeLog, ChannelId, ChannelToken, PageToken, ResourceId};
 
 /// What Drive grants.
@@ -58,7 +59,8 @@ impl Drive {
         let request = self
             .call(Method::POST, "/channels/stop")
             .json(&json!({"id": id.as_str(), "resourceId": resource_id.as_str()}));
-        match self.send("stop a push channel", "stop a push channel", request).await {
+        let what = "stop a push channel";
+        match self.send(what, what, request, ANSWER_LIMIT).await {
             Ok((_, pass)) => {
                 pass.served();
                 Ok(())

@@ -8,8 +8,10 @@ use serde::Deserialize;
 
 use super::Unreadable;
 use crate::auth;
+use crate::http::api;
 use crate::model::ChangeLog;
 use crate::retry::Class;
+use crate::telemetry::log::with_causes;
 
 /// How many characters of an explanation are kept.
 const SAID_LIMIT: usize = 400;
@@ -100,6 +102,15 @@ impl Error {
 
     pub(super) fn connection(what: &'static str, said: &str) -> Self {
         Self::without_answer(what, Fault::Connection, said)
+    }
+
+    /// What the client says that got no answer, or one that is too long to be read.
+    pub(super) fn no_answer(what: &'static str, error: &api::Error) -> Self {
+        let fault = match error {
+            api::Error::Call(_) => Fault::Connection,
+            api::Error::TooLong(_) => Fault::Unreadable,
+        };
+        Self::without_answer(what, fault, &with_causes(error))
     }
 
     pub(super) fn unreadable(what: &'static str, error: &Unreadable) -> Self {

@@ -8,8 +8,9 @@ use reqwest::{Method, RequestBuilder, StatusCode, Url};
 
 use super::pages::read_listing;
 use super::wire::{FILE_FIELDS, WireAbout, read_file};
-use super::{Drive, ERROR_BODY_LIMIT, Error};
+use super::{Drive, Error};
 use crate::auth::AccessToken;
+use crate::http::api::{ANSWER_LIMIT, ERROR_LIMIT};
 use crate::http::media::{Answer, Body, Get};
 use crate::http::retry_after;
 use crate::model::{ChangeLog, File, FileId, ResourceKeys};
@@ -92,7 +93,7 @@ impl Drive {
         let request = self
             .call(Method::GET, &format!("/files/{}", segment(id)))
             .query(&[("fields", FILE_FIELDS), ("supportsAllDrives", "true")]);
-        self.read("look at a file", id.as_str(), with_keys(request, keys), read_file).await
+        self.read("look at a file", id.as_str(), with_keys(request, keys), ANSWER_LIMIT, read_file).await
     }
 
     /// One page of what is directly in a folder and not in the trash.
@@ -118,7 +119,7 @@ impl Drive {
         parameters.extend(page.map(|page| ("pageToken", page)));
         let request = self.call(Method::GET, "/files").query(&parameters);
         let read = |body: &[u8]| read_listing(body, page);
-        let read = self.read("list a folder", folder.as_str(), with_keys(request, keys), read).await?;
+        let read = self.page("list a folder", folder.as_str(), with_keys(request, keys), read).await?;
         Ok(self.usable("list a folder", read))
     }
 
@@ -181,7 +182,7 @@ impl Drive {
 
 /// The beginning of a body. A body that breaks off still tells as much as came.
 async fn read_some(mut body: Body) -> Vec<u8> {
-    let mut some = vec![0; ERROR_BODY_LIMIT];
+    let mut some = vec![0; ERROR_LIMIT];
     let mut filled = 0;
     while filled < some.len()
         && let Ok(count @ 1..) = body.read(&mut some[filled..]).await

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Method, RequestBuilder};
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
@@ -24,8 +24,9 @@ pub use pages::{Read, read_changes, read_listing};
 pub use wire::Unreadable;
 
 use crate::auth::{AccessToken, Auth};
+use crate::http::api::{ANSWER_LIMIT, Answer, PAGE_LIMIT, Repeat};
 use crate::http::gate::{Cause, Pass};
-use crate::http::{Http, explain, retry_after};
+use crate::http::{Http, retry_after};
 use crate::telemetry::rarely::Rarely;
 
 /// `[google]` of the configuration, as far as it says where Drive is.
@@ -40,9 +41,6 @@ impl Default for Config {
         Self { api_url: "https://www.googleapis.com".to_owned() }
     }
 }
-
-/// An error answer is a few hundred bytes; HTML pages of proxies are more, and the first part tells.
-const ERROR_BODY_LIMIT: usize = 64 * 1024;
 
 /// A connection to Drive, shared by everybody who calls it.
 #[derive(Clone, Debug)]
@@ -66,7 +64,7 @@ impl Drive {
     }
 
     fn call(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.api.request(method, format!("{}{path}", self.base))
+        self.http.api.request(method, &format!("{}{path}", self.base))
     }
 
     /// Makes a call and reads its JSON answer.
@@ -75,25 +73,34 @@ impl Drive {
         what: &'static str,
         request: RequestBuilder,
     ) -> Result<T, Error> {
-        self.read(what, what, request, |body| Ok(serde_json::from_slice(body)?)).await
+        let read = |body: &[u8]| Ok(serde_json::from_slice(body)?);
+        self.read(what, what, request, ANSWER_LIMIT, read).await
     }
 
-    /// Makes a call whose answer needs a reader of its own. `subject` is what the call is about: as long as only calls
+    /// Makes a call that is answered with a page of entries. `subject` is what the call is about: as long as only calls
     /// about one item or one log fail, the others go on.
-    async fn read<T>(
+    async fn page<T>(
         &self,
         what: &'static str,
         subject: &str,
         request: RequestBuilder,
         read: impl FnOnce(&[u8]) -> Result<T, Unreadable>,
     ) -> Result<T, Error> {
+        self.read(what, subject, request, PAGE_LIMIT, read).await
+    }
+
+    async fn read<T>(
+        &self,
+        what: &'static str,
+        subject: &str,
+        request: RequestBuilder,
+        limit: usize,
+        read: impl FnOnce(&[u8]) -> Result<T, Unreadable>,
+    ) -> Result<T, Error> {
         // Boxed: a call is large, and every task that makes one would be.
-        let (response, pass) = Box::pin(self.send(what, subject, request)).await?;
+        let (answer, pass) = Box::pin(self.send(what, subject, request, limit)).await?;
         // A page of a portal that answers in Drive's place is no answer, whatever its status.
-        let read = match response.bytes().await {
-            Ok(body) => read(&body).map_err(|error| Error::unreadable(what, &error)),
-            Err(error) => Err(Error::connection(what, &explain(error))),
-        };
+        let read = read(&answer.body).map_err(|error| Error::unreadable(what, &error));
         match &read {
             Ok(_) => pass.served(),
             Err(_) => pass.failed(subject, None),
@@ -107,11 +114,12 @@ impl Drive {
         what: &'static str,
         subject: &str,
         request: RequestBuilder,
-    ) -> Result<(Response, Pass<'_>), Error> {
+        limit: usize,
+    ) -> Result<(Answer, Pass<'_>), Error> {
         let ask = |token: AccessToken| {
             // Only a streamed body cannot be said twice, and there is none.
             let request = request.try_clone().ok_or_else(|| Error::connection(what, "it cannot be repeated"));
-            async move { answer(what, request?.bearer_auth(token.expose())).await }
+            async move { self.answer(what, request?.bearer_auth(token.expose()), limit).await }
         };
         self.with_token(what, subject, ask).await
     }
@@ -127,6 +135,22 @@ impl Drive {
             );
         }
         read.page
+    }
+
+    /// Sends a request and tells answers from refusals.
+    async fn answer(
+        &self,
+        what: &'static str,
+        request: RequestBuilder,
+        limit: usize,
+    ) -> Result<Answer, Error> {
+        let sent = self.http.api.send(request, limit, Repeat::Reads).await;
+        let answer = sent.map_err(|error| Error::no_answer(what, &error))?;
+        if answer.status.is_success() {
+            return Ok(answer);
+        }
+        let wait = retry_after(&answer.headers, Timestamp::now());
+        Err(Error::refusal(what, answer.status.as_u16(), &answer.body, wait))
     }
 
     /// Makes a call: passes the gate, shows the token, and after a 401 once more with a new one. `subject` tells calls
@@ -190,27 +214,4 @@ impl Drive {
         }
         Err((error, token))
     }
-}
-
-/// Sends a request and tells answers from refusals.
-async fn answer(what: &'static str, request: RequestBuilder) -> Result<Response, Error> {
-    let response = request.send().await.map_err(|error| Error::connection(what, &explain(error)))?;
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response);
-    }
-    let wait = retry_after(response.headers(), Timestamp::now());
-    Err(Error::refusal(what, status.as_u16(), &read_some(response).await, wait))
-}
-
-/// The beginning of a body. A body that breaks off still tells as much as came.
-async fn read_some(mut response: Response) -> Vec<u8> {
-    let mut body = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        body.extend_from_slice(&chunk);
-        if body.len() > ERROR_BODY_LIMIT {
-            break;
-        }
-    }
-    body
 }

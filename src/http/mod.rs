@@ -1,9 +1,10 @@
 //! The HTTP clients, and the gate that makes all calls wait when Drive asks for fewer or does not answer at all.
 //!
-//! API calls share one HTTP/2 connection and take gzip. Media comes over HTTP/1.1, a connection a transfer: one HTTP/2
+//! API calls share an HTTP/2 connection and take gzip. Media comes over HTTP/1.1, a connection a transfer: one HTTP/2
 //! connection caps every transfer at its flow-control window per round trip, and gzip would break ranges. All of them
 //! trust what the system trusts, and take the proxy that the environment names.
 
+pub mod api;
 #[cfg(test)]
 mod canned;
 pub mod connect;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::telemetry::log::with_causes;
+use api::{Api, Recipe};
 use connect::Connect;
 use gate::Gate;
 use hyper_util::client::legacy;
@@ -26,15 +28,12 @@ use jiff::fmt::rfc2822;
 use media::Media;
 use proxies::Proxies;
 use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::redirect;
 use rustls::crypto::CryptoProvider;
 use rustls::{CipherSuite, ClientConfig};
 use rustls_platform_verifier::BuilderVerifierExt;
 
 /// Google's hosts answer from everywhere; a connection that takes longer is not coming.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// A whole API call, body included. Listing a thousand changes takes Drive a few seconds at worst.
-const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 const REDIRECT_LIMIT: usize = 5;
 /// Whatever a server asks for, it is asked again after this long.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
@@ -48,7 +47,7 @@ pub type Plain = legacy::Client<Connect, String>;
 #[derive(Debug)]
 pub struct Http {
     /// For JSON.
-    pub api: reqwest::Client,
+    pub api: Api,
     /// For bytes.
     pub media: Media,
     /// For the access tokens of service accounts.
@@ -82,41 +81,19 @@ impl Http {
             config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
             config
         };
-        let api = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(redirects())
-            .tcp_nodelay(true)
-            .no_proxy()
-            .proxy(proxies.for_reqwest())
-            .tls_backend_preconfigured(speaking(&["h2", "http/1.1"]))
-            .timeout(CALL_TIMEOUT);
+        let api = Recipe { tls: speaking(&["h2", "http/1.1"]), proxies: proxies.clone() };
         let agent = HeaderValue::from_static(USER_AGENT);
         let connect = Connect::new(Arc::new(speaking(&["http/1.1"])), proxies, agent.clone());
         // A token is fetched once an hour: no connection is worth keeping.
         let tokens =
             legacy::Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connect.clone());
         Ok(Self {
-            api: api.build()?,
+            api: Api::new(api)?,
             media: Media::new(connect, agent, stall),
             tokens,
             gate: Gate::default(),
         })
     }
-}
-
-/// A few redirects, and never from https to http. reqwest drops the authorization when the host changes.
-fn redirects() -> redirect::Policy {
-    redirect::Policy::custom(|attempt| {
-        let from_https = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
-        if attempt.previous().len() > REDIRECT_LIMIT {
-            attempt.error("too many redirects")
-        } else if from_https && attempt.url().scheme() != "https" {
-            attempt.error("redirected away from https")
-        } else {
-            attempt.follow()
-        }
-    })
 }
 
 /// Installs the one TLS implementation of the program. Without it a client panics when it is built.
@@ -224,13 +201,18 @@ mod tests {
         Http::with(Proxies::all(proxy), Duration::from_secs(10)).unwrap()
     }
 
+    async fn get(http: &Http, url: &str) -> Result<api::Answer, api::Error> {
+        let request = http.api.request(reqwest::Method::GET, url);
+        http.api.send(request, api::ANSWER_LIMIT, api::Repeat::Reads).await
+    }
+
     #[tokio::test]
     async fn calls_and_tokens_take_the_proxy_and_show_what_it_wants() {
         let relayed = "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nrelayed";
         let server = Server::start(vec![vec![REFUSED], vec![REFUSED], vec![relayed]]).await;
         let http = through(&server.address.replace("://", "://user:a%40b@"));
-        let refusal = http.api.get("https://drive.example/drive/v3/about").send().await.unwrap_err();
-        let told = explain(refusal);
+        let refusal = get(&http, "https://drive.example/drive/v3/about").await.unwrap_err();
+        let told = with_causes(&refusal);
         assert!(told.contains("proxy authorization required") && !told.contains("a@b"), "{told}");
         let refusal = http.tokens.get("https://token.example/token".parse().unwrap()).await.unwrap_err();
         let told = with_causes(&refusal);
@@ -255,14 +237,14 @@ mod tests {
         let hello = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
         let server = Server::start(vec![vec![hello]; 2]).await;
         let http = through("http://127.0.0.1:1");
-        assert!(http.api.get(&server.address).send().await.unwrap().status().is_success());
+        assert!(get(&http, &server.address).await.unwrap().status.is_success());
         assert!(http.tokens.get(server.address.parse().unwrap()).await.unwrap().status().is_success());
     }
 
     #[tokio::test]
     async fn a_proxy_of_another_kind_is_refused() {
         let http = through("socks5://127.0.0.1:1");
-        let told = explain(http.api.get("https://drive.example/").send().await.unwrap_err());
+        let told = with_causes(&get(&http, "https://drive.example/").await.unwrap_err());
         assert!(told.contains("tunnel") && told.contains("unsupported scheme socks5"), "{told}");
     }
 

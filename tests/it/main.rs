@@ -5,6 +5,7 @@
 mod address;
 mod channels;
 mod commands;
+mod connections;
 mod contents;
 mod crash;
 mod deliveries;

@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use drive_emulator::{Content, Emulator, Options, Upload};
+use drive_emulator::{Content, Emulator, Options, TlsFiles, Upload};
 use serde_json::Value;
 
 /// Nothing in these tests takes longer on a slow machine, unless it never ends.
@@ -35,8 +35,23 @@ impl World {
     /// The same with more in the `[[folder]]` section.
     pub(crate) async fn with_folder(config: &str, folder: &str) -> Self {
         let drive = Emulator::start(Options::default()).await.unwrap();
-        let inbox = drive.folder(&drive.root_id(), "Inbox");
+        Self::around(drive, tempfile::tempdir().unwrap(), config, folder)
+    }
+
+    /// A world whose Drive is reached over https, so that the daemon speaks HTTP/2 with it; and its daemon is ready.
+    pub(crate) async fn running_over_tls(config: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
+        let tls = TlsFiles::make(home.path(), &["127.0.0.1".to_owned()]).unwrap();
+        let drive = Emulator::start(Options { tls: Some(tls), ..Options::default() }).await.unwrap();
+        let mut world = Self::around(drive, home, config, "");
+        let trusted = TlsFiles::authority(world.home());
+        world.spawn_with(&[("SSL_CERT_FILE", trusted.to_str().unwrap())]);
+        world.until_ready().await;
+        world
+    }
+
+    fn around(drive: Emulator, home: tempfile::TempDir, config: &str, folder: &str) -> Self {
+        let inbox = drive.folder(&drive.root_id(), "Inbox");
         let (public, private) = (free_port(), free_port());
         let credentials = home.path().join("credentials.json");
         fs::write(&credentials, drive.service_account_json()).unwrap();
@@ -48,7 +63,7 @@ impl World {
              [log]\nlevel = \"debug\"\nformat = \"json\"\n\
              [[folder]]\nid = {inbox:?}\ndestination = {videos:?}\n{folder}\n",
             token = home.path().join("token.json"),
-            api = drive.url(),
+            api = drive.tls_url().unwrap_or_else(|| drive.url()),
             state = home.path().join("state.db").display(),
             videos = home.path().join("videos"),
         );
