@@ -22,6 +22,14 @@ const fn once() -> u32 {
     1
 }
 
+const fn ok() -> u16 {
+    200
+}
+
+const fn found() -> u16 {
+    302
+}
+
 impl Fault {
     /// One failure of one operation.
     pub fn once(operation: &str, action: Action) -> Self {
@@ -168,6 +176,63 @@ pub enum Action {
     IgnoreRange,
     /// The file gets this content just before the request is answered.
     Revise(Content),
+    /// This text is the answer, as JSON, and nothing is acted on. `{count}` in it is how often the fault has struck, and
+    /// `{query:NAME}` a parameter of the request.
+    Text {
+        /// HTTP status.
+        #[serde(default = "ok")]
+        code: u16,
+        /// What need not be JSON.
+        text: String,
+    },
+    /// One value of the JSON answer is another one. A missing member is added, and so is an item at `-`.
+    Patch {
+        /// JSON pointer.
+        pointer: String,
+        /// What stands there, which need not be JSON. It may have the same references as [`Text`](Self::Text).
+        json: String,
+    },
+    /// One value of the JSON answer is missing.
+    Remove {
+        /// JSON pointer.
+        pointer: String,
+    },
+    /// A header of the answer is another one, or, without a value, missing. `Content-Length` stays as it is.
+    Header {
+        /// In any case.
+        name: String,
+        /// What it says.
+        value: Option<String>,
+    },
+    /// The answer is somewhere else.
+    Redirect {
+        /// HTTP status.
+        #[serde(default = "found")]
+        code: u16,
+        /// A path, or an address. An address without a path keeps path and query of the request.
+        location: String,
+    },
+    /// The body ends after this many bytes, and its length agrees. [`CutAfter`](Self::CutAfter) is for one that does not.
+    Truncate {
+        /// Bytes that come.
+        bytes: u64,
+    },
+    /// `Content-Range` has other numbers than the bytes that come.
+    WrongRange {
+        /// Added to its first and last byte.
+        #[serde(default)]
+        start_by: i64,
+        /// Added to its total.
+        #[serde(default)]
+        total_by: i64,
+    },
+    /// The body has no `Content-Length`.
+    WithoutLength(Framing),
+    /// The JSON answer begins with so many megabytes of spaces, and all of it is compressed to a thousandth.
+    Bomb {
+        /// How many.
+        megabytes: u64,
+    },
     /// The request is answered, and its connection takes no more of them: GOAWAY in HTTP/2.
     GoAway,
     /// Neither this request nor any other on its connection gets another byte. The connection stays open, and HTTP/2
@@ -181,6 +246,19 @@ pub enum Action {
         /// Bytes of the body that still arrive; `None`: not even a status does.
         after: Option<u64>,
     },
+}
+
+/// How a client knows where a body ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Framing {
+    /// By `Content-Length`.
+    #[default]
+    Length,
+    /// By its last chunk; in HTTP/2 by the end of the stream.
+    Chunked,
+    /// By the end of the connection, as in HTTP/1.0.
+    UntilClose,
 }
 
 /// Error codes of RST_STREAM.
@@ -213,6 +291,21 @@ impl Action {
         Self::ResetStream { error: StreamError::InternalError, after: None }
     }
 
+    /// One value of a JSON answer is another one.
+    pub fn patch(pointer: &str, json: &str) -> Self {
+        Self::Patch { pointer: pointer.to_owned(), json: json.to_owned() }
+    }
+
+    /// This text is the answer.
+    pub fn text(text: &str) -> Self {
+        Self::Text { code: 200, text: text.to_owned() }
+    }
+
+    /// The answer is somewhere else.
+    pub fn redirect(location: &str) -> Self {
+        Self::Redirect { code: 302, location: location.to_owned() }
+    }
+
     /// A proxy's HTML page.
     pub const fn html(code: u16) -> Self {
         Self::Html { code, retry_after: None }
@@ -230,12 +323,26 @@ pub(crate) struct Asked<'a> {
 
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
-    live: Vec<Fault>,
+    live: Vec<Live>,
+}
+
+#[derive(Debug)]
+struct Live {
+    fault: Fault,
+    struck: u32,
+}
+
+/// What goes wrong with a request.
+#[derive(Debug)]
+pub(crate) struct Strike {
+    pub(crate) action: Action,
+    /// How often its fault has struck, this time included.
+    pub(crate) count: u32,
 }
 
 impl Faults {
     pub(crate) fn add(&mut self, fault: Fault) {
-        self.live.push(fault);
+        self.live.push(Live { fault, struck: 0 });
     }
 
     pub(crate) fn clear(&mut self) {
@@ -243,9 +350,9 @@ impl Faults {
     }
 
     /// The first fault that fits, used up by one.
-    pub(crate) fn strike(&mut self, request: &Asked<'_>) -> Option<Action> {
+    pub(crate) fn strike(&mut self, request: &Asked<'_>) -> Option<Strike> {
         for index in 0..self.live.len() {
-            let fault = &mut self.live[index];
+            let Live { fault, struck } = &mut self.live[index];
             if !fault.matching.fits(request) || fault.times == 0 {
                 continue;
             }
@@ -253,14 +360,15 @@ impl Faults {
                 fault.matching.skip -= 1;
                 continue;
             }
-            let action = fault.action.clone();
+            *struck = struck.saturating_add(1);
+            let strike = Strike { action: fault.action.clone(), count: *struck };
             if fault.times != u32::MAX {
                 fault.times -= 1;
             }
             if fault.times == 0 {
                 self.live.remove(index);
             }
-            return Some(action);
+            return Some(strike);
         }
         None
     }

@@ -75,7 +75,11 @@
 //! `{"html":{"code":502}}`, `{"cutAfter":{"bytes":1}}`, `{"stallAfter":{"bytes":1}}`, `{"resetAfter":{"bytes":1}}`,
 //! `{"delay":{"milliseconds":1}}`, `{"answerLate":{"milliseconds":1}}`, `{"slow":{"bytesPerSecond":1}}`, `{"wrongByte":{"offset":1}}`,
 //! `{"wrongLength":{"by":-1}}`, `"ignoreRange"`, `{"revise":{"text":"…"}}`, `"goAway"`, `"silence"`,
-//! `{"resetStream":{"error":"refusedStream","after":1}}`; see [`Action`].
+//! `{"resetStream":{"error":"refusedStream","after":1}}`, `{"text":{"text":"{\"nextPageToken\":\"{count}\"}"}}`,
+//! `{"patch":{"pointer":"/changes/0/file","json":"7"}}`, `{"remove":{"pointer":"/files"}}`,
+//! `{"header":{"name":"x","value":"y"}}`, `{"redirect":{"location":"/other"}}`, `{"truncate":{"bytes":1}}`,
+//! `{"wrongRange":{"startBy":1,"totalBy":1}}`, `{"withoutLength":"chunked"}`, `{"bomb":{"megabytes":1}}`; see
+//! [`Action`].
 //!
 //! # From a container or another host
 //!
@@ -131,7 +135,7 @@ pub use drive::node::{Quirk, Upload};
 pub use drive::role::{Downloads, Role};
 pub use drive::state::DriveRefusal;
 pub use emulator::{Emulator, Options, TlsFiles};
-pub use fault::{Action, Fault, Matching, StreamError};
+pub use fault::{Action, Fault, Framing, Matching, StreamError};
 pub use notify::{Disturbance, NotificationRecord};
 pub use seed::Seeded;
 pub use serve::record::RequestRecord;

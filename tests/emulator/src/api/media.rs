@@ -1,10 +1,15 @@
 //! `files.get` with `alt=media`: bytes, whole or one range of them.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use crc::{CRC_32_ISCSI, Crc};
+
 use super::call::Call;
 use super::error::ApiError;
 use super::files::visible;
 use super::view::View;
-use crate::drive::content::Reader;
+use crate::drive::content::{CHUNK, Content, Reader};
+use crate::drive::ids;
 use crate::drive::node::Quirk;
 use crate::drive::state::State;
 use crate::serve::body::Reply;
@@ -35,12 +40,33 @@ pub(crate) fn get(state: &State, call: &Call) -> Result<Reply, ApiError> {
     let is_plain = node.mime_type.bytes().all(|byte| (0x20..0x7f).contains(&byte));
     let content_type = if is_plain { node.mime_type.clone() } else { "application/octet-stream".to_owned() };
     let reader = Reader::new(&blob.content, start, end);
-    let reply = Reply { status, headers: vec![("content-type", content_type)], reader };
+    let mut reply = Reply { status, headers: vec![("content-type".into(), content_type)], reader }
+        .header("server", "UploadServer")
+        .header("content-disposition", "attachment")
+        .header("cache-control", "private, max-age=0, must-revalidate")
+        .header("vary", "Origin, X-Origin")
+        .header("x-guploader-uploadid", ids::random(76));
+    if size <= HASHED {
+        reply = reply.header("x-goog-hash", format!("crc32c={}", crc32c(&blob.content)));
+    }
     Ok(if status == 206 {
         reply.header("content-range", format!("bytes {start}-{}/{size}", end - 1))
     } else {
         reply
     })
+}
+
+/// The hash of the whole content is computed for each answer, which would take too long for larger ones.
+const HASHED: u64 = 1 << 20;
+
+fn crc32c(content: &Content) -> String {
+    static CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
+    let mut digest = CRC32C.digest();
+    let mut reader = Reader::new(content, 0, content.size());
+    while let Some(chunk) = reader.next_chunk(CHUNK) {
+        digest.update(&chunk);
+    }
+    STANDARD.encode(digest.finalize().to_be_bytes())
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -72,6 +98,12 @@ fn parse_range(text: &str, size: u64) -> Option<Range> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_hash_is_castagnolis() {
+        // The check value of the catalogue: 0xe3069283.
+        assert_eq!(crc32c(&Content::from("123456789")), "4waSgw==");
+    }
 
     #[test]
     fn ranges_are_clipped_or_beyond_the_end() {

@@ -20,10 +20,11 @@ use super::route::{self, Operation, Route};
 use super::upload;
 use super::view::RESOURCE_KEYS;
 use crate::control;
-use crate::fault::{Action, Asked};
+use crate::fault::{Action, Asked, Strike};
 use crate::inner::Inner;
 use crate::oauth::{consent, endpoint};
-use crate::serve::body::{Body, End, Reply, Shape, respond};
+use crate::serve::alter::{self, Fill};
+use crate::serve::body::{Body, Reply, Shape, respond};
 use crate::serve::gzip::Coding;
 use crate::serve::line::Line;
 use crate::serve::record::RequestRecord;
@@ -58,7 +59,7 @@ pub(crate) async fn answer(
         time: inner.clock.now(),
         method: head.method.to_string(),
         path: path.clone(),
-        query,
+        query: query.clone(),
         operation: route.operation.name().to_owned(),
         range: range.clone(),
         resource_keys: text(RESOURCE_KEYS),
@@ -75,11 +76,11 @@ pub(crate) async fn answer(
         file: route.id.as_deref(),
         range: range.as_deref(),
     };
-    let (action, latency) = {
+    let (strike, latency) = {
         let mut state = inner.state();
         (state.faults.strike(&asked), state.settings.latency)
     };
-    match action {
+    match strike.as_ref().map(|strike| &strike.action) {
         Some(Action::GoAway) => carrier.go_away(),
         Some(Action::Silence) => carrier.silence(),
         _ => {}
@@ -96,7 +97,7 @@ pub(crate) async fn answer(
         Ok(body) => {
             let verb = head.method;
             let call = Call { params, headers, body, verb, route, ignore_range: false, refuse_consent: None };
-            struck(inner, call, action).await
+            struck(inner, call, strike, &format!("{path}?{query}")).await
         }
     };
     let reply = coding.apply(reply, &mut shape);
@@ -123,19 +124,15 @@ async fn receive(
     body.map(Collected::to_bytes).map_err(|_| Reply::html(413, "Request Entity Too Large"))
 }
 
-/// Answers with a fault applied.
-async fn struck(inner: &Arc<Inner>, mut call: Call, action: Option<Action>) -> (Reply, Shape) {
+/// Answers with a fault applied. `target` is path and query.
+async fn struck(inner: &Arc<Inner>, mut call: Call, strike: Option<Strike>, target: &str) -> (Reply, Shape) {
     let mut shape = Shape::default();
     if call.route.operation == Operation::FilesMedia {
         shape.rate = inner.state().settings.rate;
     }
+    let Some(Strike { action, count }) = strike else { return (perform(inner, &call).await, shape) };
     match action {
-        None | Some(Action::GoAway | Action::Silence) => {}
-        Some(Action::ResetStream { error, after: None }) => shape.abandon = Some(error),
-        Some(Action::ResetStream { error, after: Some(bytes) }) => {
-            shape.end = Some((bytes, End::ResetStream(error)));
-        }
-        Some(Action::Status { code, reason, message, retry_after }) => {
+        Action::Status { code, reason, message, retry_after } => {
             let reply = match call.route.operation {
                 Operation::Auth => {
                     call.refuse_consent = Some(reason);
@@ -144,31 +141,39 @@ async fn struck(inner: &Arc<Inner>, mut call: Call, action: Option<Action>) -> (
                 Operation::Token | Operation::Revoke => endpoint::refusal(code, &reason, message.as_deref()),
                 _ => ApiError::of_reason(code, &reason, message).into(),
             };
-            return (with_retry_after(reply, retry_after), shape);
+            (with_retry_after(reply, retry_after), shape)
         }
-        Some(Action::Html { code, retry_after }) => {
-            return (with_retry_after(Reply::html(code, "Server Error"), retry_after), shape);
+        Action::Html { code, retry_after } => {
+            (with_retry_after(Reply::html(code, "Server Error"), retry_after), shape)
         }
-        Some(Action::CutAfter { bytes }) => shape.end = Some((bytes, End::Cut)),
-        Some(Action::StallAfter { bytes }) => shape.end = Some((bytes, End::Stall)),
-        Some(Action::ResetAfter { bytes }) => shape.end = Some((bytes, End::Reset)),
-        Some(Action::Delay { milliseconds }) => tokio::time::sleep(Duration::from_millis(milliseconds)).await,
-        Some(Action::AnswerLate { milliseconds }) => {
+        Action::Delay { milliseconds } => {
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+            (perform(inner, &call).await, shape)
+        }
+        Action::AnswerLate { milliseconds } => {
             let reply = perform(inner, &call).await;
             tokio::time::sleep(Duration::from_millis(milliseconds)).await;
-            return (reply, shape);
+            (reply, shape)
         }
-        Some(Action::Slow { bytes_per_second }) => shape.rate = Some(bytes_per_second),
-        Some(Action::WrongByte { offset }) => shape.wrong_byte = Some(offset),
-        Some(Action::WrongLength { by }) => shape.length_by = by,
-        Some(Action::IgnoreRange) => call.ignore_range = true,
-        Some(Action::Revise(content)) => {
+        Action::IgnoreRange => {
+            call.ignore_range = true;
+            (perform(inner, &call).await, shape)
+        }
+        Action::Revise(content) => {
             let checksums = content.checksums();
             // A request about no file, or one without content, passes unharmed.
             let _ = inner.state().revise(call.id(), content, checksums);
+            (perform(inner, &call).await, shape)
+        }
+        action => {
+            let fill = Fill { count, target };
+            let reply = match alter::instead(&action, &fill) {
+                Some(reply) => reply,
+                None => perform(inner, &call).await,
+            };
+            (alter::changed(&action, reply, &mut shape, &fill), shape)
         }
     }
-    (perform(inner, &call).await, shape)
 }
 
 /// Answers as a healthy Drive.
@@ -248,7 +253,7 @@ async fn single(inner: &Arc<Inner>, request: &batch::Single) -> Reply {
         Operation::Method(_) | Operation::Unknown => {
             let (headers, body, verb) = (headers.clone(), body.clone(), verb.clone());
             let call = Call { params, headers, body, verb, route, ignore_range: false, refuse_consent: None };
-            struck(inner, call, action).await.0
+            struck(inner, call, action, &format!("{path}?{query}")).await.0
         }
         _ => ApiError::bad_request("A batch takes neither content nor other batches.").into(),
     };

@@ -1,5 +1,6 @@
 //! Answers and their bodies: as they are meant, then slowed, cut short or falsified as a fault demands.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +10,14 @@ use futures_util::stream;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
-use hyper::{Response, StatusCode};
+use hyper::{Response, StatusCode, Version};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::line::Line;
 use super::record::Live;
 use crate::drive::content::{CHUNK, Content, Reader};
-use crate::fault::StreamError;
+use crate::fault::{Framing, StreamError};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -25,7 +26,7 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, Failure>;
 /// An answer as it is meant.
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) headers: Vec<(Cow<'static, str>, String)>,
     pub(crate) reader: Reader,
 }
 
@@ -33,7 +34,7 @@ impl Reply {
     pub(crate) fn new(status: u16, content_type: &str, content: impl Into<Content>) -> Self {
         let content = content.into();
         let reader = Reader::new(&content, 0, content.size());
-        Self { status, headers: vec![("content-type", content_type.to_owned())], reader }
+        Self { status, headers: vec![("content-type".into(), content_type.to_owned())], reader }
     }
 
     /// Google's JSON headers.
@@ -61,7 +62,7 @@ impl Reply {
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+        self.headers.push((name.into(), value.into()));
         self
     }
 
@@ -96,16 +97,6 @@ pub(crate) struct Shape {
     pub(crate) abandon: Option<StreamError>,
 }
 
-/// How a client knows where a body ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Framing {
-    /// `Content-Length`.
-    #[default]
-    Length,
-    /// Chunks, and the end of the stream in HTTP/2.
-    Chunked,
-}
-
 /// What happens in the middle of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -137,9 +128,15 @@ pub(crate) fn respond(reply: Reply, shape: Shape, live: Arc<Live>, carrier: Arc<
         return nothing;
     }
     live.answered(status.as_u16());
-    let mut builder = Response::builder().status(status).header("server", "ESF");
+    let mut builder = Response::builder().status(status);
+    if shape.framing == Framing::UntilClose {
+        builder = builder.version(Version::HTTP_10);
+    }
+    if reply.header_value("server").is_none() {
+        builder = builder.header("server", "ESF");
+    }
     for (name, value) in &reply.headers {
-        builder = builder.header(*name, value);
+        builder = builder.header(name.as_ref(), value);
     }
     if status != StatusCode::NO_CONTENT && shape.framing == Framing::Length {
         let length = reply.reader.remaining().saturating_add_signed(shape.length_by);

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may end in a panic")]
 
+mod answers;
 mod batch;
 mod binary;
 mod changes;

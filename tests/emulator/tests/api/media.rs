@@ -14,6 +14,16 @@ async fn whole_files_and_ranges_carry_the_right_bytes() {
     assert_eq!(whole.status(), 200);
     assert_eq!(whole.headers()["content-type"], "video/quicktime");
     assert_eq!(whole.headers()["content-length"], "1000000");
+    for (name, value) in [
+        ("server", "UploadServer"),
+        ("content-disposition", "attachment"),
+        ("cache-control", "private, max-age=0, must-revalidate"),
+        ("vary", "Origin, X-Origin"),
+    ] {
+        assert_eq!(whole.headers()[name], value);
+    }
+    assert!(whole.headers()["x-goog-hash"].to_str().unwrap().starts_with("crc32c="));
+    assert!(whole.headers()["x-guploader-uploadid"].len() > 50);
     assert_eq!(whole.bytes().await.unwrap(), content.slice(0, 1_000_000));
     for (range, served, start, length) in [
         ("bytes=0-0", "bytes 0-0/1000000", 0, 1),
