@@ -6,7 +6,7 @@ use reqwest::header::{
 };
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 
-use super::pages::read_listing;
+use super::pages::{Listed, read_listing};
 use super::wire::{FILE_FIELDS, WireAbout, read_file};
 use super::{Drive, Error};
 use crate::auth::AccessToken;
@@ -44,17 +44,6 @@ impl<'a> Corpus<'a> {
             Self::Visible => None,
         }
     }
-}
-
-/// A page of what is in a folder.
-#[derive(Clone, Debug)]
-pub struct Listed {
-    /// Files, folders and shortcuts.
-    pub files: Vec<File>,
-    /// What is in it as well, but cannot be read: only `Drive::file` tells what these are.
-    pub unclear: Vec<FileId>,
-    /// Where to go on; lives a few hours only, so it is never stored.
-    pub next: Option<String>,
 }
 
 /// Bytes on their way.

@@ -19,8 +19,8 @@ use tracing::warn;
 
 pub use channels::Granted;
 pub use error::{Error, Fault};
-pub use files::{Corpus, Listed, Media};
-pub use pages::{Read, read_changes, read_listing};
+pub use files::{Corpus, Media};
+pub use pages::{Listed, Read, read_changes, read_listing};
 pub use wire::Unreadable;
 
 use crate::auth::{AccessToken, Auth};

@@ -4,7 +4,6 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Listed;
 use super::odd::{self, id_in, usable};
 use super::wire::{Unreadable, WireFile};
 use crate::model::{Change, Entry, File, FileId, Page, PageToken};
@@ -16,6 +15,17 @@ pub struct Read<T> {
     pub page: T,
     /// Entries of which nothing can be used.
     pub nameless: usize,
+}
+
+/// A page of what is in a folder.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Files, folders and shortcuts.
+    pub files: Vec<File>,
+    /// What is in it as well, but cannot be read: only `Drive::file` tells what these are.
+    pub unclear: Vec<FileId>,
+    /// Where to go on; lives a few hours only, so it is never stored.
+    pub next: Option<String>,
 }
 
 /// Reads a page of a change log that was asked for with this token. An entry that cannot be read is unclear; the others
