@@ -19,9 +19,10 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::user::{Answer, post_form, scope_suffices};
+use super::endpoint::{Answer, post};
+use super::user::scope_suffices;
 use super::{Client, Error, Grant, SCOPE};
-use crate::http::api::Api;
+use crate::http::Plain;
 use crate::listen::Door;
 use crate::owner::{self, SERVICE, SYSTEM_STATE, Want};
 
@@ -29,7 +30,6 @@ use crate::owner::{self, SERVICE, SYSTEM_STATE, Want};
 const PATIENCE: Duration = Duration::from_mins(15);
 
 /// A login that waits for the user's consent.
-#[derive(Debug)]
 pub struct Login {
     client: Client,
     redirect_uri: String,
@@ -37,6 +37,13 @@ pub struct Login {
     state: String,
     answers: mpsc::Receiver<String>,
     stop: CancellationToken,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Verifier and state are secrets until the login is over.
+        f.debug_struct("Login").field("redirect_uri", &self.redirect_uri).finish_non_exhaustive()
+    }
 }
 
 impl Login {
@@ -75,7 +82,7 @@ impl Login {
     /// Waits for the consent, by the callback or as the address that the user pasted back, and exchanges it.
     pub async fn finish(
         mut self,
-        http: &Api,
+        http: &Plain,
         pasted: impl Future<Output = Option<String>>,
     ) -> Result<Grant, Error> {
         let query = tokio::select! {
@@ -83,13 +90,15 @@ impl Login {
             Some(address) = pasted => Some(address),
             () = tokio::time::sleep(PATIENCE) => None,
         };
-        let query = query.ok_or_else(|| refused("nobody consented within 15 minutes"))?;
+        let query = query.ok_or_else(|| {
+            refused("no consent was given within 15 minutes; run `gdrive-webhook login` again")
+        })?;
         let code = read_answer(&query, &self.state)?;
         self.exchange(http, &code).await
     }
 
-    async fn exchange(&self, http: &Api, code: &str) -> Result<Grant, Error> {
-        let answer = post_form(
+    async fn exchange(&self, http: &Plain, code: &str) -> Result<Grant, Error> {
+        let answer = post(
             http,
             &self.client.token_uri,
             &[
@@ -260,5 +269,7 @@ mod tests {
         let address = login.address();
         assert!(address.contains("code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"), "{address}");
         assert!(!address.contains("secret") && address.contains("state=s"));
+        let shown = format!("{login:?}");
+        assert!(!shown.contains("dBjftJeZ4CVP") && !shown.contains("secret"), "{shown}");
     }
 }

@@ -1,6 +1,8 @@
-//! Who we are to Google. Three kinds of credentials, told apart by what is in the file, and one question: an access
-//! token, please. Nothing in here ever waits for a person, except `login`, which a person has started.
+//! The credentials for Google. There are three kinds, told apart by the content of the file; each gives access tokens.
+//! Only `login`, which a person starts, waits for a person.
 
+mod assertion;
+mod endpoint;
 pub mod login;
 mod service_account;
 mod user;
@@ -87,14 +89,13 @@ pub enum Error {
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccessToken {
     text: String,
-    renew_at: Option<Instant>,
+    renew_at: Instant,
 }
 
 impl AccessToken {
-    fn new(text: String, lifetime: Option<Duration>) -> Self {
+    fn new(text: String, life: Duration) -> Self {
         // A token that lives shorter than `EARLY` is renewed at half its life.
-        let renew_at = lifetime.map(|life| Instant::now() + life.saturating_sub(EARLY).max(life / 2));
-        Self { text, renew_at }
+        Self { text, renew_at: Instant::now() + life.saturating_sub(EARLY).max(life / 2) }
     }
 
     /// For the authorization header.
@@ -103,7 +104,7 @@ impl AccessToken {
     }
 
     fn is_fresh(&self) -> bool {
-        self.renew_at.is_none_or(|at| Instant::now() < at)
+        Instant::now() < self.renew_at
     }
 }
 
@@ -140,16 +141,16 @@ impl Auth {
             )),
             FileKind::InstalledClient => {
                 let client = Client::from_installed(&text).map_err(wrong)?;
-                Kind::User(Box::new(User::logged_in(client, config.token.clone(), http.api.clone())))
+                Kind::User(Box::new(User::logged_in(client, config.token.clone(), http.tokens.clone())))
             }
             FileKind::AuthorizedUser => {
                 let (client, grant) = user::authorized(&json).map_err(wrong)?;
-                Kind::User(Box::new(User::with_grant(client, grant, path.clone(), http.api.clone())))
+                Kind::User(Box::new(User::with_grant(client, grant, path.clone(), http.tokens.clone())))
             }
         };
         if config.impersonate.is_some() && matches!(kind, Kind::User(_)) {
             return Err(wrong(
-                "holds no service account; google.impersonate works with a service account only".into(),
+                "is not a service-account key; google.impersonate works with a service account only".into(),
             ));
         }
         Ok(Self { kind, current: Mutex::new(None) })
@@ -240,8 +241,8 @@ fn kind_of(json: &serde_json::Value) -> Result<FileKind, String> {
         ),
         None if has("refresh_token") && has("client_id") => Ok(FileKind::AuthorizedUser),
         None => Err(
-            "holds no credentials that are known here: neither a service-account key nor an OAuth client nor an \
-             authorized_user; download it again from the Google Cloud console"
+            "does not contain supported credentials, which are a service-account key, an OAuth client of the type \
+             \"Desktop app\", or an authorized_user file; download it again from the Google Cloud console"
                 .to_owned(),
         ),
     }
@@ -259,9 +260,7 @@ pub fn read_client(path: &Path) -> Result<Client, Error> {
     match kind_of(&json).map_err(wrong)? {
         FileKind::InstalledClient => Client::from_installed(&text).map_err(wrong),
         FileKind::ServiceAccount => Err(wrong("is a service account, which needs no login".to_owned())),
-        FileKind::AuthorizedUser => {
-            Err(wrong("holds a login already; there is nothing to log in to".to_owned()))
-        }
+        FileKind::AuthorizedUser => Err(wrong("contains a login already; no login is needed".to_owned())),
     }
 }
 
@@ -292,8 +291,11 @@ mod tests {
 
     #[test]
     fn tokens_are_renewed_early() {
-        assert!(AccessToken::new("x".into(), Some(Duration::from_hours(1))).is_fresh());
-        assert!(!AccessToken::new("x".into(), Some(Duration::ZERO)).is_fresh());
-        assert_eq!(format!("{:?}", AccessToken::new("secret".into(), None)), "AccessToken([hidden])");
+        assert!(AccessToken::new("x".into(), Duration::from_hours(1)).is_fresh());
+        assert!(!AccessToken::new("x".into(), Duration::ZERO).is_fresh());
+        assert_eq!(
+            format!("{:?}", AccessToken::new("secret".into(), Duration::ZERO)),
+            "AccessToken([hidden])"
+        );
     }
 }

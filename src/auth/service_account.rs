@@ -1,22 +1,24 @@
-//! A service account: signs its own requests, never expires, needs no browser. yup-oauth2 signs and asks.
+//! A service account: signs its own requests, never expires, needs no browser.
 
-use std::time::Duration;
+use std::fmt;
 
-use yup_oauth2::error::AuthErrorCode;
-use yup_oauth2::{CustomHyperClientBuilder, ServiceAccountAuthenticator, ServiceAccountKey};
+use yup_oauth2::ServiceAccountKey;
 
-use super::{AccessToken, Error, SCOPE, TOO_MANY_WAIT, check_endpoint};
+use super::endpoint::{Answer, Refusal, post_encoded};
+use super::{AccessToken, Error, assertion, check_endpoint};
 use crate::http::Plain;
-use crate::telemetry::log::with_causes;
 
-/// yup-oauth2 has no limit of its own.
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-#[derive(Debug)]
 pub(super) struct ServiceAccount {
     key: ServiceAccountKey,
     impersonate: Option<String>,
     http: Plain,
+}
+
+impl fmt::Debug for ServiceAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The key would show itself.
+        f.debug_tuple("ServiceAccount").field(&self.describe()).finish()
+    }
 }
 
 impl ServiceAccount {
@@ -34,71 +36,119 @@ impl ServiceAccount {
         }
     }
 
-    /// Asks for a new token. The authenticator is made for this one question: yup-oauth2 would remember an answer
-    /// without a token in it as a token that never ends.
+    /// Asks for a new token.
     pub(super) async fn fetch(&self) -> Result<AccessToken, Error> {
-        let http = CustomHyperClientBuilder::from(self.http.clone());
-        let builder = ServiceAccountAuthenticator::with_client(self.key.clone(), http);
-        let builder = match &self.impersonate {
-            Some(user) => builder.subject(user.clone()),
-            None => builder,
-        };
-        let authenticator = builder.build().await.map_err(|error| Error::Refused {
-            why: format!("the private key of {} cannot be used: {error}", self.key.client_email),
+        let form = assertion::form(&self.key, self.impersonate.as_deref()).await;
+        let form = form.map_err(|why| Error::Refused {
+            why: format!("the private key of {} cannot be used: {why}", self.key.client_email),
         })?;
-        let answer = tokio::time::timeout(TIMEOUT, authenticator.token(&[SCOPE]))
-            .await
-            .map_err(|_elapsed| Error::Unavailable { why: "the token endpoint does not answer".to_owned() })?
-            .map_err(|error| self.explain(&error))?;
-        let lifetime = answer
-            .expiration_time()
-            .map(|end| Duration::try_from(end - std::time::SystemTime::now()).unwrap_or(Duration::ZERO));
-        match answer.token() {
-            Some(token) => Ok(AccessToken::new(token.to_owned(), lifetime)),
-            None => Err(Error::Unavailable { why: "the token endpoint answered without a token".to_owned() }),
+        match post_encoded(&self.http, &self.key.token_uri, form).await? {
+            Answer::Granted(tokens) => Ok(tokens.into_access_token()),
+            Answer::Refused(refusal) => Err(self.explain(&refusal)),
         }
     }
 
-    fn explain(&self, error: &yup_oauth2::Error) -> Error {
-        let yup_oauth2::Error::AuthError(refusal) = error else {
-            // Everything else is a connection, or an answer that is none: HTML from a proxy, half a JSON.
-            return Error::Unavailable { why: format!("the token endpoint: {}", with_causes(error)) };
-        };
-        let said = refusal.to_string();
-        if let AuthErrorCode::Other(code) = &refusal.error
-            && ["rate", "quota", "slow_down"].iter().any(|word| code.to_ascii_lowercase().contains(word))
-        {
-            // How long Google asks to wait is in a header, which yup-oauth2 does not hand out.
-            return Error::TooMany { why: said, retry_after: TOO_MANY_WAIT };
-        }
-        let remedy = match &refusal.error {
-            AuthErrorCode::InvalidGrant if said.contains("reasonable timeframe") => {
+    fn explain(&self, refusal: &Refusal) -> Error {
+        let said = refusal.said();
+        let remedy = match refusal.code() {
+            "invalid_grant" if said.contains("reasonable timeframe") => {
                 "this machine's clock is wrong; set it"
             }
-            AuthErrorCode::InvalidGrant if self.impersonate.is_some() => {
-                "check the address in google.impersonate"
-            }
-            AuthErrorCode::InvalidGrant => {
-                "the key may have been deleted; make a new one for the service account"
-            }
-            AuthErrorCode::UnauthorizedClient => {
+            "invalid_grant" if self.impersonate.is_some() => "check the address in google.impersonate",
+            "invalid_grant" => "the key may have been deleted; make a new one for the service account",
+            "unauthorized_client" => {
                 "in the Workspace admin console allow the service account's client id the scope \
                  https://www.googleapis.com/auth/drive.readonly (domain-wide delegation), or remove google.impersonate"
-            }
-            AuthErrorCode::Other(code)
-                if matches!(
-                    code.as_str(),
-                    "internal_failure"
-                        | "internalError"
-                        | "backendError"
-                        | "server_error"
-                        | "temporarily_unavailable"
-                ) =>
-            {
-                return Error::Unavailable { why: said };
             }
             _ => "check the service account in the Google Cloud console",
         };
         Error::Refused { why: format!("{said}; {remedy}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use drive_emulator::{Emulator, Options};
+    use serde_json::{Value, json};
+
+    use super::super::endpoint::tests::{Endpoint, client};
+    use super::*;
+
+    /// A service account whose token endpoint answers like this.
+    async fn account(endpoint: &Endpoint, user: Option<&str>) -> ServiceAccount {
+        let emulator = Emulator::start(Options::default()).await.unwrap();
+        let mut key: Value = serde_json::from_str(&emulator.service_account_json()).unwrap();
+        emulator.stop().await;
+        key["token_uri"] = json!(endpoint.uri);
+        ServiceAccount::read(&key.to_string(), user.map(str::to_owned), client()).unwrap()
+    }
+
+    async fn refused(user: Option<&str>, error: &str, description: &str) -> String {
+        let body = json!({"error": error, "error_description": description});
+        let endpoint = Endpoint::start([(400, body)]).await;
+        match account(&endpoint, user).await.fetch().await {
+            Err(Error::Refused { why }) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_with_its_remedy() {
+        for (user, error, description, remedy) in [
+            (
+                None,
+                "invalid_grant",
+                "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe.",
+                "clock is wrong",
+            ),
+            (None, "invalid_grant", "Invalid JWT Signature.", "the key may have been deleted"),
+            (Some("ann@example.com"), "invalid_grant", "Invalid email or User ID", "google.impersonate"),
+            (
+                Some("ann@example.com"),
+                "unauthorized_client",
+                "Client is unauthorized.",
+                "domain-wide delegation",
+            ),
+            (None, "disabled_client", "The OAuth client was disabled.", "check the service account"),
+            (None, "admin_policy_enforced", "", "check the service account"),
+        ] {
+            let why = refused(user, error, description).await;
+            assert!(why.starts_with(error) && why.contains(remedy), "{why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_posted_is_signed_and_what_is_answered_is_bounded() {
+        let endless = json!({"access_token": "ya29.a", "expires_in": 1_000_000_000_000_u64});
+        let endpoint = Endpoint::start([(200, endless)]).await;
+        let account = account(&endpoint, Some("ann@example.com")).await;
+        let token = account.fetch().await.unwrap();
+        assert_eq!((token.expose(), token.is_fresh()), ("ya29.a", true));
+        assert!(account.fetch().await.is_ok(), "a second time");
+        let forms = endpoint.forms();
+        assert!(
+            forms[0]
+                .starts_with("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=ey"),
+            "{forms:?}"
+        );
+        assert_eq!(forms.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_none_is_said_to_be() {
+        let endpoint = Endpoint::start([(200, json!({}))]).await;
+        let mut account = account(&endpoint, None).await;
+        account.key.private_key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".to_owned();
+        let told = account.fetch().await.unwrap_err().to_string();
+        assert!(told.contains("private key of") && told.contains(&account.key.client_email), "{told}");
+        assert!(endpoint.forms().is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_key_is_never_shown() {
+        let endpoint = Endpoint::start([(200, json!({}))]).await;
+        let account = account(&endpoint, Some("ann@example.com")).await;
+        let shown = format!("{account:?}");
+        assert!(shown.contains("ann@example.com") && !shown.contains("PRIVATE"), "{shown}");
     }
 }

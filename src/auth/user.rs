@@ -1,24 +1,23 @@
 //! A user who logged in: an OAuth client, and the refresh token that the user granted it.
 //!
 //! The refresh is one form post of our own. yup-oauth2's installed flow falls back to waiting for a browser on any
-//! failure, its authorized-user flow has Google's address built in, and neither looks at the HTTP status.
+//! failure, its authorized-user flow has Google's address built in, and neither looks at the HTTP status. A refresh token
+//! that Google exchanges for another one is kept, in memory at least: the old one may be dead from then on.
 
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::Method;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
+use tracing::{error, warn};
 
-use super::{AccessToken, Error, SCOPE, TOO_MANY_WAIT, WIDER_SCOPE, check_endpoint};
-use crate::http::api::{ANSWER_LIMIT, Api, Repeat};
-use crate::http::retry_after;
+use super::endpoint::{Answer, Refusal, post};
+use super::{AccessToken, Error, SCOPE, WIDER_SCOPE, check_endpoint};
+use crate::http::Plain;
 use crate::owner::{self, Absent, Want};
-use crate::telemetry::log::with_causes;
 
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 /// Grants of an app in "Testing" end after seven days; one that died at about that age died of it.
@@ -112,13 +111,23 @@ pub(super) fn scope_suffices(granted: &str) -> bool {
     granted.split_whitespace().any(|scope| scope == SCOPE || scope == WIDER_SCOPE)
 }
 
-#[derive(Debug)]
 pub(super) struct User {
     client: Client,
     source: Source,
-    http: Api,
+    http: Plain,
     /// The refresh token that died, and what of. As long as no other one is there, nobody is asked again.
     dead: Mutex<Option<(String, Error)>>,
+    /// A refresh token that the source still has, and the grant that took its place.
+    exchanged: Mutex<Option<(String, Grant)>>,
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("User")
+            .field("client", &self.client)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where the refresh token is. Both are read again for each refresh: a new login needs no restart.
@@ -150,12 +159,16 @@ pub(super) fn authorized(json: &serde_json::Value) -> Result<(Client, Grant), St
 }
 
 impl User {
-    pub(super) fn logged_in(client: Client, token: PathBuf, http: Api) -> Self {
-        Self { client, source: Source::TokenFile(token), http, dead: Mutex::default() }
+    pub(super) fn logged_in(client: Client, token: PathBuf, http: Plain) -> Self {
+        Self::new(client, Source::TokenFile(token), http)
     }
 
-    pub(super) fn with_grant(client: Client, grant: Grant, path: PathBuf, http: Api) -> Self {
-        Self { client, source: Source::Credentials(path, grant), http, dead: Mutex::default() }
+    pub(super) fn with_grant(client: Client, grant: Grant, path: PathBuf, http: Plain) -> Self {
+        Self::new(client, Source::Credentials(path, grant), http)
+    }
+
+    fn new(client: Client, source: Source, http: Plain) -> Self {
+        Self { client, source, http, dead: Mutex::default(), exchanged: Mutex::default() }
     }
 
     pub(super) fn describe(&self) -> String {
@@ -170,23 +183,19 @@ impl User {
         if let Some((_, death)) = self.dead().as_ref().filter(|(token, _)| *token == grant.refresh_token) {
             return Err(death.clone());
         }
-        let answer = post_form(
-            &self.http,
-            &self.client.token_uri,
-            &[
-                ("grant_type", "refresh_token"),
-                ("client_id", &self.client.id),
-                ("client_secret", &self.client.secret),
-                ("refresh_token", &grant.refresh_token),
-            ],
-        )
-        .await?;
-        match answer {
-            Answer::Granted(tokens) => {
-                if let Some(new) = tokens.refresh_token.clone().filter(|new| *new != grant.refresh_token) {
-                    self.keep(&Grant { refresh_token: new, ..grant })?;
+        let form = [
+            ("grant_type", "refresh_token"),
+            ("client_id", &self.client.id),
+            ("client_secret", &self.client.secret),
+            ("refresh_token", &grant.refresh_token),
+        ];
+        match post(&self.http, &self.client.token_uri, &form).await? {
+            Answer::Granted(mut tokens) => {
+                let new = tokens.refresh_token.take().filter(|new| !new.is_empty());
+                if let Some(new) = new.filter(|new| *new != grant.refresh_token) {
+                    self.exchange(&grant.refresh_token, &Grant { refresh_token: new, ..grant.clone() });
                 }
-                Ok(AccessToken::new(tokens.access_token, tokens.expires_in.map(Duration::from_secs)))
+                Ok(tokens.into_access_token())
             }
             Answer::Refused(refusal) => {
                 let error = explain_refusal(&refusal, &grant, Timestamp::now());
@@ -198,12 +207,49 @@ impl User {
         }
     }
 
+    /// The current grant: the one in the file, or the one that Google exchanged it for.
+    fn grant(&self) -> Result<Grant, Error> {
+        let in_file = self.read()?;
+        let exchanged = self.exchanged();
+        let newer = exchanged.as_ref().filter(|(old, _)| *old == in_file.refresh_token);
+        Ok(newer.map_or(in_file, |(_, new)| new.clone()))
+    }
+
+    /// Google has handed out a new refresh token; the old one is on its way out.
+    fn exchange(&self, old: &str, new: &Grant) {
+        {
+            let mut exchanged = self.exchanged();
+            // What was exchanged before may still be what the file has.
+            let in_file = exchanged.take().filter(|(_, before)| before.refresh_token == old);
+            let in_file = in_file.map_or_else(|| old.to_owned(), |(in_file, _)| in_file);
+            *exchanged = Some((in_file, new.clone()));
+        }
+        let Source::TokenFile(path) = &self.source else {
+            warn!(
+                "Google has handed out a new refresh token; the credentials file keeps the old one, so a restart may need a new file"
+            );
+            return;
+        };
+        if let Err(error) = new.write(path) {
+            let why = owner::explain(&error, path, Want::Write);
+            error!(
+                file = %path.display(), error = why,
+                "the new refresh token cannot be written; it is used until the program ends, and then a new login is needed"
+            );
+        }
+    }
+
+    fn exchanged(&self) -> MutexGuard<'_, Option<(String, Grant)>> {
+        // A plain value, whole at any time.
+        self.exchanged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn dead(&self) -> MutexGuard<'_, Option<(String, Error)>> {
         // A plain value, whole at any time.
         self.dead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn grant(&self) -> Result<Grant, Error> {
+    fn read(&self) -> Result<Grant, Error> {
         match &self.source {
             Source::TokenFile(path) => {
                 let grant = Grant::read(path).map_err(|error| Error::LoginNeeded {
@@ -232,98 +278,17 @@ impl User {
             }
         }
     }
-
-    /// Google may hand out a new refresh token; the old one is then on its way out.
-    fn keep(&self, grant: &Grant) -> Result<(), Error> {
-        match &self.source {
-            Source::TokenFile(path) => grant.write(path).map_err(|error| Error::Unavailable {
-                why: format!(
-                    "the new refresh token cannot be written to {}: {}",
-                    path.display(),
-                    owner::explain(&error, path, Want::Write)
-                ),
-            }),
-            Source::Credentials(..) => Ok(()),
-        }
-    }
-}
-
-/// What the token endpoint grants.
-#[derive(Deserialize)]
-pub(super) struct Tokens {
-    pub(super) access_token: String,
-    #[serde(default)]
-    pub(super) expires_in: Option<u64>,
-    #[serde(default)]
-    pub(super) refresh_token: Option<String>,
-    #[serde(default)]
-    pub(super) scope: Option<String>,
-}
-
-/// What the token endpoint refuses.
-#[derive(Debug, Deserialize)]
-pub(super) struct Refusal {
-    pub(super) error: String,
-    #[serde(default)]
-    error_description: Option<String>,
-    #[serde(default)]
-    error_subtype: Option<String>,
-}
-
-impl Refusal {
-    pub(super) fn said(&self) -> String {
-        match &self.error_description {
-            Some(description) => format!("{} ({description})", self.error),
-            None => self.error.clone(),
-        }
-    }
-}
-
-pub(super) enum Answer {
-    Granted(Tokens),
-    Refused(Refusal),
-}
-
-/// Asks the token endpoint. An answer that is neither a grant nor a refusal in due form is an outage.
-pub(super) async fn post_form(http: &Api, uri: &str, form: &[(&str, &str)]) -> Result<Answer, Error> {
-    let unavailable = |why: String| Error::Unavailable { why: format!("the token endpoint: {why}") };
-    let request = http.request(Method::POST, uri).form(form);
-    // Asking twice is what would be done after the failure, only later.
-    let sent = http.send(request, ANSWER_LIMIT, Repeat::Always).await;
-    let answer = sent.map_err(|error| unavailable(with_causes(&error)))?;
-    let status = answer.status;
-    if status == reqwest::StatusCode::TOO_MANY_REQUESTS {
-        let retry_after = retry_after(&answer.headers, Timestamp::now()).unwrap_or(TOO_MANY_WAIT);
-        return Err(Error::TooMany { why: format!("the token endpoint: {status}"), retry_after });
-    }
-    if status.is_success() {
-        return serde_json::from_slice(&answer.body)
-            .map(Answer::Granted)
-            .map_err(|_| unavailable(format!("{status} without an access token")));
-    }
-    match serde_json::from_slice::<Refusal>(&answer.body) {
-        Ok(refusal) if status.is_client_error() && !is_passing(status, &refusal) => {
-            Ok(Answer::Refused(refusal))
-        }
-        _ => Err(unavailable(status.to_string())),
-    }
-}
-
-/// Google's own libraries try these again.
-fn is_passing(status: reqwest::StatusCode, refusal: &Refusal) -> bool {
-    status == reqwest::StatusCode::REQUEST_TIMEOUT
-        || matches!(refusal.error.as_str(), "internal_failure" | "server_error" | "temporarily_unavailable")
 }
 
 fn explain_refusal(refusal: &Refusal, grant: &Grant, now: Timestamp) -> Error {
-    if refusal.error != "invalid_grant" {
+    if refusal.code() != "invalid_grant" {
         return Error::Refused {
             why: format!("{}; check the OAuth client in the Google Cloud console", refusal.said()),
         };
     }
     let age_days = grant.granted_at.map(|granted| now.duration_since(granted).as_hours() / 24);
     let why = match age_days {
-        _ if refusal.error_subtype.as_deref() == Some("invalid_rapt") => {
+        _ if refusal.subtype() == Some("invalid_rapt") => {
             "the organisation's session length has ended this login".to_owned()
         }
         Some(days) if TESTING_DAYS.contains(&days) => format!(
@@ -339,6 +304,9 @@ fn explain_refusal(refusal: &Refusal, grant: &Grant, now: Timestamp) -> Error {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use serde_json::{Value, json};
+
+    use super::super::endpoint::tests::{Endpoint, client};
     use super::*;
 
     fn grant(granted_at: Option<&str>) -> Grant {
@@ -351,7 +319,109 @@ mod tests {
     }
 
     fn refusal(error: &str) -> Refusal {
-        Refusal { error: error.into(), error_description: Some("Bad Request".into()), error_subtype: None }
+        serde_json::from_value(json!({"error": error, "error_description": "Bad Request"})).unwrap()
+    }
+
+    /// A user whose token file holds the refresh token `r`.
+    fn user(home: &Path, endpoint: &Endpoint) -> User {
+        let path = home.join("token.json");
+        grant(None).write(&path).unwrap();
+        User::logged_in(the_client(endpoint), path, client())
+    }
+
+    fn the_client(endpoint: &Endpoint) -> Client {
+        let uri = endpoint.uri.clone();
+        Client { id: "c".into(), secret: "client-secret".into(), auth_uri: String::new(), token_uri: uri }
+    }
+
+    /// The refresh tokens that were shown to the endpoint.
+    fn shown(endpoint: &Endpoint) -> Vec<String> {
+        let token = |form: &String| form.rsplit_once("refresh_token=").unwrap().1.to_owned();
+        endpoint.forms().iter().map(token).collect()
+    }
+
+    fn granted(new: Option<&str>) -> (u16, Value) {
+        (200, json!({"access_token": "a", "expires_in": 3599, "refresh_token": new}))
+    }
+
+    #[tokio::test]
+    async fn a_refresh_token_that_is_exchanged_is_kept() {
+        let home = tempfile::tempdir().unwrap();
+        let endpoint = Endpoint::start([granted(Some("r2")), granted(Some("r2")), granted(None)]).await;
+        let user = user(home.path(), &endpoint);
+        for _ in 0..3 {
+            user.fetch().await.unwrap();
+        }
+        assert_eq!(shown(&endpoint), ["r", "r2", "r2"]);
+        assert_eq!(Grant::read(&home.path().join("token.json")).unwrap().refresh_token, "r2");
+    }
+
+    #[tokio::test]
+    async fn a_refresh_token_that_cannot_be_written_is_used_all_the_same() {
+        let home = tempfile::tempdir().unwrap();
+        let answers = [granted(Some("r2")), granted(Some("r3")), granted(None)];
+        let endpoint = Endpoint::start(answers).await;
+        let user = user(home.path(), &endpoint);
+        let in_the_way = home.path().join(format!("token.json.new-{}", std::process::id()));
+        std::fs::create_dir(&in_the_way).unwrap();
+        for _ in 0..3 {
+            user.fetch().await.unwrap();
+        }
+        assert_eq!(shown(&endpoint), ["r", "r2", "r3"]);
+        assert_eq!(Grant::read(&home.path().join("token.json")).unwrap().refresh_token, "r");
+        let login = Grant { refresh_token: "new-login".into(), ..grant(None) };
+        std::fs::remove_dir(&in_the_way).unwrap();
+        login.write(&home.path().join("token.json")).unwrap();
+        user.fetch().await.unwrap();
+        assert_eq!(shown(&endpoint)[3], "new-login", "a new login counts more");
+    }
+
+    #[tokio::test]
+    async fn the_refresh_token_of_a_credentials_file_is_exchanged_in_memory() {
+        let home = tempfile::tempdir().unwrap();
+        let endpoint = Endpoint::start([granted(Some("r2")), granted(None)]).await;
+        let path = home.path().join("authorized_user.json");
+        let file =
+            json!({"client_id": "c", "client_secret": "s", "refresh_token": "r", "token_uri": endpoint.uri});
+        std::fs::write(&path, file.to_string()).unwrap();
+        let (client_of_file, grant) = authorized(&file).unwrap();
+        let user = User::with_grant(client_of_file, grant, path.clone(), client());
+        user.fetch().await.unwrap();
+        user.fetch().await.unwrap();
+        assert_eq!(shown(&endpoint), ["r", "r2"]);
+        assert_eq!(std::fs::read_to_string(path).unwrap(), file.to_string(), "it is the user's file");
+    }
+
+    #[tokio::test]
+    async fn a_dead_login_is_asked_for_once() {
+        let home = tempfile::tempdir().unwrap();
+        let endpoint = Endpoint::start([(400, json!({"error": "invalid_grant"})), granted(None)]).await;
+        let user = user(home.path(), &endpoint);
+        for _ in 0..3 {
+            assert!(matches!(user.fetch().await, Err(Error::LoginNeeded { .. })));
+        }
+        assert_eq!(shown(&endpoint), ["r"]);
+        let login = Grant { refresh_token: "new-login".into(), ..grant(None) };
+        login.write(&home.path().join("token.json")).unwrap();
+        user.fetch().await.unwrap();
+        assert_eq!(shown(&endpoint), ["r", "new-login"]);
+    }
+
+    #[tokio::test]
+    async fn no_secret_is_shown() {
+        let home = tempfile::tempdir().unwrap();
+        let endpoint = Endpoint::start([granted(Some("second-refresh"))]).await;
+        let user = user(home.path(), &endpoint);
+        let secret = Grant { refresh_token: "first-refresh".into(), ..grant(None) };
+        secret.write(&home.path().join("token.json")).unwrap();
+        user.fetch().await.unwrap();
+        *user.dead() = Some(("first-refresh".into(), Error::LoginNeeded { why: String::new() }));
+        let source = Source::Credentials(home.path().to_owned(), secret.clone());
+        let all = format!("{user:?} {:?} {secret:?} {source:?}", user.client);
+        for secret in ["first-refresh", "second-refresh", "client-secret"] {
+            assert!(!all.contains(secret), "{all}");
+        }
+        assert!(all.contains("token.json"), "{all}");
     }
 
     #[test]

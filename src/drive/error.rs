@@ -11,7 +11,7 @@ use crate::auth;
 use crate::http::api;
 use crate::model::ChangeLog;
 use crate::retry::Class;
-use crate::telemetry::log::with_causes;
+use crate::telemetry::log::{one_line, with_causes};
 
 /// How many characters of an explanation are kept.
 const SAID_LIMIT: usize = 400;
@@ -97,7 +97,7 @@ struct Detail {
 
 impl Error {
     fn without_answer(what: &'static str, fault: Fault, said: &str) -> Self {
-        Self { what, fault, status: None, said: tame(said), retry_after: None }
+        Self { what, fault, status: None, said: one_line(said, SAID_LIMIT), retry_after: None }
     }
 
     pub(super) fn connection(what: &'static str, said: &str) -> Self {
@@ -135,12 +135,12 @@ impl Error {
     pub fn refusal(what: &'static str, status: u16, body: &[u8], retry_after: Option<Duration>) -> Self {
         let body =
             serde_json::from_slice::<Envelope>(body).map(|envelope| envelope.error).unwrap_or_default();
-        let message = tame(&body.message.unwrap_or_default());
+        let message = one_line(&body.message.unwrap_or_default(), SAID_LIMIT);
         let detail = body.errors.into_iter().flatten().next().unwrap_or_default();
         let (reason, location) = (detail.reason.unwrap_or_default(), detail.location.unwrap_or_default());
         let mut said = if message.is_empty() { "without an explanation".to_owned() } else { message };
         if !reason.is_empty() {
-            said = format!("{said} ({})", tame(&reason));
+            said = format!("{said} ({})", one_line(&reason, SAID_LIMIT));
         }
         let fault = classify(status, &reason, &location);
         Self { what, fault, status: Some(status), said, retry_after }
@@ -268,16 +268,6 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-/// What was said as a log and a terminal can show it: one line without control characters, and not endless.
-fn tame(said: &str) -> String {
-    let words = said.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    let line = words.collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(SAID_LIMIT) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
-}
 
 /// The one place that knows Drive's reasons. Where a reason is unknown the status decides.
 fn classify(status: u16, reason: &str, location: &str) -> Fault {

@@ -445,7 +445,7 @@ async fn every_line_of_the_log_is_json_where_that_is_asked_for() {
     world.terminate().await;
     std::fs::write(world.home().join("credentials.json"), "{}").unwrap();
     world.spawn();
-    world.wait("it ends", async || world.log().contains("holds no credentials")).await;
+    world.wait("it ends", async || world.log().contains("does not contain supported credentials")).await;
     let log = world.log();
     let mut names = 0;
     for line in log.lines() {

@@ -66,6 +66,17 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// What another program said, as a log and a terminal can show it: one line without control characters, of so many
+/// characters at most.
+pub fn one_line(said: &str, limit: usize) -> String {
+    let words = said.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let line = words.collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(limit) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
 /// Changes what is logged while the program runs.
 #[derive(Clone)]
 pub struct Level(Arc<dyn Fn(&str) + Send + Sync>);
