@@ -20,7 +20,7 @@ use crate::http::jitter;
 use crate::model::delivery::{Cause, PublishedFile};
 use crate::model::{Delivery, Stage};
 use crate::spool::{Expected, VerifiedPart};
-use crate::store::{self, Store};
+use crate::store::{self, Ending, Store};
 use crate::telemetry::log::with_causes;
 use crate::telemetry::transfers::Transfers;
 
@@ -118,7 +118,7 @@ impl Attempt {
                 let (wait, hold) = match after_destination(&error, delivery.attempt, jitter()) {
                     Step::Again { after, .. } => (after, None),
                     Step::Hold(why) => (DISK_WAIT, Some(why)),
-                    Step::Release | Step::Fail(_) | Step::Skip(..) | Step::Supersede(_) => (DISK_WAIT, None),
+                    Step::Release | Step::Fail(..) | Step::Skip(..) | Step::Supersede(_) => (DISK_WAIT, None),
                 };
                 let (until, reason) = (now.checked_add(wait).unwrap_or(now), error.to_string());
                 if delivery.reason.as_ref() != Some(&reason) {
@@ -158,27 +158,37 @@ impl Attempt {
                 let attempt = delivery.attempt + u32::from(counts);
                 self.store.put_back(&delivery.id, run_at, attempt, Some(&reason), now).await?
             }
-            Step::Fail(reason) => {
+            Step::Fail(cause, reason) => {
                 error!(reason, "a delivery has failed and is abandoned");
-                self.store.end(&delivery.id, Stage::Failed, &reason, now).await?;
-                false
+                self.end(delivery, Stage::Failed, cause, &reason, now).await?
             }
             Step::Skip(cause, reason) => {
                 info!(reason, "skipped");
-                let look_at = cause.and_then(first_look).map(|after| now.checked_add(after).unwrap_or(now));
-                self.store.skip(&delivery.id, cause, &reason, look_at, now).await?;
-                false
+                self.end(delivery, Stage::Skipped, cause, &reason, now).await?
             }
             Step::Supersede(reason) => {
                 info!(reason, "a delivery is superseded");
-                self.store.end(&delivery.id, Stage::Superseded, &reason, now).await?;
-                false
+                self.end(delivery, Stage::Superseded, None, &reason, now).await?
             }
         };
         if !waits {
             self.discard(delivery).await;
         }
         Ok(hold)
+    }
+
+    /// Records that the delivery has come to an end: it does not wait any more.
+    async fn end(
+        &self,
+        delivery: &Delivery,
+        stage: Stage,
+        cause: Option<Cause>,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<bool, store::Error> {
+        let look_at = cause.and_then(first_look).map(|after| now.checked_add(after).unwrap_or(now));
+        self.store.end(&delivery.id, &Ending { stage, cause, reason, look_at }, now).await?;
+        Ok(false)
     }
 
     /// Removes a part that is no longer needed. If that fails now, the next start removes it.

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error};
+use tracing::{debug, error, info};
 
 use crate::destination::{self, Local, Marker, Rights};
 use crate::download::{self, Downloader};
@@ -162,6 +162,8 @@ pub struct Engine {
     events: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
     /// Whether what an earlier run left has been taken up.
     taken_up: bool,
+    /// Whether `download.acknowledge_abuse` was set in the last step.
+    acknowledged_abuse: bool,
     /// Whether there may be parts without a running download.
     has_parts: bool,
     /// The last search for unneeded parts.
@@ -198,6 +200,7 @@ impl Engine {
             publishers: HashMap::new(),
             events: mpsc::unbounded_channel(),
             taken_up: false,
+            acknowledged_abuse: false,
             has_parts: false,
             tidied: None,
             looked: None,
@@ -245,6 +248,7 @@ impl Engine {
         if !self.taken_up {
             self.take_up().await?;
         }
+        self.follow_settings().await?;
         self.turned_away = 0;
         self.begin_claimed().await?;
         if !self.claimed.is_empty() && self.looked.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
@@ -284,6 +288,22 @@ impl Engine {
         }
         let look = (unsettled || !waiting.is_empty() || !self.attempts.is_empty()).then_some(step::DISK_WAIT);
         Ok(due.into_iter().chain(look).min())
+    }
+
+    /// Files that failed because Google takes them for harmful are tried again as soon as that is allowed.
+    async fn follow_settings(&mut self) -> Result<(), store::Error> {
+        let acknowledges = self.downloader.acknowledges_abuse();
+        if acknowledges && !self.acknowledged_abuse {
+            let count = self.store.retry_failed_by_setting(Timestamp::now()).await?;
+            if count > 0 {
+                info!(
+                    count,
+                    "files that Google takes for harmful are downloaded now: download.acknowledge_abuse is set"
+                );
+            }
+        }
+        self.acknowledged_abuse = acknowledges;
+        Ok(())
     }
 
     /// Starts what was claimed, as far as there is room. If the ledger fails in between, the rest is started as soon as

@@ -276,7 +276,7 @@ impl Engine {
                 (now.checked_add(after).unwrap_or(now), reason)
             }
             // For an error of the destination, the only other step is a permanent failure.
-            Step::Fail(reason) | Step::Skip(_, reason) | Step::Supersede(reason) => {
+            Step::Fail(_, reason) | Step::Skip(_, reason) | Step::Supersede(reason) => {
                 (now.checked_add(DISK_WAIT).unwrap_or(now), reason)
             }
             Step::Release => (delivery.run_at, delivery.reason.clone().unwrap_or_default()),

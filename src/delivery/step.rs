@@ -40,8 +40,8 @@ pub enum Step {
     Hold(String),
     /// Again with the next run of the program; nothing is wrong.
     Release,
-    /// It fails permanently; a person should look.
-    Fail(String),
+    /// It fails permanently; a person should look. With a cause, it is tried again when that has changed.
+    Fail(Option<Cause>, String),
     /// It cannot be downloaded. With a cause, it is looked at again.
     Skip(Option<Cause>, String),
     /// It is superseded.
@@ -62,7 +62,7 @@ pub fn after_download(error: &download::Error, attempt: u32, reason: Option<&str
             again(ATTEMPTS, attempt, None, error.to_string(), jitter)
         }
         download::Error::WrongContent(why) if reason.is_some_and(|reason| reason.starts_with(WRONG_ONCE)) => {
-            Step::Fail(format!("the content was wrong twice: {why}"))
+            Step::Fail(None, format!("the content was wrong twice: {why}"))
         }
         download::Error::WrongContent(why) => {
             again(CHANGED, attempt, None, format!("{WRONG_ONCE}: {why}"), jitter)
@@ -79,7 +79,7 @@ pub fn after_destination(error: &destination::Error, attempt: u32, jitter: f64) 
             Step::Hold(error.to_string())
         }
         destination::Error::Taken { .. } | destination::Error::Changed { .. } => {
-            Step::Fail(error.to_string())
+            Step::Fail(None, error.to_string())
         }
     }
 }
@@ -148,7 +148,7 @@ fn after_refusal(error: &drive::Error, attempt: u32, reason: Option<&str>, jitte
     match error.fault() {
         Fault::NotFound => Step::Supersede("the file is no longer in Drive".to_owned()),
         Fault::NotDownloadable => Step::Skip(None, said),
-        Fault::Abusive => Step::Fail(said),
+        Fault::Abusive => Step::Fail(Some(Cause::Setting), said),
         Fault::Connection
         | Fault::Unreadable
         | Fault::Server
@@ -191,14 +191,14 @@ fn wait_out(error: &drive::Error, attempt: u32, said: String, jitter: f64) -> St
             );
             Step::Again { after, counts, reason: said }
         }
-        Verdict::GiveUp => Step::Fail(said),
+        Verdict::GiveUp => Step::Fail(None, said),
     }
 }
 
 fn again(policy: Policy, attempt: u32, retry_after: Option<Duration>, reason: String, jitter: f64) -> Step {
     match policy.decide(Class::Transient, attempt + 1, retry_after, jitter) {
         Verdict::After(after) => Step::Again { after, counts: true, reason },
-        Verdict::GiveUp => Step::Fail(reason),
+        Verdict::GiveUp => Step::Fail(None, reason),
     }
 }
 
@@ -216,7 +216,7 @@ mod tests {
             panic!()
         };
         assert!(
-            matches!(after_download(&wrong(), 1, Some(&reason), 0.5), Step::Fail(why) if why.contains("7 bytes"))
+            matches!(after_download(&wrong(), 1, Some(&reason), 0.5), Step::Fail(None, why) if why.contains("7 bytes"))
         );
     }
 

@@ -126,6 +126,11 @@ impl Downloader {
         self.config.store(Arc::new(config));
     }
 
+    /// Whether files are downloaded that Google takes for harmful.
+    pub fn acknowledges_abuse(&self) -> bool {
+        self.config.load().acknowledge_abuse
+    }
+
     /// Nothing to download for now: returns memory to the system.
     pub fn rest(&self) {
         self.buffers.release();

@@ -175,7 +175,7 @@ mod tests {
     use super::*;
     use crate::model::delivery::{Cause, OnUpdate, PublishedFile};
     use crate::model::{Checksums, File, RelativePath, RevisionId, Stage};
-    use crate::store::{Access, Config, Outcome, Store};
+    use crate::store::{Access, Config, Ending, Outcome, Store};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + seconds).unwrap()
@@ -249,7 +249,10 @@ mod tests {
                     assert!(store.done(std::slice::from_ref(&id), at(0)).await.unwrap().contains(&id));
                 }
             }
-            Stage::Failed => assert!(store.end(&id, to, "it failed", at(0)).await.unwrap()),
+            Stage::Failed => {
+                let ending = Ending { stage: to, cause: None, reason: "it failed", look_at: None };
+                assert!(store.end(&id, &ending, at(0)).await.unwrap());
+            }
             _ => assert_eq!(to, Stage::Downloading),
         }
         id
@@ -340,7 +343,8 @@ mod tests {
             .execute(&store.pool)
             .await
             .unwrap();
-        store.end(&first, Stage::Failed, "wrong twice", at(0)).await.unwrap();
+        let ending = Ending { stage: Stage::Failed, cause: None, reason: "wrong twice", look_at: None };
+        store.end(&first, &ending, at(0)).await.unwrap();
         assert_eq!(contents(&store).await[0].1, Stage::Superseded, "nobody is told of its failure");
     }
 

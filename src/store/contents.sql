@@ -13,7 +13,17 @@ update delivery set cause = 'refused', look_at = moved_at
     where stage = 'skipped' and (reason like '%(cannotDownloadFile)%' or reason like '%(insufficientFilePermissions)%');
 update delivery set cause = 'setting'
     where stage = 'skipped' and reason like '%`on_update` is "ignore"';
+update delivery set cause = 'setting'
+    where stage = 'failed' and reason like '%(cannotDownloadAbusiveFile)%';
+create index delivery_setting on delivery (watched_id) where cause = 'setting';
 create index delivery_look on delivery (look_at) where look_at is not null;
+
+-- The settings of a watched folder that decide what is wanted, as they were last time.
+create table folder_setting (
+    folder_id text not null primary key,
+    filters   text not null,                 -- which files
+    on_update text not null                  -- which contents
+) strict;
 
 -- The number of the last arrival. Whoever takes numbers holds this row to the end of the transaction.
 create table arrival (last integer not null) strict;

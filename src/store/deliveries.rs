@@ -38,6 +38,19 @@ impl Ledger {
     }
 }
 
+/// How a delivery ends that is not delivered.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending<'a> {
+    /// Failed, skipped or superseded.
+    pub stage: Stage,
+    /// What it depended on, if it may be delivered later.
+    pub cause: Option<Cause>,
+    /// Why.
+    pub reason: &'a str,
+    /// When Drive is asked about the file again.
+    pub look_at: Option<Timestamp>,
+}
+
 /// Deliveries by stage.
 pub type Counts = BTreeMap<&'static str, i64>;
 
@@ -139,39 +152,18 @@ impl Store {
         Ok(moved.rows_affected() == 1)
     }
 
-    /// Ends a delivery that is worked on. A failure of a content that was overtaken concerns nobody. `false`: it was
-    /// overtaken.
-    pub async fn end(&self, id: &DeliveryId, to: Stage, reason: &str, now: Timestamp) -> Result<bool, Error> {
+    /// Ends a delivery that is worked on. One that was overtaken is superseded, however it ended: it concerns nobody.
+    /// `false`: it had come to an end before.
+    pub async fn end(&self, id: &DeliveryId, ending: &Ending<'_>, now: Timestamp) -> Result<bool, Error> {
         let moved = sqlx::query(
-            "update delivery set stage = case overtaken when 0 then $1 else 'superseded' end, reason = $2, moved_at = $3 \
-             where id = $4 and stage in ('downloading', 'publishing')",
+            "update delivery set stage = case overtaken when 0 then $1 else 'superseded' end, cause = $2, reason = $3, \
+             look_at = case overtaken when 0 then $4 end, moved_at = $5 \
+             where id = $6 and stage in ('downloading', 'publishing')",
         )
-        .bind(to.as_str())
-        .bind(reason)
-        .bind(millis(now))
-        .bind(id.as_str())
-        .execute(&self.pool)
-        .await?;
-        Ok(moved.rows_affected() == 1)
-    }
-
-    /// Skips a delivery that is worked on. With a cause that may pass, Drive is asked about the file again at `look_at`.
-    /// `false`: it was overtaken.
-    pub async fn skip(
-        &self,
-        id: &DeliveryId,
-        cause: Option<Cause>,
-        reason: &str,
-        look_at: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Result<bool, Error> {
-        let moved = sqlx::query(
-            "update delivery set stage = 'skipped', cause = $1, reason = $2, look_at = $3, moved_at = $4 \
-             where id = $5 and stage in ('downloading', 'publishing')",
-        )
-        .bind(cause.map(Cause::as_str))
-        .bind(reason)
-        .bind(look_at.map(millis))
+        .bind(ending.stage.as_str())
+        .bind(ending.cause.map(Cause::as_str))
+        .bind(ending.reason)
+        .bind(ending.look_at.map(millis))
         .bind(millis(now))
         .bind(id.as_str())
         .execute(&self.pool)

@@ -9,6 +9,7 @@ mod deliveries;
 mod destinations;
 mod folders;
 mod pages;
+mod settings;
 mod shortcuts;
 mod sql;
 mod steps;
@@ -24,9 +25,10 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow, install_default_drive
 use sqlx::{AnyPool, Executor, Row};
 
 use crate::owner::{self, Absent, Want};
-pub use deliveries::{Counts, Ledger};
+pub use deliveries::{Counts, Ending, Ledger};
 pub use folders::{Folder, Listing};
 pub use pages::{Found, LogState, NewDelivery, Outcome};
+pub use settings::{Comparison, Settings};
 pub use shortcuts::Shortcut;
 pub use watched::{Scope, Watched};
 

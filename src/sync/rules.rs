@@ -226,6 +226,12 @@ impl Folder {
         self.id.as_str() == "root"
     }
 
+    /// Which files are wanted, as text that changes whenever the settings do.
+    pub fn filters(&self) -> String {
+        let Self { include, extensions, name, exclude, min_size, max_size, .. } = self;
+        format!("{include:?} {extensions:?} {name:?} {exclude:?} {min_size} {max_size:?}")
+    }
+
     fn wants(&self, file: &File, below: &Below) -> Result<(), Skip> {
         if !self.recursive && !below.path.is_empty() {
             return Err(Skip::TooDeep);

@@ -11,7 +11,7 @@ use super::rules::{Existing, Folder as Rule, Rules};
 use super::{Engine, Error};
 use crate::drive::Fault;
 use crate::model::{ChangeLog, File, FileId, Kind, ResourceKeys};
-use crate::store::{Folder, Listing, Scope, Watched};
+use crate::store::{Comparison, Folder, Listing, Scope, Settings, Watched};
 use crate::task::Reason;
 
 /// A folder that Drive does not show is asked for again this often, however often the engine is woken meanwhile.
@@ -186,6 +186,7 @@ impl Engine {
             let existing = rules.first().map_or(Existing::Ignore, |rule| rule.existing);
             info!(folder.id = %folder.id, folder.name = folder.name, ?existing, "watching a new folder");
             self.store.watch(folder, scope).await?;
+            self.compare_settings(folder, rules).await?;
             return Ok(true);
         };
         let before = known.scope.unwrap_or(scope);
@@ -204,7 +205,21 @@ impl Engine {
         if again.is_some() || known.scope != Some(scope) {
             self.store.watch_on(&folder.id, scope, again).await?;
         }
+        self.compare_settings(folder, rules).await?;
         Ok(known.suspended)
+    }
+
+    /// What was left out by a setting is considered again when the setting has changed.
+    async fn compare_settings(&self, folder: &Folder, rules: &[&Rule]) -> Result<(), Error> {
+        let settings = Settings {
+            filters: rules.iter().map(|rule| rule.filters()).collect::<Vec<_>>().join("\n"),
+            on_update: format!("{:?}", rules.iter().map(|rule| rule.on_update).collect::<Vec<_>>()),
+        };
+        let compared = self.store.compare_settings(&folder.id, &settings, Timestamp::now()).await?;
+        if compared == Comparison::Changed {
+            info!(folder.id = %folder.id, folder.name = folder.name, "other files of a folder are wanted than before; what was left out is looked at again");
+        }
+        Ok(())
     }
 
     /// The rules whose folders are known now are in force.

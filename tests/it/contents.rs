@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drive_emulator::{Action, Content, Fault, Quirk, Upload};
+use drive_emulator::{Action, Content, Fault, Quirk, RequestRecord, Upload};
 
 use crate::world::{World, content_of, sha256};
 
@@ -103,6 +103,75 @@ async fn a_download_that_is_forbidden_meanwhile_comes_when_it_is_allowed_again()
     world.drive.set_quirks(&id, &[]);
     world.wait_for_file("film.mp4").await;
     world.assert_same("film.mp4", &id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_content_that_was_ignored_comes_when_the_setting_changes() {
+    let mut world = World::with_folder("", "on_update = \"ignore\"").await;
+    world.start().await;
+    let id = world.upload("film.mp4", 10_000);
+    world.wait_for_file("film.mp4").await;
+    world.wait_until_idle().await;
+    let first = world.drive.content_sha256(&id).unwrap();
+    world.drive.revise(&id, Content::pattern(99, 12_000));
+    world.wait("it is skipped", async || counted(&world, "skipped").await == 1).await;
+    assert!(world.status().await["attention"].to_string().contains("`on_update` is"));
+    assert_eq!(sha256(&world.videos().join("film.mp4")), first);
+    assert_eq!(world.drive.count("files.media"), 1);
+
+    // Another setting of the folder brings nothing by itself, and Drive is asked about the file only once.
+    world.replace_config("on_update = \"ignore\"", "on_update = \"ignore\"\nmin_size = 10");
+    assert_eq!(world.output(&["reload"]).await.status.code(), Some(0));
+    let asked = |request: &RequestRecord| request.operation == "files.get" && request.path.contains(&id);
+    world.wait("Drive is asked", async || world.drive.requests().iter().any(asked)).await;
+    let due = "update delivery set run_at = run_at where look_at is not null";
+    world.wait("that is all", async || change(&world, due).await == 0).await;
+
+    world.replace_config("on_update = \"ignore\"", "on_update = \"replace\"");
+    assert_eq!(world.output(&["reload"]).await.status.code(), Some(0));
+    let second = world.drive.content_sha256(&id).unwrap();
+    world.wait("it is in place", async || sha256(&world.videos().join("film.mp4")) == second).await;
+    world.wait_until_idle().await;
+    assert_eq!(world.delivered(), ["film.mp4"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_filters_left_out_come_when_the_filters_change() {
+    let mut world = World::with_folder("", "exclude = [\"*draft*\"]\nmin_size = 2000").await;
+    world.upload("older draft.mp4", 10_000);
+    world.start().await;
+    let below = world.drive.folder(&world.inbox, "below");
+    world.drive.upload(Upload::new(&below, "a draft.mp4", content_of("a draft.mp4", 10_000)));
+    world.upload("small.mp4", 1_000);
+    world.upload("notes.txt", 10_000);
+    world.upload("film.mp4", 10_000);
+    world.wait_for_file("film.mp4").await;
+    world.wait_until_idle().await;
+    // One filter while the daemon runs, the others while it does not.
+    world.replace_config("exclude = [\"*draft*\"]", "exclude = []");
+    assert_eq!(world.output(&["reload"]).await.status.code(), Some(0));
+    world.wait_for_file("below/a draft.mp4").await;
+    world.wait_until_idle().await;
+    assert_eq!(world.delivered(), ["below/a draft.mp4", "film.mp4"], "the older one was there before");
+    assert_eq!(world.terminate().await, 0);
+    world.replace_config("min_size = 2000", "include = [\"video/*\", \"text/*\"]");
+    world.start().await;
+    world.wait_for_file("small.mp4").await;
+    world.wait_for_file("notes.txt").await;
+    world.wait_until_idle().await;
+    assert_eq!(world.delivered(), ["below/a draft.mp4", "film.mp4", "notes.txt", "small.mp4"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_harmful_file_comes_when_it_is_acknowledged() {
+    let mut world = World::running("[download]\nacknowledge_abuse = false").await;
+    let upload = Upload::new(&world.inbox, "mine.mp4", content_of("mine.mp4", 1_000)).quirk(Quirk::Abusive);
+    let id = world.drive.upload(upload);
+    world.wait("it has failed", async || counted(&world, "failed").await == 1).await;
+    world.replace_config("acknowledge_abuse = false", "acknowledge_abuse = true");
+    assert_eq!(world.output(&["reload"]).await.status.code(), Some(0));
+    world.wait_for_file("mine.mp4").await;
+    world.assert_same("mine.mp4", &id);
 }
 
 #[tokio::test(flavor = "multi_thread")]
