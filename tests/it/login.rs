@@ -47,6 +47,40 @@ async fn a_login_by_callback_is_kept_privately_and_used() {
     assert!(!world.log().contains("refresh_token"), "no secret is logged");
 }
 
+/// Directives for every library that sees a token, and for some of their parts.
+const EVERYTHING: &str = "trace,hyper=trace,hyper_util=trace,reqwest=trace,h2=trace,rustls=trace,yup_oauth2=trace,\
+                          yup_oauth2::service_account=trace,hyper::proto=trace,log=trace,axum=trace,tower=trace,[delivery]=trace";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_level_makes_libraries_write_secrets() {
+    for has_user in [true, false] {
+        let mut world = if has_user { with_desktop_client().await } else { World::new("").await };
+        if has_user {
+            log_in(&world).await;
+        }
+        world.replace_config("level = \"debug\"", &format!("level = \"{EVERYTHING}\""));
+        world.spawn_with(&[("RUST_LOG", EVERYTHING)]);
+        world.until_ready().await;
+        world.upload("film.mp4", 1_000);
+        world.wait_for_file("film.mp4").await;
+        let log = world.log();
+        assert!(log.contains("libraries see tokens and keys") && log.contains("\"DEBUG\""), "{log}");
+        let token = fs::read_to_string(world.home().join("token.json")).unwrap_or_default();
+        let token: serde_json::Value = serde_json::from_str(&token).unwrap_or_default();
+        let key: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(world.home().join("credentials.json")).unwrap())
+                .unwrap();
+        let secrets = [&token["refresh_token"], &key["installed"]["client_secret"], &key["private_key"]];
+        let secrets = secrets.into_iter().filter_map(|secret| secret.as_str()).map(str::to_owned);
+        // What access tokens and assertions begin with.
+        let words = ["ya29.", "assertion=", "eyJhbGciOi", "Bearer ", "grant_type=", "PRIVATE KEY"];
+        for secret in secrets.chain(words.map(str::to_owned)) {
+            let line = log.lines().find(|line| line.contains(&secret));
+            assert!(line.is_none(), "{secret} is logged: {line:?}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_by_pasted_address_works_without_a_browser_here() {
     let world = with_desktop_client().await;

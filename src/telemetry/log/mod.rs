@@ -5,7 +5,8 @@ mod lines;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing::Metadata;
+use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
@@ -40,8 +41,9 @@ impl Default for Config {
     }
 }
 
-/// Libraries that write secrets or noise below `warn`: yup-oauth2 logs refresh tokens and client secrets at debug.
-const QUIET: [&str; 5] = ["yup_oauth2=warn", "hyper_util=warn", "h2=warn", "rustls=warn", "sqlx=warn"];
+/// The program's own events. Libraries see tokens, keys and requests, and some write them at `debug` or `trace`: whatever
+/// the level says, they are heard from `warn` on only.
+const OURS: &str = env!("CARGO_CRATE_NAME");
 
 /// Checks a level without using it. A bare word would pass for the name of a module, and then nothing is logged.
 pub fn check_level(level: &str) -> Result<(), String> {
@@ -118,23 +120,61 @@ pub fn start(config: &Config) -> Level {
         (false, false) => lines.with_target(false).boxed(),
         (false, true) => lines.event_format(Prefixed(Text)).boxed(),
     };
-    if tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().is_err() {
+    let permitted = filter_fn(is_permitted).with_max_level_hint(LevelFilter::TRACE);
+    if tracing_subscriber::registry().with(lines.with_filter(filter.and(permitted))).try_init().is_err() {
         tracing::debug!("the log was already started");
         return Level::none();
     }
-    Level(Arc::new(move |level| {
-        if let Err(error) = handle.reload(self::filter(level)) {
-            tracing::warn!(%error, "the level of the log cannot be changed");
-        }
+    say_what_is_beyond(&config.level);
+    Level(Arc::new(move |level| match handle.reload(self::filter(level)) {
+        Ok(()) => say_what_is_beyond(level),
+        Err(error) => tracing::warn!(%error, "the level of the log cannot be changed"),
     }))
 }
 
 fn filter(level: &str) -> EnvFilter {
-    let mut filter = EnvFilter::builder().parse_lossy(level);
-    for directive in QUIET {
-        if let Ok(directive) = directive.parse() {
-            filter = filter.add_directive(directive);
-        }
+    EnvFilter::builder().parse_lossy(level)
+}
+
+/// Whether an event may be written at all, whatever the level says.
+fn is_permitted(metadata: &Metadata<'_>) -> bool {
+    is_ours(metadata.target()) || *metadata.level() <= tracing::Level::WARN
+}
+
+fn is_ours(target: &str) -> bool {
+    target.strip_prefix(OURS).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// The directives for libraries that ask for more than they get.
+fn beyond_warn(level: &str) -> Vec<&str> {
+    let asks_for_more = |directive: &&str| {
+        directive.split_once('=').is_some_and(|(target, level)| {
+            let target = target.split('[').next().unwrap_or_default().trim();
+            let is_more = level.trim().parse::<LevelFilter>().is_ok_and(|level| level > LevelFilter::WARN);
+            is_more && !target.is_empty() && !is_ours(target)
+        })
+    };
+    level.split(',').map(str::trim).filter(asks_for_more).collect()
+}
+
+fn say_what_is_beyond(level: &str) {
+    let beyond = beyond_warn(level).join(",");
+    if !beyond.is_empty() {
+        tracing::warn!(
+            directives = beyond,
+            "log.level asks for details of libraries; libraries see tokens and keys, so only their warnings are logged"
+        );
     }
-    filter
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directives_for_libraries_are_found() {
+        let level = "debug, hyper=trace,gdrive_webhook::drive=trace,h2=warn,[{x}]=trace,gdrive_webhookx=info,sqlx=off";
+        assert_eq!(beyond_warn(level), ["hyper=trace", "gdrive_webhookx=info"]);
+        assert!(beyond_warn("trace").is_empty());
+    }
 }
