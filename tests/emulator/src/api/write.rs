@@ -119,7 +119,9 @@ fn making(resource: &Value, edit: &mut Edit, media: Option<Digested>) -> Result<
         }
         return Ok(Making::Blob(content, checksums));
     }
-    if media.is_some() {
+    // Clients without a way to create a thing of no content send an empty one for a folder, and Drive takes that.
+    let is_empty = mime_type == mime::FOLDER && media.as_ref().is_some_and(|media| media.content.size() == 0);
+    if media.is_some() && !is_empty {
         return Err(ApiError::bad_request("Content cannot be converted to a type of Google's own here."));
     }
     match (mime_type, resource["shortcutDetails"]["targetId"].as_str()) {

@@ -55,6 +55,29 @@ async fn content_comes_alone_or_with_its_metadata() {
 }
 
 #[tokio::test]
+async fn an_empty_content_makes_a_folder_and_any_other_does_not() {
+    let drive = drive().await;
+    let path = "/upload/drive/v3/files?uploadType=multipart&fields=id,mimeType,size";
+    let made = async |content: &str| {
+        let metadata = "{\"name\":\"trip\",\"mimeType\":\"application/vnd.google-apps.folder\"}";
+        let body = format!(
+            "--b\r\nContent-Type: application/json\r\n\r\n{metadata}\r\n--b\r\n\
+             Content-Type: application/vnd.google-apps.folder\r\n\r\n{content}\r\n--b--\r\n"
+        );
+        let request =
+            drive.request(Method::POST, path).header("content-type", "multipart/related; boundary=b");
+        answer(request.body(body).send().await.unwrap()).await
+    };
+    let (status, folder) = made("").await;
+    assert_eq!(
+        (status, &folder["mimeType"], &folder["size"]),
+        (200, &"application/vnd.google-apps.folder".into(), &Value::Null)
+    );
+    drive.emulator.upload(Upload::new(folder["id"].as_str().unwrap(), "inside.mp4", "x"));
+    assert_eq!(made("x").await.0, 400);
+}
+
+#[tokio::test]
 async fn what_cannot_be_taken_says_why() {
     let drive = drive().await;
     let folder = drive.emulator.folder(&drive.emulator.root_id(), "folder");
