@@ -293,8 +293,8 @@ def errors(drive, emulator, report):
         drive.files().list(q="size = ").execute()
     with report.raises("an unknown field is a 400 invalidParameter", HttpError, is_error(400, "invalidParameter")):
         drive.files().get(fileId="root", fields="nonsense").execute()
-    with report.raises("a route that is not there is a 404 in HTML", HttpError,
-                       lambda error: error.resp.status == 404 and "html" in error.resp["content-type"]):
+    with report.raises("a method that the emulator lacks is a 501 with its name", HttpError,
+                       lambda error: error.resp.status == 501 and "comments.list" in error.reason):
         drive.comments().list(fileId="nowhere", fields="*").execute()
 
     folder = emulator.folder("faults")

@@ -1,4 +1,4 @@
-"""Starts the emulator, lets all clients at it, and counts: run.py EMULATOR RCLONE DAEMON DIRECTORY."""
+"""Starts the emulator, lets all clients at it, and counts: run.py EMULATOR RCLONE DAEMON RUST DIRECTORY."""
 
 import os
 import signal
@@ -27,6 +27,18 @@ def writers(emulator, report, home, binaries):
     writers.run(emulator, report, home, binaries["rclone"])
 
 
+def rust(emulator, report, home, binaries):
+    import rust_client
+
+    rust_client.run(emulator, report, binaries["rust"])
+
+
+def watching(emulator, report, home, binaries):
+    import watching_daemon
+
+    watching_daemon.run(emulator, report, home, binaries["rclone"], binaries["daemon"])
+
+
 def daemon(emulator, report, home, binaries):
     import proxied_daemon
 
@@ -34,8 +46,8 @@ def daemon(emulator, report, home, binaries):
 
 
 def main():
-    binary, rclone_binary, daemon_binary, home = (Path(argument).resolve() for argument in sys.argv[1:5])
-    binaries = {"rclone": rclone_binary, "daemon": daemon_binary}
+    binary, rclone_binary, daemon_binary, rust_binary, home = (Path(name).resolve() for name in sys.argv[1:6])
+    binaries = {"rclone": rclone_binary, "daemon": daemon_binary, "rust": rust_binary}
     # Nothing here leaves the machine, so no proxy of the surroundings may have a say.
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name.startswith(("RCLONE_", "GOOGLE_")):
@@ -44,6 +56,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     report = Report()
     parts = (("Google's Python client", google), ("rclone", rclone), ("clients that write", writers),
+             ("the crate google-drive3", rust), ("the daemon while rclone writes", watching),
              ("the daemon behind a proxy", daemon))
     for title, part in parts:
         with report.part(title), Emulator(binary, home) as emulator:
