@@ -1,6 +1,7 @@
 //! The house rules that the compiler does not know: floors, pure files, first lines, sizes.
 
 mod circles;
+mod emulator;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

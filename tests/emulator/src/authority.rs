@@ -14,11 +14,23 @@ use rcgen::{
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 
-use crate::emulator::TlsFiles;
-
 /// Only its owner may read a secret; anybody may read a certificate.
 const PRIVATE: u32 = 0o600;
 const PUBLIC: u32 = 0o644;
+
+/// Certificate and key for https, PEM.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// Certificate chain.
+    pub cert: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+    /// Port; 0: a free one.
+    pub port: u16,
+    /// The name or address by which clients reach it: credentials then name the https address, which is what
+    /// clients on other hosts insist on.
+    pub name: Option<String>,
+}
 
 impl TlsFiles {
     /// Makes an authority and a server certificate for these host names and addresses, and writes both to a directory.

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::disturbance::{Disturbance, NotificationRecord};
 use crate::drive::channel::Channel;
-use crate::drive::state::{Descendants, Listings, State};
+use crate::drive::state::{Descendants, Listings};
 use crate::drive::tree::milliseconds;
 use crate::emulator::Emulator;
 use crate::fault::Fault;
-use crate::notify::{Disturbance, NotificationRecord};
 use crate::oauth::credentials;
 use crate::serve::record::RequestRecord;
 
@@ -85,13 +85,13 @@ impl Emulator {
 
     /// Media comes at this many bytes per second on each connection; `None`: as fast as it goes.
     pub fn set_rate(&self, bytes_per_second_per_connection: Option<u64>) {
-        self.with_state(|state| state.settings.rate = bytes_per_second_per_connection);
+        self.with_state(|state| state.service.rate = bytes_per_second_per_connection);
     }
 
     /// A round trip takes this long: a new connection waits for one before it is served, two with TLS, and every answer
     /// begins one later. What `/control/` answers does not wait.
     pub fn set_latency(&self, round_trip: Duration) {
-        self.with_state(|state| state.settings.latency = round_trip);
+        self.with_state(|state| state.service.latency = round_trip);
     }
 
     /// Metadata-only changes that follow each upload or revision, 100 ms apart, as Drive makes them.
@@ -143,13 +143,13 @@ impl Emulator {
 
     /// How long new access tokens hold; normally 3599 s.
     pub fn set_access_token_lifetime(&self, lifetime: Duration) {
-        self.with_state(|state| state.settings.access_token_lifetime = lifetime);
+        self.with_state(|state| state.service.access_token_lifetime = lifetime);
     }
 
     /// Moves the emulator's clock by so many milliseconds: times it writes, and the ends of channels and tokens.
     pub fn move_clock(&self, milliseconds: i64) {
         self.inner.clock.move_by(milliseconds);
-        self.with_state(State::settle);
+        self.with_state(|state| state.settle());
     }
 
     /// The emulator's time in milliseconds since 1970.
@@ -237,7 +237,7 @@ impl Emulator {
     /// The same for other scopes, between spaces.
     pub fn access_token_for(&self, scope: &str) -> String {
         self.with_state(|state| {
-            let (now, lifetime) = (state.now(), state.settings.access_token_lifetime);
+            let (now, lifetime) = (state.now(), state.service.access_token_lifetime);
             state.tokens.issue_access(scope, now, lifetime)
         })
     }

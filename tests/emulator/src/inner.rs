@@ -9,15 +9,15 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::disturbance::NotificationRecord;
 use crate::drive::clock::Clock;
-use crate::drive::state::State;
-use crate::notify::NotificationRecord;
 use crate::serve::line::Lines;
 use crate::serve::record::Records;
 use crate::uploads::Uploads;
+use crate::world::World;
 
 pub(crate) struct Inner {
-    pub(crate) state: Mutex<State>,
+    pub(crate) state: Mutex<World>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) records: Records,
     pub(crate) lines: Lines,
@@ -39,7 +39,7 @@ const NOTIFICATIONS_KEPT: usize = 100_000;
 
 impl Inner {
     /// A panic of another thread leaves the state usable: every action changes it in full or not at all.
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, World> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -104,19 +104,28 @@
 //!
 //! # How it is built
 //!
-//! `drive/` is the state: a tree, its change logs and channels, behind one lock, without HTTP. `api/` and `oauth/`
-//! turn requests into answers from it; `serve/` pours answers onto connections and is where bodies are cut, slowed
-//! and falsified; `notify` delivers what `drive/` has to say. `user` and `conduct` are the handle, `control/` the
-//! handle over HTTP.
+//! From the ground up; a room names only what stands below it:
+//!
+//! - `drive/` is the Drive: accounts, a tree with permissions, change logs and channels. It knows no HTTP, no tokens and
+//!   no faults. `params` reads queries, `authority` makes certificates.
+//! - `fault`, `disturbance`, `uploads` and the tokens of `oauth/` are what stands around it; `world` holds all of it behind
+//!   one lock, and `inner` what every task shares. `serve/` pours answers onto connections, and is where bodies are cut,
+//!   slowed and falsified.
+//! - `api/` turns requests into answers, each from the `View` of the account that asks. `oauth/` gives out tokens, `notify`
+//!   delivers what the Drive has to say, `api::serve` takes a request from its head to its answer.
+//! - `emulator` is the handle; `user`, `sharing`, `conduct`, `connections` and `seed` are its methods, `control/` the handle
+//!   over HTTP. `front` tells its requests from the Drive's, `serve::connection` accepts them, `start` begins it all.
 
 mod api;
 mod authority;
 mod conduct;
 mod connections;
 mod control;
+mod disturbance;
 mod drive;
 mod emulator;
 mod fault;
+mod front;
 mod inner;
 mod notify;
 mod oauth;
@@ -124,19 +133,22 @@ mod params;
 mod seed;
 mod serve;
 mod sharing;
+mod start;
 mod uploads;
 mod user;
+mod world;
 
-pub use authority::{names_of, write_private};
+pub use authority::{TlsFiles, names_of, write_private};
 pub use conduct::ChannelRecord;
+pub use disturbance::{Disturbance, NotificationRecord};
 pub use drive::content::Content;
 pub use drive::late::{EffectEntry, MediaRefusal, PermissionLag};
 pub use drive::node::{Quirk, Upload};
 pub use drive::role::{Downloads, Role};
 pub use drive::state::DriveRefusal;
-pub use emulator::{Emulator, Options, TlsFiles};
+pub use emulator::Emulator;
 pub use fault::{Action, Fault, Framing, Matching, StreamError};
-pub use notify::{Disturbance, NotificationRecord};
 pub use seed::Seeded;
 pub use serve::record::RequestRecord;
 pub use sharing::User;
+pub use start::Options;

@@ -74,7 +74,7 @@ impl Emulator {
     /// As it was when it started with nothing: no files, drives, channels, logins, faults and records, and every
     /// setting and the clock as they usually are. My Drive is another one then. Ready-made credential files hold.
     pub fn reset(&self) {
-        self.with_state(crate::drive::state::State::reset);
+        self.with_state(crate::world::World::reset);
         self.inner.clock.reset();
         self.inner.uploads.sessions().clear();
         self.inner.records.clear();

@@ -8,9 +8,9 @@ use crate::api::resource;
 use crate::drive::account;
 use crate::drive::content::Content;
 use crate::drive::node::{Quirk, Upload};
-use crate::drive::state::State;
 use crate::drive::tree::Refusal;
 use crate::emulator::Emulator;
+use crate::world::World;
 
 impl Emulator {
     /// The root folder of My Drive.
@@ -143,7 +143,7 @@ impl Emulator {
         Ok(revision)
     }
 
-    pub(crate) fn with_state<T>(&self, action: impl FnOnce(&mut State) -> T) -> T {
+    pub(crate) fn with_state<T>(&self, action: impl FnOnce(&mut World) -> T) -> T {
         action(&mut self.inner.state())
     }
 }

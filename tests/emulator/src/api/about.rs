@@ -6,11 +6,11 @@ use super::call::Call;
 use super::error::ApiError;
 use super::resource;
 use super::view::View;
-use crate::drive::state::State;
 use crate::serve::body::Reply;
+use crate::world::World;
 
 /// Who the user is and how much room there is; `fields` is mandatory.
-pub(crate) fn get(state: &State, call: &Call) -> Result<Reply, ApiError> {
+pub(crate) fn get(state: &World, call: &Call) -> Result<Reply, ApiError> {
     if call.params.get("fields").is_none() {
         let text = "The 'fields' parameter is required for this method.";
         return Err(ApiError::new(400, "required", text).at_parameter("fields"));

@@ -9,11 +9,11 @@ use super::error::ApiError;
 use super::params::Params;
 use super::route::Operation;
 use crate::drive::account;
-use crate::drive::state::State;
+use crate::world::World;
 
 /// Refuses requests without a token, with a dead one, or with one that may not do this.
 pub(crate) fn check(
-    state: &State,
+    state: &World,
     operation: Operation,
     is_get: bool,
     headers: &HeaderMap,
@@ -47,7 +47,7 @@ pub(crate) fn check(
 }
 
 /// The address of the account whose token it is.
-pub(crate) fn caller<'a>(state: &'a State, call: &Call) -> &'a str {
+pub(crate) fn caller<'a>(state: &'a World, call: &Call) -> &'a str {
     match credential(&call.headers, &call.params) {
         Credential::Bearer(token) => state.identities.of(token),
         Credential::None | Credential::Foreign => account::FIRST,

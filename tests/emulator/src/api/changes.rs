@@ -8,17 +8,17 @@ use super::error::ApiError;
 use super::resource;
 use super::view::View;
 use crate::drive::log::{Entry, Log, Subject};
-use crate::drive::state::State;
 use crate::serve::body::Reply;
+use crate::world::World;
 
-pub(crate) fn start_page_token(state: &State, call: &Call) -> Result<Reply, ApiError> {
+pub(crate) fn start_page_token(state: &World, call: &Call) -> Result<Reply, ApiError> {
     drives::included(call)?;
     let (_, log) = log(state, call)?;
     let token = log.head(state.now()).to_string();
     call.answer(json!({"kind": "drive#startPageToken", "startPageToken": token}), "StartPageToken", "*")
 }
 
-pub(crate) fn list(state: &State, call: &Call) -> Result<Reply, ApiError> {
+pub(crate) fn list(state: &World, call: &Call) -> Result<Reply, ApiError> {
     const DEFAULT: &str = "kind,nextPageToken,newStartPageToken,changes(kind,type,changeType,time,removed,fileId,\
                            driveId,file(kind,id,name,mimeType,resourceKey),drive(kind,id,name))";
     let included = drives::included(call)?;
@@ -87,7 +87,7 @@ fn is_in_my_drive(view: &View<'_>, entry: &Entry) -> bool {
 }
 
 /// The log the caller means: its own, or that of the shared drive it names.
-pub(crate) fn log<'a>(state: &'a State, call: &'a Call) -> Result<(&'a str, &'a Log), ApiError> {
+pub(crate) fn log<'a>(state: &'a World, call: &'a Call) -> Result<(&'a str, &'a Log), ApiError> {
     let view = View::of(state, call);
     let name = match drives::drive_id(call) {
         None => view.account.log.as_str(),

@@ -15,11 +15,11 @@ use super::params::encode;
 use super::{changes, drives, files};
 use crate::drive::channel::{Channel, Outgoing, Target};
 use crate::drive::content::hex;
-use crate::drive::state::State;
 use crate::drive::tree::milliseconds;
 use crate::inner::Inner;
 use crate::oauth::credentials::PROJECT_NUMBER;
 use crate::serve::body::Reply;
+use crate::world::World;
 
 const DEFAULT_LIFETIME: Duration = Duration::from_hours(1);
 const LONGEST_FOR_CHANGES: Duration = Duration::from_hours(7 * 24);
@@ -70,7 +70,7 @@ async fn watch(
 }
 
 /// Sends the `sync` message, a moment after the answer or so that the answer can wait for it.
-fn announce_sync(state: &State, message: crate::drive::channel::Message) -> Option<oneshot::Receiver<()>> {
+fn announce_sync(state: &World, message: crate::drive::channel::Message) -> Option<oneshot::Receiver<()>> {
     const AFTER_THE_ANSWER: Duration = Duration::from_millis(20);
     if !state.settings.notifications {
         return None;
@@ -89,7 +89,7 @@ fn announce_sync(state: &State, message: crate::drive::channel::Message) -> Opti
 }
 
 fn open(
-    state: &State,
+    state: &World,
     call: &Call,
     wanted: &Wanted,
     target: Target,
@@ -182,7 +182,7 @@ impl Wanted {
         })
     }
 
-    fn check(&self, state: &State, http_loopback: bool) -> Result<(), ApiError> {
+    fn check(&self, state: &World, http_loopback: bool) -> Result<(), ApiError> {
         if !matches!(self.kind.as_str(), "web_hook" | "webhook") {
             let text = format!("Unknown channel type: {}", self.kind);
             return Err(ApiError::new(400, "push.channelTypeNotSupported", text));
@@ -217,7 +217,7 @@ fn is_loopback(url: &reqwest::Url) -> bool {
 }
 
 /// 204; a channel that is unknown, stopped or over is not found.
-pub(crate) fn stop(state: &mut State, call: &Call) -> Result<Reply, ApiError> {
+pub(crate) fn stop(state: &mut World, call: &Call) -> Result<Reply, ApiError> {
     let body = body::read(&call.body, "Channel")?;
     let needed = |name: &str| body[name].as_str().ok_or_else(|| ApiError::required(name));
     let (id, resource_id) = (needed("id")?, needed("resourceId")?);

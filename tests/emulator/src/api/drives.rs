@@ -8,12 +8,13 @@ use super::error::ApiError;
 use super::resource;
 use super::view::View;
 use crate::drive::role::{Role, SharedDrive};
-use crate::drive::state::{DriveRefusal, State};
+use crate::drive::state::DriveRefusal;
 use crate::serve::body::Reply;
+use crate::world::World;
 
 const DEFAULT: &str = "kind,id,name";
 
-pub(crate) fn list(state: &State, call: &Call) -> Result<Reply, ApiError> {
+pub(crate) fn list(state: &World, call: &Call) -> Result<Reply, ApiError> {
     if call.params.flag("useDomainAdminAccess", false)? {
         let reason = "noListTeamDrivesAdministratorPrivilege";
         return Err(ApiError::new(403, reason, "The user does not have administrator privilege."));
@@ -33,11 +34,11 @@ pub(crate) fn list(state: &State, call: &Call) -> Result<Reply, ApiError> {
     call.answer(answer, "DriveList", "kind,nextPageToken,drives(kind,id,name)")
 }
 
-pub(crate) fn get(state: &State, call: &Call) -> Result<Reply, ApiError> {
+pub(crate) fn get(state: &World, call: &Call) -> Result<Reply, ApiError> {
     told(state, call, call.id())
 }
 
-pub(crate) fn create(state: &mut State, call: &Call) -> Result<Reply, ApiError> {
+pub(crate) fn create(state: &mut World, call: &Call) -> Result<Reply, ApiError> {
     call.check_mask("Drive")?;
     call.params.required("requestId")?;
     let wanted = body::read(&call.body, "Drive")?;
@@ -47,7 +48,7 @@ pub(crate) fn create(state: &mut State, call: &Call) -> Result<Reply, ApiError> 
     told(state, call, &id)
 }
 
-pub(crate) fn update(state: &mut State, call: &Call) -> Result<Reply, ApiError> {
+pub(crate) fn update(state: &mut World, call: &Call) -> Result<Reply, ApiError> {
     call.check_mask("Drive")?;
     let wanted = body::read(&call.body, "Drive")?;
     managed(state, call)?;
@@ -58,7 +59,7 @@ pub(crate) fn update(state: &mut State, call: &Call) -> Result<Reply, ApiError> 
 }
 
 /// 204; what is not in the trash must be gone before.
-pub(crate) fn delete(state: &mut State, call: &Call) -> Result<Reply, ApiError> {
+pub(crate) fn delete(state: &mut World, call: &Call) -> Result<Reply, ApiError> {
     managed(state, call)?;
     let is_left = |(_, id): &(u64, String)| state.nodes.get(id).is_some_and(|node| !node.trashed);
     if state.children.get(call.id()).into_iter().flatten().any(is_left) {
@@ -69,14 +70,14 @@ pub(crate) fn delete(state: &mut State, call: &Call) -> Result<Reply, ApiError> 
 }
 
 /// Refuses everybody but those who manage the drive.
-fn managed(state: &State, call: &Call) -> Result<(), ApiError> {
+fn managed(state: &World, call: &Call) -> Result<(), ApiError> {
     let view = View::of(state, call);
     known(&view, call.id())?;
     let root = state.known(call.id())?;
     view.require(root, Role::Organizer)
 }
 
-fn told(state: &State, call: &Call, id: &str) -> Result<Reply, ApiError> {
+fn told(state: &World, call: &Call, id: &str) -> Result<Reply, ApiError> {
     let view = View::of(state, call);
     call.answer(resource::drive(&view, id, known(&view, id)?), "Drive", DEFAULT)
 }

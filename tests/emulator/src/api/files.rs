@@ -15,16 +15,17 @@ use super::view::View;
 use crate::drive::content::hex;
 use crate::drive::ids;
 use crate::drive::node::{Node, Quirk};
-use crate::drive::state::{Cursor, Listings, State};
+use crate::drive::state::{Cursor, Listings};
 use crate::serve::body::Reply;
+use crate::world::World;
 
 /// The file in the path, if the caller may see it under its parameters.
-pub(crate) fn visible<'a>(state: &'a State, call: &Call) -> Result<&'a Node, ApiError> {
+pub(crate) fn visible<'a>(state: &'a World, call: &Call) -> Result<&'a Node, ApiError> {
     find(state, call, call.id())
 }
 
 /// A file that the caller may see under its parameters.
-pub(crate) fn find<'a>(state: &'a State, call: &Call, id: &str) -> Result<&'a Node, ApiError> {
+pub(crate) fn find<'a>(state: &'a World, call: &Call, id: &str) -> Result<&'a Node, ApiError> {
     let supported =
         call.params.flag("supportsAllDrives", false)? || call.params.flag("supportsTeamDrives", false)?;
     let node = View::of(state, call).find(id).filter(|node| node.drive.is_none() || supported);
@@ -36,7 +37,7 @@ pub(crate) fn may_download(node: &Node) -> bool {
     !node.has(Quirk::NotDownloadable)
 }
 
-pub(crate) fn get(state: &State, call: &Call) -> Result<Reply, ApiError> {
+pub(crate) fn get(state: &World, call: &Call) -> Result<Reply, ApiError> {
     if call.params.flag("acknowledgeAbuse", false)? {
         let text = "The acknowledgeAbuse parameter is only applicable for download requests.";
         return Err(ApiError::new(403, "invalidAbuseAcknowledgment", text).at_parameter("acknowledgeAbuse"));
@@ -45,7 +46,7 @@ pub(crate) fn get(state: &State, call: &Call) -> Result<Reply, ApiError> {
     call.answer(resource::file_for(&View::of(state, call), node), "File", resource::FILE_DEFAULT)
 }
 
-pub(crate) fn list(state: &mut State, call: &Call) -> Result<Reply, ApiError> {
+pub(crate) fn list(state: &mut World, call: &Call) -> Result<Reply, ApiError> {
     const DEFAULT: &str = "kind,nextPageToken,incompleteSearch,files(kind,id,name,mimeType,resourceKey)";
     let size = call.params.page_size(100, 1000)?;
     call.check_mask("FileList")?;
@@ -96,7 +97,7 @@ fn token_prefix(call: &Call) -> String {
 }
 
 /// Remembers where a listing stands, and forgets the oldest ones.
-fn keep(state: &mut State, prefix: String, ids: Arc<Vec<String>>, offset: usize) -> String {
+fn keep(state: &mut World, prefix: String, ids: Arc<Vec<String>>, offset: usize) -> String {
     const KEPT: usize = 512;
     let token = prefix + &ids::random(70);
     if state.cursors.len() == KEPT {
@@ -135,7 +136,7 @@ fn query(call: &Call) -> Result<(Option<Query>, Order), ApiError> {
     Ok((query, order))
 }
 
-fn search(state: &State, call: &Call) -> Result<Vec<String>, ApiError> {
+fn search(state: &World, call: &Call) -> Result<Vec<String>, ApiError> {
     let (included, drive) = corpus(call)?;
     let view = View::of(state, call);
     if let Some(drive) = drive {

@@ -14,12 +14,12 @@ use crate::drive::edit::Making;
 use crate::drive::ids;
 use crate::drive::node::Node;
 use crate::drive::role::Role;
-use crate::drive::state::State;
 use crate::inner::Inner;
 use crate::serve::body::Reply;
+use crate::world::World;
 
 /// 204; a folder goes with everything below it.
-pub(crate) fn delete(state: &mut State, call: &Call) -> Answer {
+pub(crate) fn delete(state: &mut World, call: &Call) -> Answer {
     let node = files::visible(state, call)?;
     View::of(state, call).require(node, View::least_to_delete(node))?;
     let id = node.id.clone();
@@ -58,7 +58,7 @@ pub(crate) fn copy(inner: &Arc<Inner>, call: &Call) -> Answer {
 }
 
 /// Ids for files that are still to be made.
-pub(crate) fn generate_ids(_: &State, call: &Call) -> Answer {
+pub(crate) fn generate_ids(_: &World, call: &Call) -> Answer {
     let count = call.params.count("count", 10, 1000);
     let ids: Vec<String> = (0..count).map(|_| ids::file()).collect();
     let space = call.params.filled("space").unwrap_or("drive");
@@ -66,7 +66,7 @@ pub(crate) fn generate_ids(_: &State, call: &Call) -> Answer {
 }
 
 /// 204; what the user put into the trash of My Drive, or of the shared drive named, goes for ever.
-pub(crate) fn empty_trash(state: &mut State, call: &Call) -> Answer {
+pub(crate) fn empty_trash(state: &mut World, call: &Call) -> Answer {
     let drive = drives::drive_id(call);
     let view = View::of(state, call);
     if let Some(drive) = drive {

@@ -11,10 +11,10 @@ use super::view::View;
 use crate::drive::content::{CHUNK, Content, Reader};
 use crate::drive::ids;
 use crate::drive::node::Quirk;
-use crate::drive::state::State;
 use crate::serve::body::Reply;
+use crate::world::World;
 
-pub(crate) fn get(state: &State, call: &Call) -> Result<Reply, ApiError> {
+pub(crate) fn get(state: &World, call: &Call) -> Result<Reply, ApiError> {
     let acknowledged = call.params.flag("acknowledgeAbuse", false)?;
     let node = visible(state, call)?;
     View::of(state, call).check_download(node)?;

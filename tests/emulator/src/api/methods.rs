@@ -7,16 +7,16 @@ use futures_util::future::BoxFuture;
 use self::Handler::{Change, Own, Read};
 use super::call::{Answer, Call};
 use super::{about, changes, channels, drives, files, items, media, permissions, upload};
-use crate::drive::state::State;
 use crate::inner::Inner;
+use crate::world::World;
 
 /// What answers a method.
 #[derive(Clone, Copy)]
 pub(crate) enum Handler {
     /// Looks at the Drive.
-    Read(fn(&State, &Call) -> Answer),
+    Read(fn(&World, &Call) -> Answer),
     /// Changes the Drive.
-    Change(fn(&mut State, &Call) -> Answer),
+    Change(fn(&mut World, &Call) -> Answer),
     /// Takes the lock by itself, since there is something to be done without it.
     Own(for<'a> fn(&'a Arc<Inner>, &'a Call) -> BoxFuture<'a, Answer>),
 }

@@ -11,27 +11,27 @@ use super::view::View;
 use crate::drive::late::When;
 use crate::drive::node::Node;
 use crate::drive::role::Role;
-use crate::drive::state::State;
 use crate::serve::body::Reply;
+use crate::world::World;
 
 const DEFAULT: &str = "kind,id,type,role";
 /// The id of the permission of everybody who has the link.
 const LINK: &str = "anyoneWithLink";
 
-pub(crate) fn list(state: &State, call: &Call) -> Answer {
+pub(crate) fn list(state: &World, call: &Call) -> Answer {
     let node = manageable(state, call)?;
     let all = of(&View::of(state, call), node);
     let answer = json!({"kind": "drive#permissionList", "permissions": all});
     call.answer(answer, "PermissionList", "kind,nextPageToken,permissions(kind,id,type,role)")
 }
 
-pub(crate) fn get(state: &State, call: &Call) -> Answer {
+pub(crate) fn get(state: &World, call: &Call) -> Answer {
     let node = manageable(state, call)?;
     told(state, call, node, inner_id(call))
 }
 
 /// A new permission, or another role for whoever has one already.
-pub(crate) fn create(state: &mut State, call: &Call) -> Answer {
+pub(crate) fn create(state: &mut World, call: &Call) -> Answer {
     call.check_mask("Permission")?;
     let wanted = body::read(&call.body, "Permission")?;
     let id = manageable(state, call)?.id.clone();
@@ -54,7 +54,7 @@ pub(crate) fn create(state: &mut State, call: &Call) -> Answer {
     told(state, call, state.known(&id)?, &permission)
 }
 
-pub(crate) fn update(state: &mut State, call: &Call) -> Answer {
+pub(crate) fn update(state: &mut World, call: &Call) -> Answer {
     call.check_mask("Permission")?;
     let wanted = body::read(&call.body, "Permission")?;
     let node = manageable(state, call)?;
@@ -65,7 +65,7 @@ pub(crate) fn update(state: &mut State, call: &Call) -> Answer {
 }
 
 /// 204.
-pub(crate) fn delete(state: &mut State, call: &Call) -> Answer {
+pub(crate) fn delete(state: &mut World, call: &Call) -> Answer {
     let node = manageable(state, call)?;
     let id = node.id.clone();
     find(&View::of(state, call), node, inner_id(call))?;
@@ -74,7 +74,7 @@ pub(crate) fn delete(state: &mut State, call: &Call) -> Answer {
 }
 
 /// The item in the path, if the caller may read and give permissions on it.
-fn manageable<'a>(state: &'a State, call: &Call) -> Result<&'a Node, ApiError> {
+fn manageable<'a>(state: &'a World, call: &Call) -> Result<&'a Node, ApiError> {
     let node = files::visible(state, call)?;
     let is_drive = node.drive.as_ref() == Some(&node.id);
     View::of(state, call).require(node, if is_drive { Role::Organizer } else { Role::Writer })?;
@@ -108,13 +108,13 @@ fn find(view: &View<'_>, node: &Node, permission: &str) -> Result<Value, ApiErro
     })
 }
 
-fn told(state: &State, call: &Call, node: &Node, permission: &str) -> Answer {
+fn told(state: &World, call: &Call, node: &Node, permission: &str) -> Answer {
     call.answer(find(&View::of(state, call), node, permission)?, "Permission", DEFAULT)
 }
 
 /// Gives the account or the link behind a permission's id a role, or takes it away.
 fn set(
-    state: &mut State,
+    state: &mut World,
     call: &Call,
     id: &str,
     permission: &str,

@@ -11,10 +11,10 @@ use crate::drive::log::{Entry, Subject};
 use crate::drive::mime;
 use crate::drive::node::{Blob, Kind, Node, Quirk};
 use crate::drive::role::{Downloads, Role, SharedDrive};
-use crate::drive::state::State;
+use crate::world::World;
 
 /// Everything about a file, as its owner sees it.
-pub(crate) fn file(state: &State, node: &Node) -> Value {
+pub(crate) fn file(state: &World, node: &Node) -> Value {
     file_for(&View::of_owner(state, node), node)
 }
 

@@ -19,7 +19,6 @@ use super::params::Params;
 use super::route::{self, Operation, Route};
 use super::upload;
 use super::view::RESOURCE_KEYS;
-use crate::control;
 use crate::fault::{Action, Asked, Strike};
 use crate::inner::Inner;
 use crate::oauth::{consent, endpoint};
@@ -49,9 +48,6 @@ pub(crate) async fn answer(
     let (head, body) = request.into_parts();
     let (path, query) = (head.uri.path().to_owned(), head.uri.query().unwrap_or_default().to_owned());
     let params = Params::parse(&query);
-    if let Some(path) = path.strip_prefix("/control") {
-        return control::answer(inner, &head.method, path, &params, &head.headers, body).await;
-    }
     let route = route::find(head.method.as_str(), &path, &params);
     let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let range = text("range");
@@ -78,7 +74,7 @@ pub(crate) async fn answer(
     };
     let (strike, latency) = {
         let mut state = inner.state();
-        (state.faults.strike(&asked), state.settings.latency)
+        (state.faults.strike(&asked), state.service.latency)
     };
     match strike.as_ref().map(|strike| &strike.action) {
         Some(Action::GoAway) => carrier.go_away(),
@@ -128,7 +124,7 @@ async fn receive(
 async fn struck(inner: &Arc<Inner>, mut call: Call, strike: Option<Strike>, target: &str) -> (Reply, Shape) {
     let mut shape = Shape::default();
     if call.route.operation == Operation::FilesMedia {
-        shape.rate = inner.state().settings.rate;
+        shape.rate = inner.state().service.rate;
     }
     let Some(Strike { action, count }) = strike else { return (perform(inner, &call).await, shape) };
     match action {

@@ -10,38 +10,38 @@ use crate::drive::account::{self, Account};
 use crate::drive::late::{MediaRefusal, When};
 use crate::drive::node::Node;
 use crate::drive::role::{Downloads, Role};
-use crate::drive::state::State;
+use crate::world::World;
 
 /// The state, the account that looks at it, and the resource keys that it brought.
 pub(crate) struct View<'a> {
-    state: &'a State,
+    state: &'a World,
     pub(crate) account: &'a Account,
     keys: HashMap<String, String>,
 }
 
 impl Deref for View<'_> {
-    type Target = State;
+    type Target = World;
 
-    fn deref(&self) -> &State {
+    fn deref(&self) -> &World {
         self.state
     }
 }
 
 impl<'a> View<'a> {
     /// Of whoever the request's token belongs to.
-    pub(crate) fn of(state: &'a State, call: &Call) -> Self {
+    pub(crate) fn of(state: &'a World, call: &Call) -> Self {
         let header = call.header(RESOURCE_KEYS).unwrap_or_default();
         let address = access::caller(state, call);
         Self { state, account: account(state, address), keys: resource_keys(header).collect() }
     }
 
     /// Of the item's owner; of the first account if it is in a shared drive.
-    pub(crate) fn of_owner(state: &'a State, node: &Node) -> Self {
+    pub(crate) fn of_owner(state: &'a World, node: &Node) -> Self {
         let address = node.sharing.owner.as_deref().unwrap_or(account::FIRST);
         Self::of_account(state, address)
     }
 
-    pub(crate) fn of_account(state: &'a State, address: &str) -> Self {
+    pub(crate) fn of_account(state: &'a World, address: &str) -> Self {
         Self { state, account: account(state, address), keys: HashMap::new() }
     }
 
@@ -162,6 +162,6 @@ pub(crate) fn resource_keys(header: &str) -> impl Iterator<Item = (String, Strin
 }
 
 /// An account by its address. Addresses come from tokens, which are issued to accounts alone.
-fn account<'a>(state: &'a State, address: &str) -> &'a Account {
+fn account<'a>(state: &'a World, address: &str) -> &'a Account {
     state.account(address).unwrap_or(&state.first)
 }

@@ -15,9 +15,9 @@ use crate::drive::edit::{Edit, Making};
 use crate::drive::mime;
 use crate::drive::node::Node;
 use crate::drive::role::Role;
-use crate::drive::state::State;
 use crate::drive::tree::Refusal;
 use crate::inner::Inner;
+use crate::world::World;
 
 /// Bytes that came with a request.
 pub(crate) struct Media {
@@ -60,13 +60,13 @@ pub(crate) async fn store(
 }
 
 /// The answer about a file that was just written.
-pub(crate) fn told(state: &State, call: &Call, id: &str) -> Answer {
+pub(crate) fn told(state: &World, call: &Call, id: &str) -> Answer {
     let node = state.find(id).ok_or_else(|| ApiError::file_not_found(id))?;
     call.answer(resource::file_for(&View::of(state, call), node), "File", resource::FILE_DEFAULT)
 }
 
 /// Refuses what could be refused before the content is there.
-pub(crate) fn look(state: &State, call: &Call, resource: &Value) -> Result<(), ApiError> {
+pub(crate) fn look(state: &World, call: &Call, resource: &Value) -> Result<(), ApiError> {
     call.check_mask("File")?;
     written::edit(resource)?;
     if call.route.id.is_none() {
@@ -88,7 +88,7 @@ async fn digest(media: Media) -> Result<Digested, ApiError> {
 }
 
 fn create(
-    state: &mut State,
+    state: &mut World,
     call: &Call,
     resource: &Value,
     media: Option<Digested>,
@@ -134,7 +134,7 @@ fn making(resource: &Value, edit: &mut Edit, media: Option<Digested>) -> Result<
 
 /// The folder of a new item: the one it names, or the usual one.
 pub(crate) fn new_parent(
-    state: &State,
+    state: &World,
     call: &Call,
     resource: &Value,
     usual: Option<String>,
@@ -149,7 +149,7 @@ pub(crate) fn new_parent(
 }
 
 /// A folder that the caller may put something into.
-fn folder<'a>(state: &'a State, call: &Call, id: &str) -> Result<&'a Node, ApiError> {
+fn folder<'a>(state: &'a World, call: &Call, id: &str) -> Result<&'a Node, ApiError> {
     let node = files::find(state, call, id)?;
     if !node.is_folder() {
         return Err(Refusal::NotAFolder(id.to_owned()).into());
@@ -171,7 +171,7 @@ pub(crate) fn new_id(resource: &Value) -> Result<Option<String>, ApiError> {
 }
 
 fn update(
-    state: &mut State,
+    state: &mut World,
     call: &Call,
     resource: &Value,
     media: Option<Digested>,
@@ -205,7 +205,7 @@ fn update(
 }
 
 /// The item in the path, which is no root, and the folder it is to be moved to.
-fn place<'a>(state: &'a State, call: &Call) -> Result<(&'a Node, Option<String>), ApiError> {
+fn place<'a>(state: &'a World, call: &Call) -> Result<(&'a Node, Option<String>), ApiError> {
     let node = files::visible(state, call)?;
     if node.parent.is_none() {
         return Err(Refusal::IsRoot(node.id.clone()).into());
@@ -215,7 +215,7 @@ fn place<'a>(state: &'a State, call: &Call) -> Result<(&'a Node, Option<String>)
 }
 
 /// The folder that `addParents` and `removeParents` move an item to, if they do: an item has exactly one.
-fn moved(state: &State, call: &Call, node: &Node) -> Result<Option<String>, ApiError> {
+fn moved(state: &World, call: &Call, node: &Node) -> Result<Option<String>, ApiError> {
     let root = View::of(state, call).account.root.as_str();
     let ids = |name: &str| -> Vec<&str> {
         let list = call.params.get(name).unwrap_or_default().split(',').map(str::trim);

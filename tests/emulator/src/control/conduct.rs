@@ -7,9 +7,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::{Command, Outcome, Refused};
+use crate::disturbance::Disturbance;
 use crate::emulator::Emulator;
 use crate::fault::Fault;
-use crate::notify::Disturbance;
 
 pub(super) fn obey(method: &Method, path: &[&str], command: &Command) -> Outcome {
     let emulator = &command.emulator;

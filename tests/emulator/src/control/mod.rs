@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::{HeaderMap, Method, Response};
+use hyper::{Method, Request, Response};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -61,22 +61,18 @@ impl Command {
 }
 
 /// Answers one request; none of them is recorded, and no fault strikes them.
-pub(crate) async fn answer(
-    inner: &Arc<Inner>,
-    method: &Method,
-    path: &str,
-    params: &Params,
-    headers: &HeaderMap,
-    body: Incoming,
-) -> Response<Body> {
+pub(crate) async fn answer(inner: &Arc<Inner>, path: &str, request: Request<Incoming>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let (method, headers) = (head.method, head.headers);
+    let params = Params::parse(head.uri.query().unwrap_or_default());
     let content_type = headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_json = content_type.starts_with("application/json");
     let outcome = match body.collect().await {
         Err(error) => Err(Refused(400, format!("the body did not arrive: {error}"))),
         Ok(body) => {
             let emulator = Emulator { inner: inner.clone() };
-            let command = Command { emulator, params: params.clone(), is_json, body: body.to_bytes() };
-            let (method, path) = (method.clone(), path.to_owned());
+            let command = Command { emulator, params, is_json, body: body.to_bytes() };
+            let path = path.to_owned();
             // Large contents take a while to digest.
             let task = tokio::task::spawn_blocking(move || obey(&method, &path, &command));
             task.await.unwrap_or_else(|error| Err(Refused(500, format!("the command failed: {error}"))))

@@ -1,4 +1,4 @@
-//! Everything the emulator remembers, behind one lock.
+//! Everything the emulated Drive consists of, and how it behaves.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,10 +16,6 @@ use super::log::Log;
 use super::node::{Kind, Node};
 use super::role::{SharedDrive, Sharing};
 use super::{ids, mime};
-use crate::fault::Faults;
-use crate::notify::Disturbances;
-use crate::oauth::identities::Identities;
-use crate::oauth::tokens::Tokens;
 
 /// What a page of `files.list` after the first one is a part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,10 +59,6 @@ pub(crate) struct Settings {
     /// Messages that still come after `channels.stop`.
     pub(crate) stragglers: u32,
     pub(crate) channel_lifetime_cap: Option<Duration>,
-    /// Media bytes per second and connection.
-    pub(crate) rate: Option<u64>,
-    /// A round trip: before each connection is served, and before each answer.
-    pub(crate) latency: Duration,
     /// Metadata-only changes that follow each upload or revision.
     pub(crate) noise: u32,
     /// How long a change stays out of `changes.list`.
@@ -83,7 +75,6 @@ pub(crate) struct Settings {
     /// How long a new revision has neither size nor checksums.
     pub(crate) processing_delay: Duration,
     pub(crate) empty_pages: bool,
-    pub(crate) access_token_lifetime: Duration,
 }
 
 impl Default for Settings {
@@ -93,8 +84,6 @@ impl Default for Settings {
             sync_before_answer: false,
             stragglers: 0,
             channel_lifetime_cap: None,
-            rate: None,
-            latency: Duration::ZERO,
             noise: 0,
             change_delay: Duration::ZERO,
             listing_lag: Duration::ZERO,
@@ -106,7 +95,6 @@ impl Default for Settings {
             outsider_entries: OutsiderEntries::UserLog,
             processing_delay: Duration::ZERO,
             empty_pages: false,
-            access_token_lifetime: Duration::from_secs(3599),
         }
     }
 }
@@ -144,10 +132,6 @@ pub(crate) struct State {
     pub(crate) logs: HashMap<String, Log>,
     pub(crate) channels: Channels,
     pub(crate) cursors: VecDeque<Cursor>,
-    pub(crate) tokens: Tokens,
-    pub(crate) identities: Identities,
-    pub(crate) faults: Faults,
-    pub(crate) disturbances: Disturbances,
     pub(crate) settings: Settings,
     /// The account that is there from the beginning.
     pub(crate) first: Account,
@@ -171,10 +155,6 @@ impl State {
             logs: HashMap::new(),
             channels: Channels::default(),
             cursors: VecDeque::new(),
-            tokens: Tokens::default(),
-            identities: Identities::default(),
-            faults: Faults::default(),
-            disturbances: Disturbances::default(),
             settings: Settings::default(),
             root: first.root.clone(),
             first: first.clone(),

@@ -10,10 +10,10 @@ use sha2::{Digest as _, Sha256};
 use super::credentials::{CLIENT_ID, CLIENT_SECRET};
 use super::jwt;
 use crate::api::call::Call;
-use crate::drive::state::State;
 use crate::inner::Inner;
 use crate::params::Params;
 use crate::serve::body::Reply;
+use crate::world::World;
 
 /// An error of the token endpoint: status, `error`, `error_description`.
 pub(crate) struct Refused(pub(crate) u16, pub(crate) &'static str, pub(crate) &'static str);
@@ -42,7 +42,7 @@ pub(crate) fn token(inner: &Arc<Inner>, call: &Call) -> Reply {
     result.unwrap_or_else(|Refused(code, error, text)| refusal(code, error, Some(text)))
 }
 
-fn refresh(state: &mut State, call: &Call, form: &Params) -> Result<Reply, Refused> {
+fn refresh(state: &mut World, call: &Call, form: &Params) -> Result<Reply, Refused> {
     check_client(call, form)?;
     let token =
         form.filled("refresh_token").ok_or(Refused(400, "invalid_request", "Missing refresh_token"))?;
@@ -56,7 +56,7 @@ fn refresh(state: &mut State, call: &Call, form: &Params) -> Result<Reply, Refus
     Ok(issue(state, &address, narrower, None))
 }
 
-fn exchange(state: &mut State, call: &Call, form: &Params) -> Result<Reply, Refused> {
+fn exchange(state: &mut World, call: &Call, form: &Params) -> Result<Reply, Refused> {
     check_client(call, form)?;
     let now = state.now();
     let code =
@@ -83,7 +83,7 @@ fn exchange(state: &mut State, call: &Call, form: &Params) -> Result<Reply, Refu
     Ok(issue(state, &address, &grant.scope, Some(refresh_token)))
 }
 
-fn assertion(state: &mut State, form: &Params) -> Result<Reply, Refused> {
+fn assertion(state: &mut World, form: &Params) -> Result<Reply, Refused> {
     let assertion = form.filled("assertion").ok_or(Refused(400, "invalid_request", "Missing assertion"))?;
     let scope = jwt::verify(assertion)?;
     let address = subject(state, assertion)?;
@@ -91,7 +91,7 @@ fn assertion(state: &mut State, form: &Params) -> Result<Reply, Refused> {
 }
 
 /// For whom a service account asks: for whom it impersonates, or for itself.
-fn subject(state: &State, assertion: &str) -> Result<String, Refused> {
+fn subject(state: &World, assertion: &str) -> Result<String, Refused> {
     match jwt::subject(assertion) {
         None => Ok(state.identities.service_account.clone()),
         Some(address) => match state.account(&address) {
@@ -101,8 +101,8 @@ fn subject(state: &State, assertion: &str) -> Result<String, Refused> {
     }
 }
 
-fn issue(state: &mut State, address: &str, scope: &str, refresh_token: Option<String>) -> Reply {
-    let (now, lifetime) = (state.now(), state.settings.access_token_lifetime);
+fn issue(state: &mut World, address: &str, scope: &str, refresh_token: Option<String>) -> Reply {
+    let (now, lifetime) = (state.now(), state.service.access_token_lifetime);
     let token = state.tokens.issue_access(scope, now, lifetime);
     state.identities.set(&token, address);
     let mut answer = json!({

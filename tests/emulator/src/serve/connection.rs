@@ -16,8 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use crate::api;
-use crate::emulator::TlsFiles;
+use crate::authority::TlsFiles;
+use crate::front;
 use crate::inner::Inner;
 use crate::serve::body::{Abandoned, stream_error};
 use crate::serve::line::{Line, Order};
@@ -57,7 +57,7 @@ pub(crate) async fn accept(inner: Arc<Inner>, listener: TcpListener, tls: Option
 }
 
 async fn serve(inner: Arc<Inner>, stream: TcpStream, tls: Option<TlsAcceptor>) {
-    let latency = inner.state().settings.latency;
+    let latency = inner.state().service.latency;
     let line = inner.lines.open();
     let stream = Resettable { stream, line: line.clone() };
     tokio::time::sleep(latency).await;
@@ -93,7 +93,7 @@ where
     let service = service_fn(move |request| {
         let (inner, line) = (inner.clone(), line.clone());
         async move {
-            let response = api::serve::answer(&inner, request, line).await;
+            let response = front::answer(&inner, request, line).await;
             match response.extensions().get::<Abandoned>() {
                 Some(Abandoned(error)) => Err(stream_error(*error)),
                 None => Ok(response),
