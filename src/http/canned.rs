@@ -7,7 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// What a server says to one request after another on one connection; `None` at the end: it keeps the connection open.
+/// What a server says to one request after another on one connection. After an answer that is empty or ends with `~` it
+/// keeps the connection open and says nothing more.
 pub(super) type Script = Vec<&'static str>;
 
 /// Serves connections one after the other, each by its script, and gives back the heads of all requests.
@@ -35,7 +36,7 @@ impl Server {
                             stream.write_all(piece.trim_end_matches('|').as_bytes()).await.unwrap();
                             tokio::time::sleep(Duration::from_millis(5)).await;
                         }
-                        if answer.ends_with('~') {
+                        if answer.is_empty() || answer.ends_with('~') {
                             // Nothing more comes, and the connection stays.
                             std::future::pending::<()>().await;
                         }

@@ -104,9 +104,20 @@ impl Body {
                 Source::Framed(framed) => framed.poll_read(context, into),
             }),
         );
-        let count = read.await.map_err(|_| Error::Silent(self.stall))??;
+        let Ok(count) = read.await else {
+            self.forget_neighbours();
+            return Err(Error::Silent(self.stall));
+        };
+        let count = count?;
         self.came = Instant::now();
         Ok(count)
+    }
+
+    /// Closes the connections that wait and may have lost their way as this one has.
+    fn forget_neighbours(&self) {
+        if let Source::Counted(Counted { home: Some(home), .. }) = &self.source {
+            home.idle.forget(&home.origin);
+        }
     }
 }
 

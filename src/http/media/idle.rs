@@ -72,6 +72,11 @@ impl Idle {
         }
     }
 
+    /// Closes all that lead to the same place.
+    pub(super) fn forget(&self, origin: &Origin) {
+        self.lock().waiting.retain(|waiting| waiting.origin != *origin);
+    }
+
     /// Closes those that waited long enough, and says how long the next one has.
     fn close_old(&self) -> Option<Duration> {
         let mut state = self.lock();

@@ -130,7 +130,12 @@ impl Media {
         let request =
             self.request(target, headers).ok_or_else(|| Error::Address(target.path().to_owned()))?;
         let asked = tokio::time::timeout(self.stall, head(line, request)).await;
-        let (connection, response) = asked.map_err(|_| Error::Silent(self.stall))??;
+        let Ok(asked) = asked else {
+            // What took the way of this connection away may have taken that of its neighbours: none of them is waited for.
+            self.idle.forget(origin);
+            return Err(Error::Silent(self.stall));
+        };
+        let (connection, response) = asked?;
         let (head, incoming) = response.into_parts();
         let stays = head.version == Version::HTTP_11
             && head.status != StatusCode::SWITCHING_PROTOCOLS

@@ -154,6 +154,29 @@ async fn silence_ends_what_waits() {
     assert!(began.elapsed() < stall * 3, "{:?}", began.elapsed());
 }
 
+#[tokio::test]
+async fn a_connection_that_fell_silent_takes_those_that_wait_with_it() {
+    const GOOD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood";
+    const HALF: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngo|~";
+    for silent in ["", HALF] {
+        let (first, second) = (vec![GOOD, ""], vec![GOOD, silent]);
+        let server = Server::start(vec![first, second, vec![GOOD]]).await;
+        let client = client(Duration::from_millis(200));
+        let get = get(&server, "/");
+        let mut answers = [client.get(&get).await.unwrap(), client.get(&get).await.unwrap()];
+        for answer in &mut answers {
+            assert_eq!(text(answer).await.unwrap(), "good");
+        }
+        let asked = match client.get(&get).await {
+            Ok(mut answer) => text(&mut answer).await,
+            Err(error) => Err(error),
+        };
+        assert!(matches!(asked, Err(Error::Silent(_))), "{asked:?}");
+        let mut answer = client.get(&get).await.unwrap();
+        assert_eq!(text(&mut answer).await.unwrap(), "good");
+    }
+}
+
 /// A connection that answers, fails, and then has nothing more to say.
 #[derive(Debug, Default)]
 struct Faulty {
