@@ -6,9 +6,11 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::http::api::{ANSWER_LIMIT, read_whole};
 use crate::http::{checked, explain};
 use crate::model::channel::{Address, Known};
 use crate::task::{Activation, Next, Reason, Step, Wake};
+use crate::telemetry::log::with_causes;
 
 /// The agent is on this machine or next to it, and asking costs nothing.
 const LOOK: Duration = Duration::from_secs(10);
@@ -113,10 +115,13 @@ struct TunnelConfig {
 async fn ask(http: &reqwest::Client, api: &str, port: u16) -> Result<String, String> {
     let response =
         http.get(format!("{api}/api/tunnels")).send().await.and_then(reqwest::Response::error_for_status);
+    let no_agent = |why: String| format!("webhook.ngrok_api: what answers at {api} is no ngrok agent: {why}");
     let tunnels: Tunnels = match response {
-        Ok(response) => response.json().await.map_err(|error| {
-            format!("webhook.ngrok_api: what answers at {api} is no ngrok agent: {}", explain(error))
-        })?,
+        Ok(response) => {
+            let read = read_whole(response, ANSWER_LIMIT).await;
+            let body = read.map_err(|error| no_agent(with_causes(&error)))?;
+            serde_json::from_slice(&body).map_err(|error| no_agent(error.to_string()))?
+        }
         Err(error) => {
             return Err(format!(
                 "webhook.ngrok_api: the ngrok agent does not answer at {api}; is `ngrok http {port}` running? ({})",
@@ -171,6 +176,21 @@ mod tests {
         assert_eq!(chosen(tunnels), Ok("https://mine.ngrok.app".into()));
         let bare = r#"{"tunnels":[{"public_url":"https://mine.ngrok.app","config":{"addr":"8080"}}]}"#;
         assert_eq!(chosen(bare), Ok("https://mine.ngrok.app".into()));
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_says_too_much_is_none() {
+        use drive_emulator::{Action, Emulator, Fault, Matching, Options};
+        crate::http::install_tls();
+        let server = Emulator::start(Options::default()).await.unwrap();
+        let tunnel = r#"{"public_url":"https://mine.ngrok.app","config":{"addr":"8080"}}"#;
+        for (spaces, is_heard) in [(1000, true), (ANSWER_LIMIT, false)] {
+            let text = format!("{}{{\"tunnels\":[{tunnel}]}}", " ".repeat(spaces));
+            let (matching, action) = (Matching::path("/api/tunnels"), Action::text(&text));
+            server.fail(Fault { matching, times: 1, action });
+            let answer = ask(&Follower::client().unwrap(), &server.url(), 8080).await;
+            assert_eq!(answer.is_ok(), is_heard, "{answer:?}");
+        }
     }
 
     #[test]

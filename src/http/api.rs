@@ -184,7 +184,7 @@ async fn exchange(client: &Client, request: Request, limit: usize) -> Result<Ans
 }
 
 /// A body that is refused when it is longer than the limit. What is compressed counts by what comes out of it.
-async fn read_whole(mut response: Response, limit: usize) -> Result<Vec<u8>, Error> {
+pub async fn read_whole(mut response: Response, limit: usize) -> Result<Vec<u8>, Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > limit {

@@ -242,6 +242,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_answer_without_an_end_is_not_read_for_ever() {
+        const HEAD: &str = "HTTP/1.1 200 OK\r\n\r\n";
+        let fits: &str = Box::leak(format!("{HEAD}{}", "x".repeat(500_000)).into_boxed_str());
+        let endless: &str = Box::leak(format!("{HEAD}{}", "x".repeat(api::ANSWER_LIMIT)).into_boxed_str());
+        let server = Server::start(vec![vec![fits], vec![endless]]).await;
+        let http = through("http://127.0.0.1:1");
+        let read = async || {
+            let answer = http.tokens.get(server.address.parse().unwrap()).await.unwrap();
+            http_body_util::BodyExt::collect(answer.into_body()).await.map(|body| body.to_bytes().len())
+        };
+        assert_eq!(read().await.unwrap(), 500_000);
+        let told = with_causes(&read().await.unwrap_err());
+        assert!(told.contains("more than 1048576 bytes"), "{told}");
+    }
+
+    #[tokio::test]
     async fn a_proxy_of_another_kind_is_refused() {
         let http = through("socks5://127.0.0.1:1");
         let told = with_causes(&get(&http, "https://drive.example/").await.unwrap_err());

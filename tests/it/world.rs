@@ -38,15 +38,25 @@ impl World {
         Self::around(drive, tempfile::tempdir().unwrap(), config, folder)
     }
 
-    /// A world whose Drive is reached over https, so that the daemon speaks HTTP/2 with it; and its daemon is ready.
-    pub(crate) async fn running_over_tls(config: &str) -> Self {
+    /// A world whose Drive is reached over https, so that the daemon speaks HTTP/2 with it.
+    pub(crate) async fn over_tls(config: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let tls = TlsFiles::make(home.path(), &["127.0.0.1".to_owned()]).unwrap();
         let drive = Emulator::start(Options { tls: Some(tls), ..Options::default() }).await.unwrap();
-        let mut world = Self::around(drive, home, config, "");
-        let trusted = TlsFiles::authority(world.home());
-        world.spawn_with(&[("SSL_CERT_FILE", trusted.to_str().unwrap())]);
-        world.until_ready().await;
+        Self::around(drive, home, config, "")
+    }
+
+    /// Starts the daemon, which trusts the authority of this world's Drive, and waits until it is ready.
+    pub(crate) async fn start_over_tls(&mut self) {
+        let trusted = TlsFiles::authority(self.home());
+        self.spawn_with(&[("SSL_CERT_FILE", trusted.to_str().unwrap())]);
+        self.until_ready().await;
+    }
+
+    /// The same in one step.
+    pub(crate) async fn running_over_tls(config: &str) -> Self {
+        let mut world = Self::over_tls(config).await;
+        world.start_over_tls().await;
         world
     }
 

@@ -143,3 +143,35 @@ async fn what_opens_something_is_asked_for_once_unless_twice_does_no_harm() {
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert_eq!(world.connections(), [1, 2, 3]);
 }
+
+#[tokio::test]
+async fn what_comes_out_of_a_compressed_answer_is_limited() {
+    let world = World::new().await;
+    world.fail(1, Action::Bomb { megabytes: 64 });
+    let error = world.read(world.start()).await.unwrap_err();
+    assert!(matches!(error, Error::TooLong(ANSWER_LIMIT)), "{error:?}");
+    world.fail(1, Action::Bomb { megabytes: 2 });
+    let answer = world.api.send(world.start(), 3 << 20, Repeat::Reads).await.unwrap();
+    assert!(answer.body.len() > 2 << 20);
+    world.fail(2, Action::Bomb { megabytes: 64 });
+    let refused = world.request(Method::GET, "/drive/v3/changes/startPageToken?supportsAllDrives=maybe");
+    let answer = world.read(refused).await.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.body.len()), (400, ERROR_LIMIT));
+}
+
+#[tokio::test]
+async fn calls_are_not_led_to_another_host() {
+    let world = World::new().await;
+    world.fail(1, Action::redirect("/drive/v3/changes/startPageToken?here"));
+    assert!(world.read(world.start()).await.unwrap().status.is_success());
+    for (code, location) in
+        [(302, world.drive.url()), (307, format!("http://localhost:{}", world.drive.port()))]
+    {
+        world.drive.clear_requests();
+        world.drive.fail(Fault::once("token", Action::Redirect { code, location }));
+        let post = world.request(Method::POST, "/token").form(&[("refresh_token", "secret")]);
+        let error = world.api.send(post, ANSWER_LIMIT, Repeat::Always).await.unwrap_err();
+        assert!(with_causes(&error).contains("redirected to another host"), "{}", with_causes(&error));
+        assert_eq!(world.drive.requests().len(), 1, "nobody else sees it, and it is not asked again");
+    }
+}
