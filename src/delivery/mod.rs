@@ -2,6 +2,7 @@
 //! records every step in the ledger before the next. It never calls Drive itself.
 
 mod attempt;
+mod history;
 mod load;
 mod places;
 mod publisher;
@@ -28,6 +29,7 @@ use crate::task::{Activation, Next, Reason, Step, Wake};
 use crate::telemetry::holds::Holds;
 use crate::telemetry::transfers::Transfers;
 use attempt::Attempt;
+use history::Pruning;
 use places::Opened;
 use publisher::Publisher;
 
@@ -88,6 +90,8 @@ const FAULT_WAIT: Duration = Duration::from_mins(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// The longest sleep: the clock may be corrected meanwhile.
 const LONGEST_SLEEP: Duration = Duration::from_mins(10);
+/// `sync` removes old history for this long at its end.
+const PRUNED_FOR: Duration = Duration::from_secs(1);
 /// The ledger failed; nothing moves until it works again.
 const STORE_WAIT: Duration = Duration::from_secs(10);
 
@@ -166,6 +170,8 @@ pub struct Engine {
     acknowledged_abuse: bool,
     /// Whether there may be parts without a running download.
     has_parts: bool,
+    /// How much of the old history has been removed.
+    pruning: Pruning,
     /// The last search for unneeded parts.
     tidied: Option<Instant>,
     /// When the ledger was last asked.
@@ -202,6 +208,7 @@ impl Engine {
             taken_up: false,
             acknowledged_abuse: false,
             has_parts: false,
+            pruning: Pruning::default(),
             tidied: None,
             looked: None,
             last_error: None,
@@ -225,7 +232,7 @@ impl Engine {
                     }
                 }
                 Some(wait) if wait <= patience => tokio::time::sleep(wait).await,
-                Some(_) | None => return Ok(()),
+                Some(_) | None => return self.prune_for(PRUNED_FOR).await,
             }
         }
     }
@@ -236,6 +243,12 @@ impl Engine {
             running.stop.cancel();
         }
         while self.tasks.join_next().await.is_some() {}
+    }
+
+    async fn start_and_prune(&mut self) -> Result<Option<Duration>, store::Error> {
+        let due = self.start_due().await?;
+        let prune = self.prune().await?;
+        Ok(due.into_iter().chain([prune]).min())
     }
 
     async fn start_due(&mut self) -> Result<Option<Duration>, store::Error> {
@@ -458,7 +471,7 @@ impl Drop for End {
 impl Step for Engine {
     /// One step: settles what a crash left, lets go of what was overtaken, and starts what is due.
     async fn step(&mut self, _: Activation) -> Next {
-        match self.start_due().await {
+        match self.start_and_prune().await {
             Ok(due) => {
                 self.last_error = None;
                 Next { due, settle: Duration::ZERO, outcome: Ok(format!("{} running", self.attempts.len())) }

@@ -78,7 +78,7 @@ async fn upsert(
          md5 = excluded.md5, modified_at = excluded.modified_at, resource_key = excluded.resource_key, \
          watched_id = excluded.watched_id, destination = excluded.destination, wanted = excluded.wanted, \
          on_update = excluded.on_update, stage = excluded.stage, run_at = excluded.run_at, reason = excluded.reason, \
-         cause = excluded.cause, look_at = excluded.look_at, attempt = 0, overtaken = 0, moved_at = excluded.moved_at \
+         cause = excluded.cause, look_at = excluded.look_at, attempt = 0, overtaken = 0, gone_at = null, moved_at = excluded.moved_at \
          where excluded.stage in ('pending', 'unready', 'skipped') \
          and (delivery.stage in ('unready', 'superseded', 'skipped', 'existing') \
          or delivery.overtaken = 1 and delivery.stage in ('done', 'failed'))",

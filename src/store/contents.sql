@@ -1,8 +1,8 @@
 -- The newest content of a file is the one that arrived last, or that came back last.
 alter table delivery add column overtaken integer not null default 0;  -- 1: a later content of the file is known
-update delivery set overtaken = 1 where exists (
-    select 1 from delivery as later where later.file_id = delivery.file_id and later.seq > delivery.seq
-);
+update delivery set overtaken = 1
+    where file_id in (select file_id from delivery group by file_id having count(*) > 1)
+    and seq < (select max(seq) from delivery as later where later.file_id = delivery.file_id);
 
 -- What a skipped delivery depended on, and when Drive is asked about its file again.
 alter table delivery add column cause text;

@@ -26,6 +26,8 @@ pub struct Ledger {
     pub modified: Option<Timestamp>,
     /// What it depended on, if it was skipped.
     pub cause: Option<Cause>,
+    /// Whether Drive did not show the file when it was last heard of.
+    pub is_gone: bool,
     /// Why it waits, failed or was skipped.
     pub reason: Option<String>,
 }
@@ -60,7 +62,7 @@ impl Store {
         let mut known: HashMap<FileId, Vec<Ledger>> = HashMap::new();
         for ids in lists(ids) {
             let sql = Sql::new(
-                "select file_id, revision, stage, sha256, sha1, md5, modified_at, cause, reason from delivery where file_id in ",
+                "select file_id, revision, stage, sha256, sha1, md5, modified_at, cause, reason, gone_at from delivery where file_id in ",
             );
             let sql = sql.list(ids).text(" order by seq");
             for row in sql.query().fetch_all(&self.pool).await? {
@@ -71,6 +73,7 @@ impl Store {
                     checksums: checksums(&row)?,
                     modified: optional_time(&row, "modified_at")?,
                     cause: cause(&row)?,
+                    is_gone: row.try_get::<Option<i64>, _>("gone_at")?.is_some(),
                     reason: row.try_get("reason")?,
                 });
             }
@@ -315,8 +318,9 @@ impl Store {
 
     /// How many deliveries are in each stage.
     pub async fn counts(&self) -> Result<Counts, Error> {
-        let rows =
-            sqlx::query("select stage, count(*) from delivery group by stage").fetch_all(&self.pool).await?;
+        let rows = sqlx::query("select stage, count from delivery_count where count > 0 order by stage")
+            .fetch_all(&self.pool)
+            .await?;
         rows.iter().map(|row| Ok((stage(row)?.as_str(), row.try_get(1)?))).collect()
     }
 }

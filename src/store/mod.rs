@@ -8,6 +8,9 @@ mod contents;
 mod deliveries;
 mod destinations;
 mod folders;
+mod history;
+#[cfg(test)]
+mod older;
 mod pages;
 mod settings;
 mod shortcuts;
@@ -27,6 +30,7 @@ use sqlx::{AnyPool, Executor, Row};
 use crate::owner::{self, Absent, Want};
 pub use deliveries::{Counts, Ending, Ledger};
 pub use folders::{Folder, Listing};
+pub use history::{Position, Pruned};
 pub use pages::{Found, LogState, NewDelivery, Outcome};
 pub use settings::{Comparison, Settings};
 pub use shortcuts::Shortcut;
@@ -186,13 +190,14 @@ pub struct Store {
 }
 
 /// Schemas in order. A published one is never edited: a change is a new entry.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("schema.sql"),
     include_str!("destinations.sql"),
     include_str!("shortcuts.sql"),
     include_str!("indexes.sql"),
     include_str!("suspended.sql"),
     include_str!("contents.sql"),
+    include_str!("sizes.sql"),
 ];
 const KNOWN: i64 = MIGRATIONS.len() as i64;
 

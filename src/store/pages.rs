@@ -8,7 +8,7 @@ use sqlx::{AnyConnection, Row};
 
 use super::folders::{adopt, drop_folder, list_all_again, listed};
 use super::watched::{has_suspended, pause_below_suspended};
-use super::{Error, Folder, Shortcut, Store, contents, millis, optional_time, shortcuts};
+use super::{Error, Folder, Shortcut, Store, contents, history, millis, optional_time, shortcuts};
 use crate::model::delivery::{Cause, OnUpdate};
 use crate::model::{ChangeLog, File, FileId, PageToken, RelativePath, RevisionId};
 
@@ -36,6 +36,10 @@ pub struct Outcome {
     pub withdrawn: Vec<(FileId, &'static str)>,
     /// Files whose size and checksum were waited for, and whose content is a known one.
     pub awaited: Vec<FileId>,
+    /// Files that are known and that Drive does not show any more.
+    pub vanished: Vec<FileId>,
+    /// Files that Drive shows again.
+    pub returned: Vec<FileId>,
     /// Shortcuts that are followed, as they are now.
     pub shortcuts: Vec<Shortcut>,
     /// Shortcuts that are gone.
@@ -45,12 +49,14 @@ pub struct Outcome {
 impl Outcome {
     /// Whether there is nothing to record.
     pub fn is_empty(&self) -> bool {
-        !self.moves_folders() && self.found.is_empty() && self.withdrawn.is_empty() && self.awaited.is_empty()
+        let Self { found, withdrawn, awaited, vanished, returned, .. } = self;
+        let files = awaited.len() + vanished.len() + returned.len();
+        !self.moves_folders() && found.is_empty() && withdrawn.is_empty() && files == 0
     }
 
     /// Whether known folders or shortcuts are others once it is recorded.
     pub fn moves_folders(&self) -> bool {
-        let Self { adopted, dropped, shortcuts, cut, found: _, withdrawn: _, awaited: _ } = self;
+        let Self { adopted, dropped, shortcuts, cut, .. } = self;
         !(adopted.is_empty() && dropped.is_empty() && shortcuts.is_empty() && cut.is_empty())
     }
 }
@@ -268,6 +274,12 @@ async fn record(connection: &mut AnyConnection, outcome: &Outcome, now: Timestam
     }
     for (file_id, reason) in &outcome.withdrawn {
         contents::withdraw(connection, file_id, reason, now).await?;
+    }
+    for file_id in &outcome.vanished {
+        history::vanished(connection, file_id, now).await?;
+    }
+    for file_id in &outcome.returned {
+        history::returned(connection, file_id).await?;
     }
     for file_id in &outcome.awaited {
         contents::stop_waiting(connection, file_id).await?;

@@ -158,6 +158,7 @@ mod tests {
             checksums: sum(bytes),
             modified: Timestamp::from_second(EARLY).ok(),
             cause: None,
+            is_gone: false,
             reason: None,
         }
     }

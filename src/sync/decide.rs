@@ -268,6 +268,7 @@ mod tests {
             checksums: Checksums::default(),
             modified: None,
             cause: None,
+            is_gone: false,
             reason: None,
         }
     }

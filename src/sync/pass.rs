@@ -234,6 +234,15 @@ impl Pass<'_> {
         let mut entries: VecDeque<(Change, Origin)> = changes.into_iter().map(with_origin).collect();
         while let Some((change, origin)) = entries.pop_front() {
             let rows = ledger.get(&change.file_id).map_or(&[][..], Vec::as_slice);
+            match &change.entry {
+                Entry::Gone if rows.iter().any(|row| !row.is_gone) => {
+                    outcome.vanished.push(change.file_id.clone());
+                }
+                Entry::Present(_) if rows.iter().any(|row| row.is_gone) => {
+                    outcome.returned.push(change.file_id.clone());
+                }
+                Entry::Gone | Entry::Present(_) | Entry::Unclear => {}
+            }
             match decide(&change, origin, self.rules, &tree, rows, now) {
                 Decision::Adopt(folder) => {
                     tree.extend([folder.clone()]);

@@ -194,3 +194,44 @@ async fn a_checksum_that_comes_without_an_entry_in_the_change_log_is_noticed() {
     assert_eq!(world.delivered(), ["film.mp4", "late.mp4"]);
     assert_eq!(world.drive.count("files.media"), 2, "the bytes of the first one are known");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_is_removed_after_months_and_what_drive_has_is_never_delivered_again() {
+    const OLD: &str =
+        "update delivery set moved_at = 1, gone_at = case when gone_at is null then null else 1 end";
+    let mut world = World::running("").await;
+    let film = world.upload("film.mp4", 10_000);
+    let gone = world.upload("gone.mp4", 10_000);
+    let back = world.upload("back.mp4", 10_000);
+    world.wait("all are delivered", async || world.delivered().len() == 3).await;
+    world.wait_until_idle().await;
+    world.drive.revise(&film, Content::pattern(1, 5_000));
+    let path = world.videos().join("film.mp4");
+    let revised = world.drive.content_sha256(&film).unwrap();
+    world.wait("the new content is in place", async || sha256(&path) == revised).await;
+    // Away, and back again.
+    world.drive.delete(&gone);
+    let away = "update delivery set moved_at = moved_at where gone_at is not null";
+    world.wait("it is known to be gone", async || change(&world, away).await == 1).await;
+    assert_eq!(change(&world, "update delivery set gone_at = 1 where name = 'back.mp4'").await, 1);
+    world.drive.touch(&back);
+    world.wait("it is known to be back", async || change(&world, away).await == 1).await;
+    world.wait_until_idle().await;
+    assert_eq!(world.terminate().await, 0);
+
+    assert_eq!(change(&world, OLD).await, 4);
+    world.start().await;
+    // The earlier content, and the file that is gone.
+    world
+        .wait("history is removed", async || change(&world, "update delivery set size = size").await == 2)
+        .await;
+    assert_eq!(counted(&world, "done").await, 2);
+    world.drive.touch(&film);
+    world.drive.touch(&back);
+    world.drive.refuse_page_tokens_before_now();
+    world.upload("last.mp4", 1_000);
+    world.wait_for_file("last.mp4").await;
+    world.wait_until_idle().await;
+    assert_eq!(world.delivered(), ["back.mp4", "film.mp4", "gone.mp4", "last.mp4"]);
+    assert_eq!(world.drive.count("files.media"), 5, "each content is fetched once");
+}

@@ -22,6 +22,7 @@ mod model;
 mod names;
 mod noise;
 mod places;
+mod plans;
 // Only a debug build can be killed at a point.
 #[cfg(debug_assertions)]
 mod points;
