@@ -190,6 +190,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_cause_is_read_from_the_ledger_as_it_was_written() {
+        let words = Cause::ALL.map(|cause| (cause.as_str(), cause.is_asked_for()));
+        assert_eq!(words, [("setting", false), ("permission", true), ("refused", true)]);
+        assert_eq!(Cause::ALL.map(|cause| Cause::from_word(cause.as_str())), Cause::ALL.map(Some));
+        assert_eq!(Cause::from_word("weather"), None);
+    }
+
+    #[test]
     fn a_stage_is_read_from_the_ledger_as_it_was_written() {
         let words = Stage::ALL.map(|stage| (stage.as_str(), stage.is_open()));
         let expected = [

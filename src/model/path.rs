@@ -331,6 +331,27 @@ mod tests {
     }
 
     #[test]
+    fn a_path_that_is_too_long_loses_its_outermost_directories_and_no_more() {
+        let longest = || vec!["d".repeat(255); 8];
+        let path = RelativePath::from_segments(longest());
+        assert_eq!((path.directories().len(), path.to_string().len()), (7, 2047));
+        for name in ["e", "clip.mp4"] {
+            let path = RelativePath::from_segments([longest(), vec![name.to_owned()]].concat());
+            assert_eq!((path.directories().len(), path.file_name()), (7, name));
+        }
+    }
+
+    #[test]
+    fn a_mark_takes_as_much_of_a_long_name_as_it_needs() {
+        let long = RelativePath::from_segments([format!("{}.mp4", "x".repeat(251))]);
+        for (round, ending) in [(0, " [1AbC].mp4"), (1, " [1AbC].mp4"), (2, " [1AbC-2].mp4")] {
+            let marked = long.marked("1AbC", round);
+            let name = marked.file_name();
+            assert!(name.len() == 255 && name.ends_with(ending), "{name}");
+        }
+    }
+
+    #[test]
     fn a_marked_path_is_read_from_the_ledger_as_it_was_written() {
         let mut names = vec!["d".repeat(255); 7];
         names.extend(["e".repeat(240), "clip.mp4".to_owned()]);

@@ -78,6 +78,26 @@ mod tests {
     }
 
     #[test]
+    fn ids_and_tokens_are_as_long_as_drive_allows() {
+        let (id, token) = ("i".repeat(64), "t".repeat(256));
+        for (word, state) in [
+            ("sync", ResourceState::Sync),
+            ("change", ResourceState::Change),
+            ("changed", ResourceState::Change),
+            ("trash", ResourceState::Other),
+        ] {
+            let headers = headers(&[
+                ("x-goog-channel-id", &id),
+                ("x-goog-channel-token", &token),
+                ("x-goog-resource-state", word),
+            ]);
+            let read = parse(&headers).unwrap();
+            assert_eq!((read.channel.as_str(), read.token), (id.as_str(), token.as_bytes()));
+            assert_eq!((read.state, read.number), (state, None));
+        }
+    }
+
+    #[test]
     fn what_is_no_notification_is_none() {
         let long = "x".repeat(257);
         for pairs in [
