@@ -26,7 +26,8 @@ pub struct ChannelRecord {
     pub address: String,
     /// What each notification repeats.
     pub token: Option<String>,
-    /// `user`, a shared drive's id, or `file:` and a file's id.
+    /// `user` for the first account's own log, the address for another account's, a shared drive's id, or `file:` and a
+    /// file's id.
     pub log: String,
     /// When it was opened.
     pub created: i64,

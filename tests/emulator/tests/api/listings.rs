@@ -44,7 +44,7 @@ async fn a_new_item_is_listed_later_than_it_is_logged() {
 async fn a_lag_passes_with_real_time() {
     let drive = drive().await;
     let root = drive.emulator.root_id();
-    drive.emulator.set_listing_lag(Duration::from_millis(300));
+    drive.emulator.set_listing_lag(Duration::from_millis(1500));
     let id = video(&drive.emulator, &root, "a.mp4");
     assert_eq!(listed(&drive, &root).await, Vec::<String>::new());
     for _ in 0..500 {

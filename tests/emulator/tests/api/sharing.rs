@@ -184,7 +184,7 @@ async fn an_effect_comes_with_real_time_too() {
     let drive = drive().await;
     let (_, bob, folder, film) = ann_and_bob(&drive.emulator);
     let as_bob = drive.by(&bob);
-    let media_lag = Duration::from_millis(200);
+    let media_lag = Duration::from_millis(1500);
     drive.emulator.set_permission_lag(PermissionLag {
         media: media_lag,
         entry: EffectEntry::Told,
