@@ -296,6 +296,20 @@ def errors(drive, emulator, report):
     with report.raises("a method that the emulator lacks is a 501 with its name", HttpError,
                        lambda error: error.resp.status == 501 and "comments.list" in error.reason):
         drive.comments().list(fileId="nowhere", fields="*").execute()
+    with report.raises("a path that is not there is a 404 in HTML", HttpError,
+                       lambda error: error.resp.status == 404 and "html" in error.resp["content-type"]):
+        request = drive.files().get(fileId="nowhere")
+        request.uri = f"{emulator.url}/drive/v3/nowhere"
+        request.execute()
+    with report.raises("a parameter that the method does not have is a 400", HttpError,
+                       lambda error: error.resp.status == 400 and "colour" in error.reason):
+        request = drive.files().list()
+        request.uri += "&colour=red"
+        request.execute()
+    # What would make its address too long goes into the body of a POST.
+    long = " or ".join(f"name = 'film {number}'" for number in range(200))
+    found = drive.files().list(q=long, fields="files(id)").execute()
+    report.equal("a query that is too long for an address is answered", found, {"files": []})
 
     folder = emulator.folder("faults")
     file = emulator.upload("film.mp4", b"film", folder)["id"]

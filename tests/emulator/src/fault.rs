@@ -51,8 +51,8 @@ impl Fault {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Matching {
-    /// `changes.list`, `changes.watch`, `changes.getStartPageToken`, `channels.stop`, `files.get`, `files.list`,
-    /// `files.media`, `files.watch`, `about.get`, `drives.list`, `drives.get`, `token`, `auth`, `revoke`.
+    /// A method of the discovery document: `changes.list`, `files.get`, `files.create`, …. Besides those `files.media`,
+    /// `upload` for the requests of a resumable upload, `batch`, `token`, `auth`, `revoke`.
     pub operation: Option<String>,
     /// `GET`, `POST`, …
     pub method: Option<String>,

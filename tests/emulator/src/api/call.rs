@@ -43,6 +43,12 @@ impl Call {
         Ok(Reply::json(200, if compact { value.to_string() } else { format!("{value:#}\n") }))
     }
 
+    /// Whether `spaces` has My Drive and the shared drives in it; the app's own folder has nothing in it.
+    pub(crate) fn is_about_drive(&self) -> bool {
+        let spaces = self.params.filled("spaces");
+        spaces.is_none_or(|spaces| spaces.split(',').any(|space| space.trim() == "drive"))
+    }
+
     /// Fails early on a `fields` that could not be answered, before anything is changed.
     pub(crate) fn check_mask(&self, kind: &str) -> Result<(), ApiError> {
         self.params.get("fields").map_or(Ok(()), |fields| Mask::parse(fields, kind).map(drop))

@@ -47,7 +47,8 @@ pub(crate) fn list(state: &World, call: &Call) -> Result<Reply, ApiError> {
     // Entries that are filtered out count as read, so that pages may come short as Drive's do.
     for (position, entry) in entries.by_ref().take(size) {
         last = Some(position);
-        if (include_removed || !entry.removed)
+        if call.is_about_drive()
+            && (include_removed || !entry.removed)
             && is_shown(&view, entry, name, included)
             && (!my_drive_only || is_in_my_drive(&view, entry))
         {

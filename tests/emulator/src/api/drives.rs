@@ -19,6 +19,9 @@ pub(crate) fn list(state: &World, call: &Call) -> Result<Reply, ApiError> {
         let reason = "noListTeamDrivesAdministratorPrivilege";
         return Err(ApiError::new(403, reason, "The user does not have administrator privilege."));
     }
+    if call.params.filled("q").is_some() {
+        return Err(ApiError::not_emulated("a search for shared drives"));
+    }
     let size = call.params.page_size(10, 100)?;
     let start = match call.params.filled("pageToken") {
         None => 0,
@@ -41,7 +44,7 @@ pub(crate) fn get(state: &World, call: &Call) -> Result<Reply, ApiError> {
 pub(crate) fn create(state: &mut World, call: &Call) -> Result<Reply, ApiError> {
     call.check_mask("Drive")?;
     call.params.required("requestId")?;
-    let wanted = body::read(&call.body, "Drive")?;
+    let wanted = wanted(call)?;
     let name = wanted["name"].as_str().ok_or_else(|| ApiError::required("name"))?;
     let organizer = View::of(state, call).account.address.clone();
     let id = state.shared_drive(name, &organizer)?;
@@ -50,12 +53,22 @@ pub(crate) fn create(state: &mut World, call: &Call) -> Result<Reply, ApiError> 
 
 pub(crate) fn update(state: &mut World, call: &Call) -> Result<Reply, ApiError> {
     call.check_mask("Drive")?;
-    let wanted = body::read(&call.body, "Drive")?;
+    let wanted = wanted(call)?;
     managed(state, call)?;
     if let Some(name) = wanted["name"].as_str() {
         state.rename_drive(call.id(), name)?;
     }
     told(state, call, call.id())
+}
+
+/// A drive as a client writes it; of what can be written the name alone has an effect here.
+fn wanted(call: &Call) -> Result<Value, ApiError> {
+    let wanted = body::read(&call.body, "Drive")?;
+    let members = wanted.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    match members.map(|(name, _)| name.as_str()).find(|name| !matches!(*name, "name" | "kind" | "id")) {
+        Some(name) => Err(ApiError::not_emulated(&format!("writing {name} of a shared drive"))),
+        None => Ok(wanted),
+    }
 }
 
 /// 204; what is not in the trash must be gone before.

@@ -146,12 +146,7 @@ fn search(state: &World, call: &Call) -> Result<Vec<String>, ApiError> {
     let folder = query.as_ref().and_then(Query::folder);
     // Real answers to a search in a folder that is not there name no file.
     let folder = folder.map(|id| view.find(id).ok_or_else(|| ApiError::file_not_found(""))).transpose()?;
-    // Nothing is in the app's own folder.
-    if call
-        .params
-        .filled("spaces")
-        .is_some_and(|spaces| !spaces.split(',').any(|space| space.trim() == "drive"))
-    {
+    if !call.is_about_drive() {
         return Ok(Vec::new());
     }
     let in_scope = |node: &Node| match (&node.drive, drive) {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Collected, Limited};
 use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response};
 
 use super::access;
@@ -45,8 +46,8 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
     carrier: Arc<Line>,
 ) -> Response<Body> {
-    let (head, body) = request.into_parts();
-    let (path, query) = (head.uri.path().to_owned(), head.uri.query().unwrap_or_default().to_owned());
+    let (head, query, body) = opened(request).await;
+    let path = head.uri.path().to_owned();
     let params = Params::parse(&query);
     let route = route::find(head.method.as_str(), &path, &params);
     let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -100,14 +101,28 @@ pub(crate) async fn answer(
     respond(reply, shape, live, carrier)
 }
 
+/// Head, query and body; a GET in the clothes of a POST, whose body is the query, as a GET.
+async fn opened(request: Request<Incoming>) -> (Parts, String, Option<Incoming>) {
+    let (mut head, body) = request.into_parts();
+    let is_get = |name: &HeaderValue| name.as_bytes().eq_ignore_ascii_case(b"GET");
+    if head.method == Method::POST && head.headers.get("x-http-method-override").is_some_and(is_get) {
+        head.method = Method::GET;
+        let query = Limited::new(body, LARGEST_BODY).collect().await.map(Collected::to_bytes);
+        return (head, String::from_utf8_lossy(&query.unwrap_or_default()).into_owned(), None);
+    }
+    let query = head.uri.query().unwrap_or_default().to_owned();
+    (head, query, Some(body))
+}
+
 /// The body, as large as the operation may have it.
 async fn receive(
     inner: &Arc<Inner>,
     route: &Route,
     params: &Params,
     headers: &HeaderMap,
-    body: Incoming,
+    body: Option<Incoming>,
 ) -> Result<Bytes, Reply> {
+    let Some(body) = body else { return Ok(Bytes::new()) };
     let largest = match route.operation {
         Operation::UploadSession => {
             upload::pour(inner, params, headers, body).await;
@@ -198,6 +213,9 @@ async fn ask(inner: &Arc<Inner>, operation: Operation, call: &Call) -> Answer {
         let is_upload = matches!(operation, Operation::Upload(_));
         let strangers = if is_upload { Strangers::Overlooked } else { Strangers::Refused };
         check::parameters(method, &call.params, strangers)?;
+    }
+    if call.params.get("alt").is_some_and(|alt| alt.eq_ignore_ascii_case("proto")) {
+        return Err(ApiError::not_emulated("alt=proto"));
     }
     match methods::handler(operation.name()) {
         Some(Handler::Read(read)) => read(&inner.state(), call),

@@ -83,3 +83,31 @@ async fn a_channel_in_the_query_is_a_missing_body() {
     let (status, body) = answer(drive.request(Method::POST, path).send().await.unwrap()).await;
     assert_eq!((status, &body["error"]["errors"][0]["location"]), (400, &json!("entityResource")));
 }
+
+#[tokio::test]
+async fn a_query_that_is_too_long_for_an_address_comes_in_a_body() {
+    let drive = drive().await;
+    let file = drive.emulator.upload(drive_emulator::Upload::new(&drive.emulator.root_id(), "a", "x"));
+    let request = drive.request(Method::POST, "/drive/v3/files").header("x-http-method-override", "GET");
+    let (status, found) =
+        answer(request.form(&[("q", "name = 'a'"), ("fields", "files(id)")]).send().await.unwrap()).await;
+    assert_eq!((status, found), (200, json!({"files": [{"id": file}]})));
+    let record = drive.emulator.requests().pop().unwrap();
+    assert_eq!((record.operation.as_str(), record.method.as_str()), ("files.list", "GET"));
+    assert!(record.query.contains("name"), "{}", record.query);
+}
+
+#[tokio::test]
+async fn what_would_be_overlooked_is_refused_instead() {
+    let drive = drive().await;
+    drive.emulator.shared_drive("Team");
+    for (method, path, body) in [
+        (Method::GET, "files?alt=proto", Value::Null),
+        (Method::GET, "drives?q=name+%3D+'x'", Value::Null),
+        (Method::POST, "drives?requestId=1", json!({"name": "x", "hidden": true})),
+    ] {
+        let request = drive.request(method, &format!("/drive/v3/{path}"));
+        let request = if body.is_null() { request } else { request.json(&body) };
+        assert_eq!(request.send().await.unwrap().status(), 501, "{path}");
+    }
+}

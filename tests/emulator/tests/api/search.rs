@@ -101,3 +101,15 @@ async fn orders_and_spaces_are_drives() {
         assert_eq!((status, ids(&empty).len()), (200, 0), "{name}={value}");
     }
 }
+
+#[tokio::test]
+async fn the_apps_own_folder_has_no_changes() {
+    let drive = drive().await;
+    let token = drive.start_token().await;
+    drive.emulator.upload(Upload::new(&drive.emulator.root_id(), "a", "x"));
+    for (spaces, expected) in [("drive", 1), ("appDataFolder", 0), ("appDataFolder,drive", 1)] {
+        let page = drive.ok(&format!("/drive/v3/changes?pageToken={token}&spaces={spaces}")).await;
+        assert_eq!(page["changes"].as_array().unwrap().len(), expected, "{spaces}");
+        assert!(page["newStartPageToken"].is_string(), "{spaces}");
+    }
+}
