@@ -36,6 +36,12 @@ impl UpToDate {
 
     /// Catches up from this ledger.
     pub(crate) fn catch_up_from(&self, ledger: &Path) -> anyhow::Result<Cost> {
+        self.put_back(ledger)?;
+        self.home.sync(LIMIT)
+    }
+
+    /// Exchanges the ledger for this one.
+    pub(crate) fn put_back(&self, ledger: &Path) -> anyhow::Result<()> {
         let path = self.home.ledger();
         for journal in ["state.db-wal", "state.db-shm"] {
             // It is there only after a crash.
@@ -43,7 +49,7 @@ impl UpToDate {
         }
         fs::copy(ledger, path)?;
         rustix::fs::sync();
-        self.home.sync(LIMIT)
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ mod line;
 mod many;
 mod memory;
 mod single;
+mod statements;
 
 use crate::Bench;
 use crate::options::Work;
