@@ -381,9 +381,13 @@ mod tests {
             ("{date}/{stem}-{id}.{ext}", "2026-03-04/clip-1AbC.mp4"),
             ("by {owner}/{folder}/{name}", "by unknown/Trips/a_b/clip.mp4"),
             ("{folder} copy/{name}", "Trips/a_b copy/clip.mp4"),
+            ("of {folder}/{name}", "of Trips/a_b/clip.mp4"),
         ] {
             assert_eq!(Template::parse(template).unwrap().render(&facts).to_string(), path, "{template}");
         }
+        let bare = Facts { name: ".mp4", ..facts.clone() };
+        let path = Template::parse("{id}-{stem}-{ext}").unwrap().render(&bare).to_string();
+        assert_eq!(path, "1AbC-.mp4-", "a dot at the beginning begins no ending");
         let at_root = Facts { folder: &[], ..facts };
         assert_eq!(Template::parse("{folder}/{name}").unwrap().render(&at_root).to_string(), "clip.mp4");
     }
