@@ -326,6 +326,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_folder_that_is_not_watched_any_more_stays_known_only_below_another_one() {
+        let home = tempfile::tempdir().unwrap();
+        let store = nested(home.path()).await;
+        let [outer, inner, deep] = ["outer", "inner", "deep"].map(FileId::new);
+        store.suspend(&inner, at(0)).await.unwrap();
+        store.unwatch(&inner).await.unwrap();
+        let known = store.folders(&[inner.clone(), deep]).await.unwrap();
+        assert_eq!(known.len(), 2, "{known:?}");
+        assert!(!known[&inner].watched);
+        let watched: Vec<FileId> =
+            store.watched().await.unwrap().into_iter().map(|watched| watched.folder.id).collect();
+        assert_eq!(watched, std::slice::from_ref(&outer));
+        assert_eq!(store.suspended_before(at(100)).await.unwrap(), [], "it is not forgotten twice");
+        // It goes with the folder that it lies in.
+        store.unwatch(&outer).await.unwrap();
+        assert!(store.folders(&[inner]).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
     async fn an_alias_is_remembered_as_drive_said_it_last() {
         let home = tempfile::tempdir().unwrap();
         let store = nested(home.path()).await;
