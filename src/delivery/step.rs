@@ -180,7 +180,7 @@ fn after_refusal(error: &drive::Error, attempt: u32, reason: Option<&str>, jitte
 fn wait_out(error: &drive::Error, attempt: u32, said: String, jitter: f64) -> Step {
     let class = error.class();
     if class == Class::Permission && attempt + 1 >= REFUSALS {
-        return Step::Skip(Some(Cause::Refused), said);
+        return Step::Skip(Some(Cause::Refused), format!("{said}; it is tried again once a day"));
     }
     match ATTEMPTS.decide(class, attempt + 1, error.retry_after(), jitter) {
         Verdict::After(after) => {
@@ -230,6 +230,41 @@ mod tests {
         };
         assert_eq!(wait(7, Some("the connection broke off")), Duration::from_hours(1));
         assert_eq!(wait(1, Some(&quota.to_string())), Duration::from_hours(2));
+    }
+
+    #[test]
+    fn refused_bytes_are_asked_for_again_for_a_day_and_then_the_file_is_skipped() {
+        for (status, reason) in
+            [(403, "cannotDownloadFile"), (403, "insufficientFilePermissions"), (404, "notFound")]
+        {
+            let body = format!(r#"{{"error":{{"errors":[{{"reason":"{reason}"}}]}}}}"#);
+            let refusal = drive::Error::refusal("download", status, body.as_bytes(), None).of_media();
+            let refused = download::Error::Refused(refusal);
+            // The first one is soon over, whatever went wrong before.
+            let Step::Again { after, counts: true, reason } = after_download(&refused, 99, Some("no"), 1.0)
+            else {
+                panic!("{refused}")
+            };
+            assert_eq!(after, Duration::from_secs(5));
+            for (jitter, least, most) in [(0.0, 16, 24), (1.0, 24, 40)] {
+                let (mut waited, mut attempt) = (Duration::ZERO, 1);
+                let cause = loop {
+                    match after_download(&refused, attempt, Some(&reason), jitter) {
+                        Step::Again { after, .. } => waited += after,
+                        Step::Skip(cause, _) => break cause,
+                        other => panic!("{other:?}"),
+                    }
+                    attempt += 1;
+                };
+                assert_eq!(cause, Some(Cause::Refused));
+                let hours = waited.as_secs() / 3600;
+                assert!((least..most).contains(&hours), "{hours} hours");
+            }
+        }
+        let other = |error| matches!(after_download(&error, 0, None, 0.5), Step::Supersede(_));
+        assert!(other(download::Error::Gone) && other(download::Error::Replaced));
+        let step = after_download(&download::Error::NotAllowed, 0, None, 0.5);
+        assert!(matches!(step, Step::Skip(Some(Cause::Permission), _)), "{step:?}");
     }
 
     #[test]

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow, install_default_drivers};
 use sqlx::{AnyPool, Executor, Row};
+use tracing::info;
 
 use crate::owner::{self, Absent, Want};
 pub use deliveries::{Counts, Ending, Ledger};
@@ -298,6 +299,10 @@ impl Store {
             .try_get(0)?;
         if found > KNOWN {
             return Err(Error::Newer { path: self.path.clone(), found, known: KNOWN });
+        }
+        if (1..KNOWN).contains(&found) {
+            let (path, to) = (self.path.display(), KNOWN);
+            info!(%path, from = found, to, "the database is brought up to date; a large one takes some seconds");
         }
         for (index, migration) in MIGRATIONS.iter().enumerate().skip(found as usize) {
             transaction.execute(*migration).await?;

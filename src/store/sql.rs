@@ -55,14 +55,21 @@ impl Sql {
         self
     }
 
-    /// Adds `values ($1, $2), ($3, $4), …`. There must be a row.
+    /// Adds `values ($1, cast($2 as bigint)), …`. There must be a row. The types of values in a list of their own are
+    /// said in the text: PostgreSQL takes those that it cannot guess for text.
     pub(super) fn rows<R: IntoIterator<Item = Value>>(mut self, rows: impl IntoIterator<Item = R>) -> Self {
-        self.text.push_str("values ");
-        for (number, row) in rows.into_iter().enumerate() {
-            if number > 0 {
-                self.text.push_str(", ");
+        for (row, values) in rows.into_iter().enumerate() {
+            self.text.push_str(if row > 0 { ", (" } else { "values (" });
+            for (column, value) in values.into_iter().enumerate() {
+                if column > 0 {
+                    self.text.push_str(", ");
+                }
+                let is_number = matches!(value, Value::Number(_));
+                self.text.push_str(if is_number { "cast(" } else { "" });
+                self.push(value);
+                self.text.push_str(if is_number { " as bigint)" } else { "" });
             }
-            self = self.list(row);
+            self.text.push(')');
         }
         self
     }
@@ -171,7 +178,7 @@ mod tests {
         );
         let pairs = [[Value::from(1), Value::from("a")], [Value::from(2), Value::from("b")]];
         let sql = Sql::new("with t (a, b) as (").rows(pairs).text(")");
-        assert_eq!(sql.text, "with t (a, b) as (values ($1, $2), ($3, $4))");
+        assert_eq!(sql.text, "with t (a, b) as (values (cast($1 as bigint), $2), (cast($3 as bigint), $4))");
         assert_eq!(sql.values.len(), 4);
     }
 
