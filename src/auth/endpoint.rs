@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{AccessToken, Error, TOO_MANY_WAIT};
 use crate::http::{Plain, retry_after};
+use crate::model::LoginId;
 use crate::telemetry::log::{one_line, with_causes};
 
 /// Google answers within a second.
@@ -121,9 +122,9 @@ impl Tokens {
         !self.access_token.is_empty() && self.access_token.bytes().all(|byte| byte.is_ascii_graphic())
     }
 
-    pub(super) fn into_access_token(self) -> AccessToken {
+    pub(super) fn into_access_token(self, login: LoginId) -> AccessToken {
         let life = lifetime(&self.expires_in);
-        AccessToken::new(self.access_token, life)
+        AccessToken::new(self.access_token, life, login)
     }
 }
 
@@ -272,7 +273,7 @@ pub(super) mod tests {
             let Ok(Answer::Granted(tokens)) = read(StatusCode::OK, &HeaderMap::new(), text.as_bytes()) else {
                 panic!("{text}")
             };
-            assert!(tokens.into_access_token().is_fresh());
+            assert!(tokens.into_access_token(LoginId::of("r")).is_fresh());
         }
     }
 

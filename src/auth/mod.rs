@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::http::{Http, checked};
+use crate::model::LoginId;
 use crate::owner::{Want, explain};
 use service_account::ServiceAccount;
 use user::User;
@@ -89,13 +90,19 @@ pub enum Error {
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccessToken {
     text: String,
+    login: LoginId,
     renew_at: Instant,
 }
 
 impl AccessToken {
-    fn new(text: String, life: Duration) -> Self {
+    fn new(text: String, life: Duration, login: LoginId) -> Self {
         // A token that lives shorter than `EARLY` is renewed at half its life.
-        Self { text, renew_at: Instant::now() + life.saturating_sub(EARLY).max(life / 2) }
+        Self { text, login, renew_at: Instant::now() + life.saturating_sub(EARLY).max(life / 2) }
+    }
+
+    /// The login that it was given for.
+    pub fn login(&self) -> &LoginId {
+        &self.login
     }
 
     /// For the authorization header.
@@ -291,11 +298,9 @@ mod tests {
 
     #[test]
     fn tokens_are_renewed_early() {
-        assert!(AccessToken::new("x".into(), Duration::from_hours(1)).is_fresh());
-        assert!(!AccessToken::new("x".into(), Duration::ZERO).is_fresh());
-        assert_eq!(
-            format!("{:?}", AccessToken::new("secret".into(), Duration::ZERO)),
-            "AccessToken([hidden])"
-        );
+        let token = |life| AccessToken::new("secret".into(), life, LoginId::of("r"));
+        assert!(token(Duration::from_hours(1)).is_fresh());
+        assert!(!token(Duration::ZERO).is_fresh());
+        assert_eq!(format!("{:?}", token(Duration::ZERO)), "AccessToken([hidden])");
     }
 }

@@ -7,6 +7,7 @@ use yup_oauth2::ServiceAccountKey;
 use super::endpoint::{Answer, Refusal, post_encoded};
 use super::{AccessToken, Error, assertion, check_endpoint};
 use crate::http::Plain;
+use crate::model::LoginId;
 
 pub(super) struct ServiceAccount {
     key: ServiceAccountKey,
@@ -43,7 +44,7 @@ impl ServiceAccount {
             why: format!("the private key of {} cannot be used: {why}", self.key.client_email),
         })?;
         match post_encoded(&self.http, &self.key.token_uri, form).await? {
-            Answer::Granted(tokens) => Ok(tokens.into_access_token()),
+            Answer::Granted(tokens) => Ok(tokens.into_access_token(LoginId::of(&self.describe()))),
             Answer::Refused(refusal) => Err(self.explain(&refusal)),
         }
     }

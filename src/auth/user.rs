@@ -17,6 +17,7 @@ use tracing::{error, warn};
 use super::endpoint::{Answer, Refusal, post};
 use super::{AccessToken, Error, SCOPE, WIDER_SCOPE, check_endpoint};
 use crate::http::Plain;
+use crate::model::LoginId;
 use crate::owner::{self, Absent, Want};
 
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
@@ -195,7 +196,7 @@ impl User {
                 if let Some(new) = new.filter(|new| *new != grant.refresh_token) {
                     self.exchange(&grant.refresh_token, &Grant { refresh_token: new, ..grant.clone() });
                 }
-                Ok(tokens.into_access_token())
+                Ok(tokens.into_access_token(LoginId::of(&grant.refresh_token)))
             }
             Answer::Refused(refusal) => {
                 let error = explain_refusal(&refusal, &grant, Timestamp::now());

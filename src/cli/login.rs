@@ -27,7 +27,9 @@ pub(super) async fn login(settings: &Settings) -> anyhow::Result<Exit> {
     keep(&grant, &settings.google.token)?;
     let auth = Auth::load(&settings.google, &http)?;
     match Drive::new(&settings.drive, http, Arc::new(auth)).account().await {
-        Ok(account) => println!("Logged in as {account}; kept in {}.", settings.google.token.display()),
+        Ok(account) => {
+            println!("Logged in as {}; kept in {}.", account.name, settings.google.token.display());
+        }
         Err(error) => println!("Logged in and kept in {}, but {error}", settings.google.token.display()),
     }
     Ok(Exit::Done)

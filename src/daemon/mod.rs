@@ -96,6 +96,7 @@ impl Parts {
     pub async fn open(settings: &Settings, access: Access) -> anyhow::Result<Self> {
         let (drive, http) = connect(settings)?;
         let store = Store::open(&settings.store, access).await?;
+        let drive = drive.guarded_by(Arc::new(sync::account::AccountCheck::new(store.clone())));
         let downloader = Downloader::new(drive.clone(), settings.download);
         Ok(Self { store, drive, downloader, transfers: Arc::default(), holds: Arc::default(), http })
     }

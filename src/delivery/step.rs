@@ -154,6 +154,7 @@ fn after_refusal(error: &drive::Error, attempt: u32, reason: Option<&str>, jitte
         | Fault::Server
         | Fault::LoginNeeded
         | Fault::Credentials
+        | Fault::Database
         | Fault::Unauthorized
         | Fault::RateLimit
         | Fault::DailyLimit

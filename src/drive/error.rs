@@ -39,6 +39,8 @@ pub enum Fault {
     LoginNeeded,
     /// The token endpoint refuses the credentials, or cannot be reached.
     Credentials,
+    /// Whether the call may be made for this account cannot be told from the database now.
+    Database,
     /// The access token was refused twice in a row.
     Unauthorized,
     /// Too many calls.
@@ -111,6 +113,10 @@ impl Error {
             api::Error::TooLong(_) => Fault::Unreadable,
         };
         Self::without_answer(what, fault, &with_causes(error))
+    }
+
+    pub(super) fn database(what: &'static str, said: &str) -> Self {
+        Self::without_answer(what, Fault::Database, said)
     }
 
     pub(super) fn unreadable(what: &'static str, error: &Unreadable) -> Self {
@@ -195,6 +201,7 @@ impl Error {
             | Fault::Unreadable
             | Fault::Server
             | Fault::Unauthorized
+            | Fault::Database
             | Fault::ChannelIdNotUnique => Class::Transient,
             Fault::RateLimit => Class::RateLimited,
             Fault::DailyLimit => Class::DailyLimit,
@@ -241,6 +248,7 @@ impl Error {
             | Fault::Server
             | Fault::LoginNeeded
             | Fault::Credentials
+            | Fault::Database
             | Fault::Unauthorized
             | Fault::RateLimit
             | Fault::DailyLimit

@@ -7,7 +7,7 @@ use reqwest::header::{
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 
 use super::pages::{Listed, read_listing};
-use super::wire::{FILE_FIELDS, WireAbout, read_file};
+use super::wire::{FILE_FIELDS, read_file};
 use super::{Drive, Error};
 use crate::auth::AccessToken;
 use crate::http::api::{ANSWER_LIMIT, ERROR_LIMIT};
@@ -70,13 +70,6 @@ impl Media {
 }
 
 impl Drive {
-    /// The address of the account that the credentials belong to.
-    pub async fn account(&self) -> Result<String, Error> {
-        let request = self.call(Method::GET, "/about").query(&[("fields", "user(emailAddress,displayName)")]);
-        let about: WireAbout = self.json("look at the account", request).await?;
-        Ok(about.user.name())
-    }
-
     /// A file's state now.
     pub async fn file(&self, id: &FileId, keys: &ResourceKeys) -> Result<File, Error> {
         let request = self

@@ -1,6 +1,7 @@
 //! Drive: the few calls this program makes, and the only place that knows Google's field names. It stores nothing and
 //! decides nothing; each call is made once, and whoever called decides when to call again.
 
+mod account;
 mod changes;
 mod channels;
 pub mod error;
@@ -17,11 +18,14 @@ use reqwest::{Method, RequestBuilder};
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
+pub use account::Guard;
 pub use channels::Granted;
 pub use error::{Error, Fault};
 pub use files::{Corpus, Media};
 pub use pages::{Listed, Read, read_changes, read_listing};
 pub use wire::Unreadable;
+
+use account::Admission;
 
 use crate::auth::{AccessToken, Auth};
 use crate::http::api::{ANSWER_LIMIT, Answer, PAGE_LIMIT, Repeat};
@@ -50,12 +54,14 @@ pub struct Drive {
     base: String,
     /// Entries of pages that name no item.
     nameless: Arc<Rarely>,
+    admission: Arc<Admission>,
 }
 
 impl Drive {
     /// Calls nobody yet.
     pub fn new(config: &Config, http: Arc<Http>, auth: Arc<Auth>) -> Self {
-        Self { http, auth, base: format!("{}/drive/v3", config.api_url), nameless: Arc::default() }
+        let base = format!("{}/drive/v3", config.api_url);
+        Self { http, auth, base, nameless: Arc::default(), admission: Arc::default() }
     }
 
     /// Whose Drive it is, for messages.
@@ -180,8 +186,11 @@ impl Drive {
     ) -> Result<(T, Pass<'_>), (Error, Option<AccessToken>)> {
         let pass = self.http.gate.pass().await;
         let (error, token) = match self.auth.token().await {
-            Ok(token) => match ask(token.clone()).await {
-                Ok(response) => return Ok((response, pass)),
+            Ok(token) => match self.admit(what, &token).await {
+                Ok(()) => match ask(token.clone()).await {
+                    Ok(response) => return Ok((response, pass)),
+                    Err(error) => (error, Some(token)),
+                },
                 Err(error) => (error, Some(token)),
             },
             Err(error) => (Error::auth(what, &error), None),
@@ -190,8 +199,8 @@ impl Drive {
             (Fault::RateLimit, wait) => pass.refused(Cause::RateLimit, wait),
             (Fault::DailyLimit, wait) => pass.refused(Cause::DailyLimit, wait),
             (Fault::Connection | Fault::Unreadable | Fault::Server, wait) => pass.failed(subject, wait),
-            // The login and the credentials say nothing of whether Drive answers.
-            (Fault::LoginNeeded | Fault::Credentials, _) => drop(pass),
+            // The login, the credentials and the database say nothing of whether Drive answers.
+            (Fault::LoginNeeded | Fault::Credentials | Fault::Database, _) => drop(pass),
             // Whatever it says, it answers.
             (
                 Fault::Unauthorized

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::odd;
-use crate::model::{Checksums, File, FileId, RevisionId};
+use crate::model::{Account, AccountId, Checksums, File, FileId, RevisionId};
 
 /// The fields of a file that are asked for.
 pub(super) const FILE_FIELDS: &str = "id,name,mimeType,parents,size,md5Checksum,sha1Checksum,sha256Checksum,\
@@ -49,21 +49,28 @@ struct WireCapabilities {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct WireUser {
+struct WireUser {
+    permission_id: Option<String>,
     email_address: Option<String>,
     display_name: Option<String>,
 }
 
-impl WireUser {
-    /// The address; not every account shows one.
-    pub(super) fn name(self) -> String {
-        self.email_address.or(self.display_name).unwrap_or_else(|| "an account without a name".to_owned())
-    }
-}
-
 #[derive(Deserialize)]
 pub(super) struct WireAbout {
-    pub(super) user: WireUser,
+    user: Option<WireUser>,
+}
+
+impl WireAbout {
+    /// `None`: it says nothing that tells accounts apart. Not every account shows an address.
+    pub(super) fn account(self) -> Option<Account> {
+        let user = self.user?;
+        let id = user.permission_id.or_else(|| user.email_address.clone()).filter(|id| !id.is_empty())?;
+        let name = user.email_address.or(user.display_name);
+        Some(Account {
+            id: AccountId::new(id),
+            name: name.unwrap_or_else(|| "an account without a name".to_owned()),
+        })
+    }
 }
 
 impl From<WireFile> for File {
@@ -149,6 +156,21 @@ mod tests {
         let bare: WireFile = serde_json::from_str(r#"{"id":"f"}"#).unwrap();
         let file = File::from(bare);
         assert_eq!((file.size, file.revision, file.parent, file.trashed), (None, None, None, false));
+    }
+
+    #[test]
+    fn an_account_is_told_by_its_permission_id() {
+        let of = |text: &str| {
+            let account = serde_json::from_str::<WireAbout>(text).unwrap().account();
+            account.map(|account| format!("{} {}", account.id, account.name))
+        };
+        let told =
+            of(r#"{"user":{"permissionId":"07","emailAddress":"ann@example.com","displayName":"Ann"}}"#);
+        assert_eq!(told.as_deref(), Some("07 ann@example.com"));
+        assert_eq!(of(r#"{"user":{"permissionId":"07","displayName":"Ann"}}"#).as_deref(), Some("07 Ann"));
+        assert_eq!(of(r#"{"user":{"emailAddress":"a@b"}}"#).as_deref(), Some("a@b a@b"));
+        assert_eq!(of(r#"{"user":{"displayName":"Ann"}}"#), None);
+        assert_eq!(of("{}"), None);
     }
 
     #[test]

@@ -57,6 +57,22 @@ identifier! {
     DeliveryId
 }
 
+identifier! {
+    /// A Drive account: Drive's `permissionId` of the user.
+    AccountId
+}
+identifier! {
+    /// One login: the hash of what the credentials prove themselves by. Another login may belong to another account.
+    LoginId
+}
+
+impl LoginId {
+    /// Of a refresh token, or of what names a service account.
+    pub fn of(proof: &str) -> Self {
+        Self(hash_token(proof.as_bytes()))
+    }
+}
+
 impl ChannelId {
     /// A new id that nobody has used.
     pub fn random() -> Self {

@@ -1,5 +1,6 @@
 //! The words of the trade: values that every room speaks in. They know no SQL, no HTTP, no disk and no clock.
 
+pub mod account;
 pub mod change;
 pub mod channel;
 pub mod delivery;
@@ -8,10 +9,13 @@ pub mod id;
 pub mod keys;
 pub mod path;
 
+pub use account::Account;
 pub use change::{Change, ChangeLog, Entry, Page};
 pub use channel::{Channel, ChannelState};
 pub use delivery::{Delivery, Stage};
 pub use file::{Checksums, File, Kind};
-pub use id::{ChannelId, ChannelToken, DeliveryId, FileId, PageToken, ResourceId, RevisionId};
+pub use id::{
+    AccountId, ChannelId, ChannelToken, DeliveryId, FileId, LoginId, PageToken, ResourceId, RevisionId,
+};
 pub use keys::ResourceKeys;
 pub use path::RelativePath;

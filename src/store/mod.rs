@@ -3,6 +3,7 @@
 //! SQLite through sqlx's `Any`, in WAL mode with `synchronous = FULL`: what a transaction has committed survives a
 //! power cut. One connection serves the program; a second process may read beside it.
 
+mod accounts;
 mod channels;
 mod contents;
 mod deliveries;
@@ -29,6 +30,7 @@ use sqlx::{AnyPool, Executor, Row};
 use tracing::info;
 
 use crate::owner::{self, Absent, Want};
+pub use accounts::Bound;
 pub use deliveries::{Counts, Ending, Ledger};
 pub use folders::{Folder, Listing};
 pub use history::{Position, Pruned};
@@ -191,7 +193,7 @@ pub struct Store {
 }
 
 /// Schemas in order. A published one is never edited: a change is a new entry.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("schema.sql"),
     include_str!("destinations.sql"),
     include_str!("shortcuts.sql"),
@@ -199,6 +201,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("suspended.sql"),
     include_str!("contents.sql"),
     include_str!("sizes.sql"),
+    include_str!("account.sql"),
 ];
 const KNOWN: i64 = MIGRATIONS.len() as i64;
 

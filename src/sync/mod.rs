@@ -1,6 +1,7 @@
 //! The sync engine: reads change logs and folder listings into the ledger. Push, poll, start, `sync` and a person's
 //! request run the same step. It downloads nothing; it leaves deliveries and wakes who does.
 
+pub mod account;
 mod contents;
 pub mod decide;
 mod pass;

@@ -1,0 +1,85 @@
+//! Another account logs in: what the former one left is worth nothing to it.
+
+use std::fs;
+
+use drive_emulator::{Role, Upload};
+
+use crate::login::log_in;
+use crate::world::{World, content_of};
+
+const BEN: &str = "ben@example.com";
+
+/// A world of a user who has logged in, with the folder shared with another one.
+async fn world_of_two() -> World {
+    let world = World::new("[sync]\npoll = \"1s\"").await;
+    fs::write(world.home().join("credentials.json"), world.drive.installed_client_json()).unwrap();
+    let ben = world.drive.user(BEN);
+    world.drive.share(&world.inbox, BEN, Role::Reader);
+    log_in(&world).await;
+    // His change log is longer: what the first one's token means in it came long ago.
+    for n in 0..100 {
+        let name = format!("{n}.txt");
+        ben.upload(Upload::new(&ben.root_id(), &name, content_of(&name, 10)));
+    }
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_account_begins_the_change_logs_anew() {
+    let mut world = world_of_two().await;
+    world.start().await;
+    world.upload("before.mp4", 1_000);
+    world.wait_for_file("before.mp4").await;
+    assert_eq!(world.terminate().await, 0);
+    let ben = world.drive.user(BEN);
+    world.upload("between.mp4", 1_000);
+    for n in 100..200 {
+        let name = format!("{n}.txt");
+        ben.upload(Upload::new(&ben.root_id(), &name, content_of(&name, 10)));
+    }
+    world.drive.consent_as(BEN);
+    log_in(&world).await;
+    world.start().await;
+    world.wait_for_file("between.mp4").await;
+    assert_eq!(world.log().matches("another account than before").count(), 1, "{}", world.log());
+    world.upload("after.mp4", 1_000);
+    world.wait_for_file("after.mp4").await;
+    assert_eq!(world.delivered().len(), 3, "nothing comes twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_account_is_noticed_while_the_program_runs() {
+    let mut world = world_of_two().await;
+    world.start().await;
+    let former = world.status().await["channels"][0]["id"].clone();
+    world.drive.consent_as(BEN);
+    log_in(&world).await;
+    world.drive.expire_access_tokens();
+    world.wait("it is said", async || world.log().contains("another account than before")).await;
+    world
+        .wait("there is another channel", async || {
+            let channels = world.status().await["channels"].as_array().unwrap().clone();
+            channels.len() == 1 && channels[0]["state"] == "live" && channels[0]["id"] != former
+        })
+        .await;
+    world.upload("film.mp4", 1_000);
+    world.wait_for_file("film.mp4").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_is_known_is_not_looked_at_again() {
+    let mut world = world_of_two().await;
+    world.start().await;
+    assert_eq!(world.drive.count("about.get"), 2, "once by `login`, and once by the daemon");
+    world.kill();
+    world.start().await;
+    world.upload("film.mp4", 1_000);
+    world.wait_for_file("film.mp4").await;
+    assert_eq!(world.drive.count("about.get"), 2);
+    log_in(&world).await;
+    world.drive.expire_access_tokens();
+    world.upload("other.mp4", 1_000);
+    world.wait_for_file("other.mp4").await;
+    assert_eq!(world.drive.count("about.get"), 4, "another login of the same account");
+    assert!(!world.log().contains("another account than before"));
+}
