@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::body::{End, Reply, Shape};
 use super::gzip::pack_behind_spaces;
-use crate::api::params::Params;
 use crate::fault::{Action, StreamError};
+use crate::params::Params;
 
 /// What the texts of a fault can refer to.
 pub(crate) struct Fill<'a> {
