@@ -224,3 +224,6 @@ impl Drive {
         Err((error, token))
     }
 }
+
+#[cfg(test)]
+mod tests;
