@@ -118,6 +118,11 @@ const FLOOD_PATIENCE: Duration = Duration::from_secs(10);
 pub trait Step: Send {
     /// One step.
     fn step(&mut self, activation: Activation) -> impl Future<Output = Next> + Send;
+
+    /// Whether the last step has left work that the next one goes on with. Until that ends there is no outcome to show.
+    fn goes_on(&self) -> bool {
+        false
+    }
 }
 
 /// What an engine shows to the outside.
@@ -199,10 +204,12 @@ pub fn status_board() -> StatusBoard {
 pub async fn run(mut wakeups: Wakeups, board: StatusBoard, stop: CancellationToken, engine: &mut impl Step) {
     let mut activation = Activation { reason: Reason::Start, waited: Duration::ZERO, asked: false };
     let pulse = board.borrow().pulse.clone();
+    let mut waiting = Vec::new();
     loop {
         // Before the step begins: a later caller waits for the next step.
-        let waiting = wakeups.take_waiting();
-        activation.asked = !waiting.is_empty();
+        let asked = wakeups.take_waiting();
+        activation.asked = !asked.is_empty();
+        waiting.extend(asked);
         pulse.beat();
         board.send_modify(|status| {
             status.running = true;
@@ -213,10 +220,12 @@ pub async fn run(mut wakeups: Wakeups, board: StatusBoard, stop: CancellationTok
             () = stop.cancelled() => return,
             next = watched(engine.step(activation), &pulse) => next,
         };
-        show(&board, &next);
-        for asker in waiting {
-            // A caller that has gone away needs no answer.
-            let _ = asker.send(next.outcome.clone());
+        if !engine.goes_on() {
+            show(&board, &next);
+            for asker in waiting.drain(..) {
+                // A caller that has gone away needs no answer.
+                let _ = asker.send(next.outcome.clone());
+            }
         }
         let ended = Instant::now();
         activation = tokio::select! {

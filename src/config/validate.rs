@@ -198,6 +198,7 @@ impl Check<'_> {
             reconcile: self
                 .value("sync.reconcile", raw.reconcile.as_deref(), from(MINUTE))
                 .unwrap_or(default.reconcile),
+            waits: default.waits,
         }
     }
 

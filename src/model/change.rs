@@ -14,6 +14,11 @@ pub enum ChangeLog {
 }
 
 impl ChangeLog {
+    /// The log that speaks of a file.
+    pub fn of(file: &File) -> Self {
+        file.drive_id.clone().map_or(Self::User, Self::SharedDrive)
+    }
+
     /// The name the ledger knows it by.
     pub fn key(&self) -> String {
         match self {

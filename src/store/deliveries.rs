@@ -11,13 +11,17 @@ use super::sql::{Sql, lists};
 use super::{Error, LONGEST_WAIT_MS, Store, millis, optional_time, time};
 use crate::model::delivery::{Cause, OnUpdate, PublishedFile};
 use crate::model::file::{Checksum, Checksums};
-use crate::model::{Delivery, DeliveryId, FileId, RelativePath, RevisionId, Stage};
+use crate::model::{ChangeLog, Delivery, DeliveryId, FileId, RelativePath, RevisionId, Stage};
 
 /// What the ledger knows of one content of a file: enough to decide whether a change is news.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger {
     /// Which content.
     pub revision: RevisionId,
+    /// The log that spoke of the file last.
+    pub log: ChangeLog,
+    /// When it was found, or last opened again.
+    pub seen: Timestamp,
     /// How far it is.
     pub stage: Stage,
     /// Its checksums, to recognise the same bytes under another revision.
@@ -62,13 +66,16 @@ impl Store {
         let mut known: HashMap<FileId, Vec<Ledger>> = HashMap::new();
         for ids in lists(ids) {
             let sql = Sql::new(
-                "select file_id, revision, stage, sha256, sha1, md5, modified_at, cause, reason, gone_at from delivery where file_id in ",
+                "select file_id, revision, log, moved_at, stage, sha256, sha1, md5, modified_at, cause, reason, gone_at from delivery \
+                 where file_id in ",
             );
             let sql = sql.list(ids).text(" order by seq");
             for row in sql.query().fetch_all(&self.pool).await? {
                 let file_id = FileId::new(row.try_get::<String, _>("file_id")?);
                 known.entry(file_id).or_default().push(Ledger {
                     revision: RevisionId::new(row.try_get::<String, _>("revision")?),
+                    log: ChangeLog::from_key(row.try_get("log")?),
+                    seen: time(row.try_get("moved_at")?),
                     stage: stage(&row)?,
                     checksums: checksums(&row)?,
                     modified: optional_time(&row, "modified_at")?,

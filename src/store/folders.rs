@@ -1,14 +1,15 @@
-//! Known folders: every folder below a watched one, with what is left to list in it.
+//! Known folders: every folder below a watched one, and what is left to list in it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
-use super::shortcuts::{cut_orphans, cut_unseen};
 use super::sql::{Sql, lists};
-use super::{Error, Store};
-use crate::model::{ChangeLog, FileId};
+use super::{Error, Store, millis};
+use crate::model::{ChangeLog, FileId, ResourceKeys};
 
 /// A folder that is watched, or lies below one that is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,13 +22,14 @@ pub struct Folder {
     pub parent: Option<FileId>,
     /// Its name in Drive.
     pub name: String,
+    /// The key that an older link-shared folder asks for.
+    pub resource_key: Option<String>,
     /// Whether the configuration names it.
     pub watched: bool,
-    /// Whether its content still has to be listed.
+    /// What is left to do with its content.
     pub listing: Listing,
-    /// A watched folder whose existing files were noted, but whose log has not been read to its end since: what
-    /// changed in between may have come after the first run began, and then it is new.
-    pub settling: bool,
+    /// Why it cannot be watched or listed, for the user.
+    pub problem: Option<String>,
 }
 
 /// What is left to do with a folder's content.
@@ -42,28 +44,37 @@ pub enum Listing {
     /// List it; a file in it is new if it is not in the ledger. What folders and shortcuts in it bring was there before
     /// they counted, and is only noted.
     Widen,
+    /// List it once more, since listings lag behind; what is not in the ledger is new. That holds after `Note` as well:
+    /// what the first listing did not show came moments before it.
+    Look,
+    /// List it when nothing else is to be done; what is not in the ledger is new.
+    Compare,
 }
 
 impl Listing {
-    pub(super) fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Deliver => "deliver",
             Self::Note => "note",
             Self::Widen => "widen",
+            Self::Look => "look",
+            Self::Compare => "compare",
         }
     }
 
     fn from_word(word: String) -> Result<Self, Error> {
-        match word.as_str() {
-            "done" => Ok(Self::Done),
-            "deliver" => Ok(Self::Deliver),
-            "note" => Ok(Self::Note),
-            "widen" => Ok(Self::Widen),
-            _ => Err(Error::Value { what: "a folder's listing", value: word }),
-        }
+        [Self::Done, Self::Deliver, Self::Note, Self::Widen, Self::Look, Self::Compare]
+            .into_iter()
+            .find(|listing| listing.as_str() == word)
+            .ok_or(Error::Value { what: "a folder's listing", value: word })
     }
 }
+
+/// A folder that changed without a visible cause is compared after this long, together with what happens to it meanwhile.
+const COMPARED_AFTER: Duration = Duration::from_mins(1);
+/// How often a new folder is listed again after its first listing.
+const LOOKS: i64 = 2;
 
 impl Store {
     /// Those of the folders that are known.
@@ -94,81 +105,78 @@ impl Store {
         rows.iter().map(|row| Ok(ChangeLog::from_key(row.try_get(0)?))).collect()
     }
 
-    /// Forgets the folders of a log, unless one of them is watched. `false`: one is. Suspended ones stay, and count as not
-    /// watched.
-    pub async fn forget_log(&self, log: &ChangeLog) -> Result<bool, Error> {
-        let mut transaction = self.pool.begin().await?;
-        let watched =
-            sqlx::query("select 1 from folder where log = $1 and watched = 1 and suspended_at is null")
-                .bind(log.key())
-                .fetch_optional(&mut *transaction)
-                .await?;
-        if watched.is_some() {
-            return Ok(false);
-        }
-        sqlx::query("delete from folder where log = $1 and watched = 0 and paused = 0")
-            .bind(log.key())
-            .execute(&mut *transaction)
-            .await?;
-        cut_orphans(&mut transaction).await?;
-        transaction.commit().await?;
-        Ok(true)
-    }
-
-    /// A folder of this log whose content has to be listed; what is to be noted comes first.
-    pub async fn unlisted(&self, log: &ChangeLog) -> Result<Option<Folder>, Error> {
-        sqlx::query(
-            "select * from folder where log = $1 and listing <> 'done' and paused = 0 \
-             order by listing desc, watched desc, id limit 1",
+    /// The resource keys of a folder and of the known folders above it.
+    pub async fn resource_keys(&self, id: &FileId) -> Result<ResourceKeys, Error> {
+        let rows = sqlx::query(
+            "with recursive above (id, parent_id, resource_key) as (\
+               select id, parent_id, resource_key from folder where id = $1 \
+               union \
+               select folder.id, folder.parent_id, folder.resource_key from folder join above on folder.id = above.parent_id\
+             ) select id, resource_key from above where resource_key is not null",
         )
-        .bind(log.key())
-        .fetch_optional(&self.pool)
-        .await?
-        .as_ref()
-        .map(folder)
-        .transpose()
+        .bind(id.as_str())
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(|row| Ok((FileId::new(row.try_get::<String, _>(0)?), row.try_get(1)?))).collect()
     }
 }
 
-/// Marks every folder of the log to be listed, except those that are paused.
-pub(super) async fn list_all_again(connection: &mut AnyConnection, log: &ChangeLog) -> Result<(), Error> {
-    sqlx::query("update folder set listing = 'deliver' where log = $1 and listing = 'done' and paused = 0")
-        .bind(log.key())
-        .execute(connection)
-        .await?;
+/// Marks a folder and all below it to be listed, at this time at the earliest; those below are marked when it has been
+/// listed. What is to be noted or listed as wider stays so, and `Compare` changes nothing that is to be listed anyway.
+pub(super) async fn mark(
+    connection: &mut AnyConnection,
+    id: &FileId,
+    listing: Listing,
+    at: Timestamp,
+) -> Result<(), Error> {
+    let sql = match listing {
+        Listing::Compare => {
+            "update folder set retry_at = case when listing = 'done' then $2 else retry_at end, \
+             listing = case when listing = 'done' then 'compare' else listing end, \
+             deep = 1, marked = marked + 1 where id = $1"
+        }
+        _ => {
+            "update folder set retry_at = $2, deep = 1, marked = marked + 1, \
+             listing = case when listing in ('note', 'widen') then listing else 'deliver' end where id = $1"
+        }
+    };
+    sqlx::query(sql).bind(id.as_str()).bind(millis(at)).execute(connection).await?;
     Ok(())
 }
 
-/// Writes a folder that was found or has changed. A known one keeps whether it is watched, and what is left to list if
-/// anything is.
-pub(super) async fn adopt(connection: &mut AnyConnection, new: &Folder) -> Result<(), Error> {
-    if new.listing == Listing::Deliver {
-        // What lies below it was away together with it.
-        sqlx::query(
-            "with recursive below (id) as (\
-               select id from folder where parent_id = $1 \
-               union \
-               select folder.id from folder join below on folder.parent_id = below.id\
-             ) update folder set listing = 'deliver' where listing = 'done' and id in (select id from below) \
-             and exists (select 1 from folder where id = $1 and listing = 'done')",
-        )
+/// Writes a folder that was found or has changed. A known one keeps whether it is watched, and what is left to list; with
+/// `Deliver` or `Compare` it and what lies below it is listed as well.
+pub(super) async fn adopt(connection: &mut AnyConnection, new: &Folder, now: Timestamp) -> Result<(), Error> {
+    let at = match new.listing {
+        Listing::Compare => now.checked_add(COMPARED_AFTER).unwrap_or(now),
+        _ => now,
+    };
+    let is_known = sqlx::query("select 1 from folder where id = $1")
         .bind(new.id.as_str())
-        .execute(&mut *connection)
-        .await?;
-    }
+        .fetch_optional(&mut *connection)
+        .await?
+        .is_some();
     sqlx::query(
-        "insert into folder (id, log, parent_id, name, watched, listing) values ($1, $2, $3, $4, 0, $5) \
+        "insert into folder (id, log, parent_id, name, resource_key, watched, listing, looks, retry_at) \
+         values ($1, $2, $3, $4, $5, 0, $6, $7, $8) \
          on conflict (id) do update set log = excluded.log, parent_id = excluded.parent_id, name = excluded.name, \
-         listing = case when folder.listing = 'done' then excluded.listing else folder.listing end",
+         resource_key = coalesce(excluded.resource_key, folder.resource_key), \
+         round = case when folder.log = excluded.log then folder.round else 0 end",
     )
     .bind(new.id.as_str())
     .bind(new.log.key())
     .bind(new.parent.as_ref().map(FileId::as_str))
     .bind(new.name.as_str())
+    .bind(new.resource_key.as_deref())
     .bind(new.listing.as_str())
-    .execute(connection)
+    .bind(LOOKS)
+    .bind(millis(at))
+    .execute(&mut *connection)
     .await?;
-    Ok(())
+    match new.listing {
+        Listing::Deliver | Listing::Compare if is_known => mark(connection, &new.id, new.listing, at).await,
+        _ => Ok(()),
+    }
 }
 
 /// Forgets a folder and what lies below it. Watched folders stay, wherever they lie.
@@ -180,7 +188,9 @@ pub(super) async fn drop_folder(connection: &mut AnyConnection, id: &FileId) -> 
          union \
          select folder.id from folder join gone on folder.parent_id = gone.id where folder.watched = 0)";
     sqlx::query(AssertSqlSafe(format!(
-        "{GONE} update folder set listing = 'deliver' where listing = 'done' and id not in (select id from gone) \
+        "{GONE} update folder set marked = marked + 1, retry_at = 0, \
+         listing = case when listing in ('note', 'widen') then listing else 'deliver' end \
+         where id not in (select id from gone) \
          and id in (select parent_id from shortcut where target_id in (select id from gone))"
     )))
     .bind(id.as_str())
@@ -193,40 +203,15 @@ pub(super) async fn drop_folder(connection: &mut AnyConnection, id: &FileId) -> 
     Ok(())
 }
 
-/// A folder has been listed to its end. Known folders and shortcuts in it that were not among `seen` have gone without
-/// a word.
-pub(super) async fn listed(
-    connection: &mut AnyConnection,
-    id: &FileId,
-    seen: &[FileId],
-) -> Result<(), Error> {
-    sqlx::query("update folder set listing = 'done' where id = $1")
-        .bind(id.as_str())
-        .execute(&mut *connection)
-        .await?;
-    let seen: HashSet<&FileId> = seen.iter().collect();
-    cut_unseen(connection, id, &seen).await?;
-    let children = sqlx::query("select id from folder where parent_id = $1 and watched = 0")
-        .bind(id.as_str())
-        .fetch_all(&mut *connection)
-        .await?;
-    for row in children {
-        let child = FileId::new(row.try_get::<String, _>(0)?);
-        if !seen.contains(&child) {
-            drop_folder(connection, &child).await?;
-        }
-    }
-    Ok(())
-}
-
 pub(super) fn folder(row: &AnyRow) -> Result<Folder, Error> {
     Ok(Folder {
         id: FileId::new(row.try_get::<String, _>("id")?),
         log: ChangeLog::from_key(row.try_get("log")?),
         parent: row.try_get::<Option<String>, _>("parent_id")?.map(FileId::new),
         name: row.try_get("name")?,
+        resource_key: row.try_get("resource_key")?,
         watched: row.try_get::<i64, _>("watched")? != 0,
         listing: Listing::from_word(row.try_get("listing")?)?,
-        settling: row.try_get::<i64, _>("settling")? != 0,
+        problem: row.try_get("problem")?,
     })
 }

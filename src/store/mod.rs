@@ -10,9 +10,12 @@ mod deliveries;
 mod destinations;
 mod folders;
 mod history;
+mod listings;
+mod logs;
 #[cfg(test)]
 mod older;
 mod pages;
+mod questions;
 mod settings;
 mod shortcuts;
 mod sql;
@@ -34,7 +37,10 @@ pub use accounts::Bound;
 pub use deliveries::{Counts, Ending, Ledger};
 pub use folders::{Folder, Listing};
 pub use history::{Position, Pruned};
-pub use pages::{Found, LogState, NewDelivery, Outcome};
+pub use listings::{DueFolder, Finished, Troubled, Urgency};
+pub use logs::{ClosedLog, LogState};
+pub use pages::{Found, NewDelivery, Outcome};
+pub use questions::{Question, Why};
 pub use settings::{Comparison, Settings};
 pub use shortcuts::Shortcut;
 pub use watched::{Scope, Watched};
@@ -193,7 +199,7 @@ pub struct Store {
 }
 
 /// Schemas in order. A published one is never edited: a change is a new entry.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("schema.sql"),
     include_str!("destinations.sql"),
     include_str!("shortcuts.sql"),
@@ -202,6 +208,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("contents.sql"),
     include_str!("sizes.sql"),
     include_str!("account.sql"),
+    include_str!("folders.sql"),
 ];
 const KNOWN: i64 = MIGRATIONS.len() as i64;
 

@@ -4,24 +4,15 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use sqlx::{AnyConnection, Row};
+use sqlx::AnyConnection;
 
-use super::folders::{adopt, drop_folder, list_all_again, listed};
+use super::folders::{adopt, drop_folder};
+use super::listings::{Finished, finish};
+use super::questions::{answered, ask};
 use super::watched::{has_suspended, pause_below_suspended};
-use super::{Error, Folder, Shortcut, Store, contents, history, millis, optional_time, shortcuts};
+use super::{Error, Folder, Question, Shortcut, Store, contents, history, millis, shortcuts};
 use crate::model::delivery::{Cause, OnUpdate};
 use crate::model::{ChangeLog, File, FileId, PageToken, RelativePath, RevisionId};
-
-/// Where a change log stands.
-#[derive(Clone, Debug)]
-pub struct LogState {
-    /// Everything before it is recorded.
-    pub token: PageToken,
-    /// When it was last read to its end.
-    pub listed: Option<Timestamp>,
-    /// When the last comparison of all its folders with the ledger began.
-    pub compared: Option<Timestamp>,
-}
 
 /// What the entries of a page come to.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +31,16 @@ pub struct Outcome {
     pub vanished: Vec<FileId>,
     /// Files that Drive shows again.
     pub returned: Vec<FileId>,
+    /// Files with open deliveries that are on another log now.
+    pub moved: Vec<(FileId, ChangeLog)>,
+    /// Watched folders that cannot be watched, each with the reason for the user.
+    pub troubled: Vec<(FileId, String)>,
+    /// Items that Drive has to be asked for.
+    pub questions: Vec<Question>,
+    /// Items that need not be asked for any more.
+    pub answered: Vec<FileId>,
+    /// Items that lie in no known folder, while folders are still to be noted.
+    pub passed: Vec<FileId>,
     /// Shortcuts that are followed, as they are now.
     pub shortcuts: Vec<Shortcut>,
     /// Shortcuts that are gone.
@@ -49,9 +50,11 @@ pub struct Outcome {
 impl Outcome {
     /// Whether there is nothing to record.
     pub fn is_empty(&self) -> bool {
-        let Self { found, withdrawn, awaited, vanished, returned, .. } = self;
-        let files = awaited.len() + vanished.len() + returned.len();
-        !self.moves_folders() && found.is_empty() && withdrawn.is_empty() && files == 0
+        let Self { found, withdrawn, awaited, vanished, returned, moved, .. } = self;
+        let Self { troubled, questions, answered, passed, .. } = self;
+        let files = withdrawn.len() + awaited.len() + vanished.len() + returned.len() + moved.len();
+        let others = troubled.len() + questions.len() + answered.len() + passed.len();
+        !self.moves_folders() && found.is_empty() && files + others == 0
     }
 
     /// Whether known folders or shortcuts are others once it is recorded.
@@ -121,55 +124,6 @@ impl Found {
 }
 
 impl Store {
-    /// Where a log stands; `None` before its first run.
-    pub async fn log_state(&self, log: &ChangeLog) -> Result<Option<LogState>, Error> {
-        let row = sqlx::query("select * from change_log where log = $1")
-            .bind(log.key())
-            .fetch_optional(&self.pool)
-            .await?;
-        row.map(|row| {
-            Ok(LogState {
-                token: PageToken::new(row.try_get::<String, _>("page_token")?),
-                listed: optional_time(&row, "listed_at")?,
-                compared: optional_time(&row, "compared_at")?,
-            })
-        })
-        .transpose()
-    }
-
-    /// The logs that known folders are on and that have begun, with their tokens. Paused folders do not count.
-    pub async fn watched_logs(&self) -> Result<Vec<(ChangeLog, PageToken)>, Error> {
-        let rows = sqlx::query(
-            "select log, page_token from change_log \
-             where exists (select 1 from folder where folder.log = change_log.log and paused = 0) order by log",
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter()
-            .map(|row| {
-                Ok((ChangeLog::from_key(row.try_get(0)?), PageToken::new(row.try_get::<String, _>(1)?)))
-            })
-            .collect()
-    }
-
-    /// Begins a log at a token that Drive has just given, or begins it again after Drive refused the old one. What
-    /// happened between the two tokens is found by listing all folders, so that is noted in the same transaction.
-    pub async fn begin_log(&self, log: &ChangeLog, token: &PageToken, now: Timestamp) -> Result<(), Error> {
-        let mut transaction = self.pool.begin().await?;
-        sqlx::query(
-            "insert into change_log (log, page_token, compared_at) values ($1, $2, $3) \
-             on conflict (log) do update set page_token = excluded.page_token, compared_at = excluded.compared_at",
-        )
-        .bind(log.key())
-        .bind(token.as_str())
-        .bind(millis(now))
-        .execute(&mut *transaction)
-        .await?;
-        list_all_again(&mut transaction, log).await?;
-        transaction.commit().await?;
-        Ok(())
-    }
-
     /// Records a page of changes and moves the token from `from` to `to`. `false`: the token was not at `from` any
     /// more, and nothing was recorded.
     pub async fn commit_changes(
@@ -196,18 +150,17 @@ impl Store {
         Ok(true)
     }
 
-    /// Records a page of a folder's listing. With the last page come the ids of all folders seen in it.
+    /// Records a page of a folder's listing, and with the last one that the listing is finished.
     pub async fn commit_listing(
         &self,
-        folder: &FileId,
         outcome: &Outcome,
-        finished: Option<&[FileId]>,
+        finished: Option<Finished<'_>>,
         now: Timestamp,
     ) -> Result<(), Error> {
         let mut transaction = self.pool.begin().await?;
         record(&mut transaction, outcome, now).await?;
-        if let Some(seen) = finished {
-            listed(&mut transaction, folder, seen).await?;
+        if let Some(finished) = finished {
+            finish(&mut transaction, finished, now).await?;
         }
         transaction.commit().await?;
         Ok(())
@@ -220,36 +173,6 @@ impl Store {
         transaction.commit().await?;
         Ok(())
     }
-
-    /// The log has been read to its end; its watched folders have settled.
-    pub async fn log_listed(&self, log: &ChangeLog, now: Timestamp) -> Result<(), Error> {
-        let mut transaction = self.pool.begin().await?;
-        sqlx::query("update change_log set listed_at = $1 where log = $2")
-            .bind(millis(now))
-            .bind(log.key())
-            .execute(&mut *transaction)
-            .await?;
-        sqlx::query("update folder set settling = 0 where log = $1 and settling = 1 and listing = 'done' and paused = 0")
-            .bind(log.key())
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        Ok(())
-    }
-
-    /// Has every folder of the log listed again and compared with the ledger. What is left to list stands in the ledger
-    /// from here on, so the time is that of the beginning.
-    pub async fn compare(&self, log: &ChangeLog, now: Timestamp) -> Result<(), Error> {
-        let mut transaction = self.pool.begin().await?;
-        sqlx::query("update change_log set compared_at = $1 where log = $2")
-            .bind(millis(now))
-            .bind(log.key())
-            .execute(&mut *transaction)
-            .await?;
-        list_all_again(&mut transaction, log).await?;
-        transaction.commit().await?;
-        Ok(())
-    }
 }
 
 async fn record(connection: &mut AnyConnection, outcome: &Outcome, now: Timestamp) -> Result<(), Error> {
@@ -257,7 +180,7 @@ async fn record(connection: &mut AnyConnection, outcome: &Outcome, now: Timestam
         drop_folder(connection, id).await?;
     }
     for folder in &outcome.adopted {
-        adopt(connection, folder).await?;
+        adopt(connection, folder, now).await?;
     }
     if !outcome.adopted.is_empty() && has_suspended(connection).await? {
         // One of them may have moved into a suspended folder, or out of one.
@@ -284,6 +207,7 @@ async fn record(connection: &mut AnyConnection, outcome: &Outcome, now: Timestam
     for file_id in &outcome.awaited {
         contents::stop_waiting(connection, file_id).await?;
     }
+    record_questions(connection, outcome, now).await?;
     if outcome.found.is_empty() {
         return Ok(());
     }
@@ -291,6 +215,43 @@ async fn record(connection: &mut AnyConnection, outcome: &Outcome, now: Timestam
     for new in &outcome.found {
         arrival += 1;
         contents::insert(connection, new, arrival, now).await?;
+    }
+    Ok(())
+}
+
+async fn record_questions(
+    connection: &mut AnyConnection,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> Result<(), Error> {
+    for id in &outcome.answered {
+        answered(connection, id).await?;
+    }
+    for id in &outcome.passed {
+        sqlx::query("insert into passed (file_id) values ($1) on conflict (file_id) do nothing")
+            .bind(id.as_str())
+            .execute(&mut *connection)
+            .await?;
+    }
+    for question in &outcome.questions {
+        ask(connection, question, now).await?;
+    }
+    for (id, problem) in &outcome.troubled {
+        sqlx::query(
+            "update folder set problem = $1, problem_since = coalesce(problem_since, $2) where id = $3",
+        )
+        .bind(problem.as_str())
+        .bind(millis(now))
+        .bind(id.as_str())
+        .execute(&mut *connection)
+        .await?;
+    }
+    for (id, log) in &outcome.moved {
+        sqlx::query("update delivery set log = $1 where file_id = $2")
+            .bind(log.key())
+            .bind(id.as_str())
+            .execute(&mut *connection)
+            .await?;
     }
     Ok(())
 }
@@ -350,7 +311,7 @@ mod tests {
         store.begin_log(&log, &token("1"), at(0)).await.unwrap();
         assert!(store.commit_changes(&log, &token("1"), &token("2"), &found("a"), at(1)).await.unwrap());
         assert!(!store.commit_changes(&log, &token("1"), &token("2"), &found("b"), at(2)).await.unwrap());
-        assert_eq!(store.log_state(&log).await.unwrap().unwrap().token, token("2"));
+        assert_eq!(store.log_state(&log).await.unwrap().unwrap().token, Some(token("2")));
         let all = store.in_stages(&[Stage::Pending], 10).await.unwrap();
         assert_eq!(all.len(), 1, "nothing of the second page was recorded");
     }

@@ -72,8 +72,8 @@ impl Store {
                    select id from folder where id = $1 \
                    union \
                    select folder.id from folder join below on folder.parent_id = below.id\
-                 ) update folder set listing = 'deliver' where listing = 'done' and paused = 0 \
-                 and id in (select id from below)",
+                 ) update folder set listing = 'deliver', retry_at = 0, marked = marked + 1 \
+                 where listing in ('done', 'look', 'compare') and paused = 0 and id in (select id from below)",
             )
             .bind(folder.as_str())
             .execute(&mut *transaction)

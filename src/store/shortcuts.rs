@@ -1,7 +1,5 @@
 //! Known shortcuts: those that lie in watched folders.
 
-use std::collections::HashSet;
-
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
@@ -16,6 +14,8 @@ pub struct Shortcut {
     pub id: FileId,
     /// What it points at.
     pub target: FileId,
+    /// The key that what it points at asks for.
+    pub target_key: Option<String>,
     /// The folder it lies in.
     pub parent: FileId,
     /// Its name, which may differ from the target's.
@@ -46,11 +46,13 @@ impl Store {
 /// Writes a shortcut down, or where it lies now.
 pub(super) async fn keep(connection: &mut AnyConnection, shortcut: &Shortcut) -> Result<(), Error> {
     sqlx::query(
-        "insert into shortcut (id, target_id, parent_id, name) values ($1, $2, $3, $4) \
-         on conflict (id) do update set target_id = excluded.target_id, parent_id = excluded.parent_id, name = excluded.name",
+        "insert into shortcut (id, target_id, target_key, parent_id, name) values ($1, $2, $3, $4, $5) \
+         on conflict (id) do update set target_id = excluded.target_id, target_key = excluded.target_key, \
+         parent_id = excluded.parent_id, name = excluded.name",
     )
     .bind(shortcut.id.as_str())
     .bind(shortcut.target.as_str())
+    .bind(shortcut.target_key.as_deref())
     .bind(shortcut.parent.as_str())
     .bind(shortcut.name.as_str())
     .execute(connection)
@@ -72,29 +74,11 @@ pub(super) async fn cut_orphans(connection: &mut AnyConnection) -> Result<(), Er
     Ok(())
 }
 
-/// Forgets the shortcuts in a folder that were not among `seen` when it was listed.
-pub(super) async fn cut_unseen(
-    connection: &mut AnyConnection,
-    folder: &FileId,
-    seen: &HashSet<&FileId>,
-) -> Result<(), Error> {
-    let rows = sqlx::query("select id from shortcut where parent_id = $1")
-        .bind(folder.as_str())
-        .fetch_all(&mut *connection)
-        .await?;
-    for row in rows {
-        let id = FileId::new(row.try_get::<String, _>(0)?);
-        if !seen.contains(&id) {
-            cut(connection, &id).await?;
-        }
-    }
-    Ok(())
-}
-
 fn shortcut(row: &AnyRow) -> Result<Shortcut, Error> {
     Ok(Shortcut {
         id: FileId::new(row.try_get::<String, _>("id")?),
         target: FileId::new(row.try_get::<String, _>("target_id")?),
+        target_key: row.try_get("target_key")?,
         parent: FileId::new(row.try_get::<String, _>("parent_id")?),
         name: row.try_get("name")?,
     })

@@ -48,18 +48,19 @@ impl Store {
     pub async fn watch(&self, new: &Folder, scope: Scope) -> Result<(), Error> {
         let mut transaction = self.pool.begin().await?;
         sqlx::query(
-            "insert into folder (id, log, parent_id, name, watched, listing, settling, recursive, shortcuts) \
-             values ($1, $2, $3, $4, 1, $5, $6, $7, $8) \
+            "insert into folder (id, log, parent_id, name, resource_key, watched, listing, looks, recursive, shortcuts) \
+             values ($1, $2, $3, $4, $5, 1, $6, 2, $7, $8) \
              on conflict (id) do update set log = excluded.log, parent_id = excluded.parent_id, \
-             name = excluded.name, watched = 1, listing = excluded.listing, settling = excluded.settling, \
+             name = excluded.name, resource_key = excluded.resource_key, watched = 1, listing = excluded.listing, \
+             looks = excluded.looks, retry_at = 0, attempt = 0, marked = folder.marked + 1, \
              recursive = excluded.recursive, shortcuts = excluded.shortcuts, suspended_at = null",
         )
         .bind(new.id.as_str())
         .bind(new.log.key())
         .bind(new.parent.as_ref().map(FileId::as_str))
         .bind(new.name.as_str())
+        .bind(new.resource_key.as_deref())
         .bind(new.listing.as_str())
-        .bind(i64::from(new.settling))
         .bind(i64::from(scope.recursive))
         .bind(i64::from(scope.shortcuts))
         .execute(&mut *transaction)
@@ -85,7 +86,8 @@ impl Store {
                    select id from folder where id = $1 \
                    union \
                    select folder.id from folder join below on folder.parent_id = below.id\
-                 ) update folder set listing = $2 where listing = 'done' and id in (select id from below)",
+                 ) update folder set listing = $2, retry_at = 0, marked = marked + 1 \
+                 where listing in ('done', 'look', 'compare') and id in (select id from below)",
             )
             .bind(id.as_str())
             .bind(listing.as_str())
@@ -93,14 +95,10 @@ impl Store {
             .await?;
         }
         if again == Some(Listing::Widen) {
-            // What is noted now and changes before the log is read to its end is new.
-            sqlx::query(
-                "update folder set settling = 1, listing = case when listing = 'deliver' then 'widen' else listing end \
-                 where id = $1",
-            )
-            .bind(id.as_str())
-            .execute(&mut *transaction)
-            .await?;
+            sqlx::query("update folder set listing = 'widen' where id = $1 and listing = 'deliver'")
+                .bind(id.as_str())
+                .execute(&mut *transaction)
+                .await?;
         }
         pause_below_suspended(&mut transaction).await?;
         transaction.commit().await?;
@@ -195,7 +193,8 @@ pub(super) async fn pause_below_suspended(connection: &mut AnyConnection) -> Res
            select id from folder where watched = 1 and suspended_at is null \
            union \
            select folder.id from folder join active on folder.parent_id = active.id\
-         ) update folder set paused = 0, listing = case when listing = 'done' then 'deliver' else listing end \
+         ) update folder set paused = 0, retry_at = 0, marked = marked + 1, \
+         listing = case when listing in ('note', 'widen') then listing else 'deliver' end \
          where paused = 1 and id in (select id from active)",
     ] {
         sqlx::query(sql).execute(&mut *connection).await?;
@@ -206,8 +205,8 @@ pub(super) async fn pause_below_suspended(connection: &mut AnyConnection) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ChangeLog;
-    use crate::store::{Access, Config, Outcome};
+    use crate::model::{ChangeLog, PageToken};
+    use crate::store::{Access, Config, Finished, Outcome, Urgency};
 
     const SCOPE: Scope = Scope { recursive: true, shortcuts: true };
 
@@ -221,9 +220,10 @@ mod tests {
             log: ChangeLog::User,
             parent: parent.map(FileId::new),
             name: id.to_owned(),
+            resource_key: None,
             watched: false,
             listing,
-            settling: false,
+            problem: None,
         }
     }
 
@@ -231,21 +231,24 @@ mod tests {
     async fn nested(home: &std::path::Path) -> Store {
         let config = Config { url: format!("sqlite:{}", home.join("state.db").display()) };
         let store = Store::open(&config, Access::Exclusive).await.unwrap();
+        store.begin_log(&ChangeLog::User, &PageToken::new("1"), at(0)).await.unwrap();
         for (id, parent) in [("outer", None), ("inner", Some("outer"))] {
             store.watch(&folder(id, parent, Listing::Done), SCOPE).await.unwrap();
         }
         let adopted =
             vec![folder("sub", Some("outer"), Listing::Note), folder("deep", Some("inner"), Listing::Done)];
         store.record(&Outcome { adopted, ..Outcome::default() }, at(0)).await.unwrap();
+        sqlx::query("update folder set round = 1, looks = 0").execute(&store.pool).await.unwrap();
         store
     }
 
     async fn unlisted(store: &Store) -> Vec<(String, Listing)> {
         let mut found = Vec::new();
-        while let Some(folder) = store.unlisted(&ChangeLog::User).await.unwrap() {
+        while let Some(due) = store.due_folder(Urgency::Compare, at(0)).await.unwrap() {
             let seen = ["inner", "sub", "deep"].map(FileId::new);
-            store.commit_listing(&folder.id, &Outcome::default(), Some(&seen), at(0)).await.unwrap();
-            found.push((folder.id.as_str().to_owned(), folder.listing));
+            let finished = Finished { due: &due, seen: &seen, look_at: at(9) };
+            store.commit_listing(&Outcome::default(), Some(finished), at(0)).await.unwrap();
+            found.push((due.folder.id.as_str().to_owned(), due.folder.listing));
         }
         found.sort_by(|a, b| a.0.cmp(&b.0));
         found
@@ -263,7 +266,7 @@ mod tests {
         // It lies below another one, whose files it brings meanwhile.
         store.suspend(&inner, at(0)).await.unwrap();
         store.compare(&ChangeLog::User, at(0)).await.unwrap();
-        let all = [("deep", Listing::Deliver), ("inner", Listing::Deliver), ("outer", Listing::Deliver)];
+        let all = ["deep", "inner", "outer"].map(|id| (id, Listing::Compare));
         assert_eq!(unlisted(&store).await, named(&[&all[..], &[("sub", Listing::Note)]].concat()));
 
         store.suspend(&outer, at(1)).await.unwrap();
@@ -273,7 +276,8 @@ mod tests {
         assert_eq!(store.watched_logs().await.unwrap(), []);
 
         store.watch_on(&inner, SCOPE, Some(Listing::Deliver)).await.unwrap();
-        assert_eq!(unlisted(&store).await, named(&all[..2]));
+        let back = ["deep", "inner"].map(|id| (id, Listing::Deliver));
+        assert_eq!(unlisted(&store).await, named(&back));
         assert_eq!(store.folder_logs().await.unwrap(), [ChangeLog::User]);
         store.watch_on(&outer, SCOPE, Some(Listing::Widen)).await.unwrap();
         let widened = ["deep", "inner", "outer", "sub"].map(|id| (id, Listing::Widen));

@@ -32,8 +32,9 @@ pub(super) enum Sight {
 pub(super) struct Seen<'a> {
     pub(super) file: &'a File,
     pub(super) sight: Sight,
-    /// The existing files of its watched folder have been noted, but changes since then are still unread.
-    pub(super) is_settling: bool,
+    /// When the last complete read of the log that shows it began. What was noted as existing after that may have come
+    /// after the first run began.
+    pub(super) read: Option<Timestamp>,
     pub(super) on_update: OnUpdate,
 }
 
@@ -114,7 +115,7 @@ fn is_news(row: &Ledger, seen: &Seen<'_>) -> bool {
             None => false,
         },
         // It is new if somebody changed it after the first run began, or if it matches the rules only now.
-        Stage::Existing => is_now && (seen.is_settling || row.reason.is_some()),
+        Stage::Existing => is_now && (seen.read.is_none_or(|read| read <= row.seen) || row.reason.is_some()),
         Stage::Pending | Stage::Downloading | Stage::Publishing | Stage::Done | Stage::Failed => false,
     }
 }
@@ -142,7 +143,7 @@ fn holds_same_bytes(row: &Ledger, file: &File) -> bool {
 mod tests {
     use super::super::rules::tests::file;
     use super::*;
-    use crate::model::Checksums;
+    use crate::model::{ChangeLog, Checksums};
 
     const EARLY: i64 = 1_000;
 
@@ -154,6 +155,8 @@ mod tests {
     fn row(revision: &str, bytes: &str, stage: Stage) -> Ledger {
         Ledger {
             revision: RevisionId::new(revision),
+            log: ChangeLog::User,
+            seen: Timestamp::UNIX_EPOCH,
             stage,
             checksums: sum(bytes),
             modified: Timestamp::from_second(EARLY).ok(),
@@ -188,7 +191,7 @@ mod tests {
 
     fn told(file: &File, known: &[Ledger]) -> String {
         let on_update = OnUpdate::Replace;
-        said(Seen { file, sight: Sight::Now, is_settling: false, on_update }, known)
+        said(Seen { file, sight: Sight::Now, read: Some(Timestamp::MAX), on_update }, known)
     }
 
     /// What every stage of the newest content means for: its own revision, a new revision with its bytes, the content
@@ -228,7 +231,7 @@ mod tests {
     fn a_listing_that_shows_another_content_is_evidence_only_if_that_is_younger() {
         let listed = |file: &File, known: &[Ledger]| {
             let on_update = OnUpdate::Replace;
-            said(Seen { file, sight: Sight::Listed, is_settling: false, on_update }, known)
+            said(Seen { file, sight: Sight::Listed, read: Some(Timestamp::MAX), on_update }, known)
         };
         let known = [row("1", "a", Stage::Done), row("2", "b", Stage::Done)];
         assert_eq!(listed(&video("1", "a"), &known), "Unsure", "known before the newest");
@@ -245,7 +248,7 @@ mod tests {
     fn with_on_update_ignore_only_the_first_content_is_delivered() {
         let ignored = |file: &File, known: &[Ledger]| {
             let on_update = OnUpdate::Ignore;
-            said(Seen { file, sight: Sight::Now, is_settling: false, on_update }, known)
+            said(Seen { file, sight: Sight::Now, read: Some(Timestamp::MAX), on_update }, known)
         };
         let delivered = [row("1", "a", Stage::Done)];
         assert_eq!(ignored(&video("2", "b"), &delivered), "skip 2: Setting");
@@ -260,7 +263,7 @@ mod tests {
     fn what_was_skipped_is_looked_at_again_when_its_cause_may_have_gone() {
         let listed = |file: &File, known: &[Ledger]| {
             let on_update = OnUpdate::Replace;
-            said(Seen { file, sight: Sight::Listed, is_settling: false, on_update }, known)
+            said(Seen { file, sight: Sight::Listed, read: Some(Timestamp::MAX), on_update }, known)
         };
         let allowed = video("1", "a");
         let forbidden = File { can_download: Some(false), ..video("1", "a") };

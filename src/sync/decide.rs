@@ -1,124 +1,38 @@
 //! One entry of a change log or of a folder's listing, held against what is known: what it comes to. Values in, a
 //! value out.
 
-use jiff::Timestamp;
-
-use super::contents::{Finding, Seen, Sight, examine};
+use super::contents::{Finding, Seen, examine};
+use super::decision::{Decision, Evidence, Origin, Trouble, Why};
 use super::rules::{Below, Route, Rules, Skip};
 use super::tree::Tree;
 use crate::model::delivery::OnUpdate;
 use crate::model::{Change, ChangeLog, Entry, File, Kind, RevisionId};
-use crate::store::{Folder, Found, Ledger, Listing, NewDelivery};
-
-/// Where an entry comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A change log: somebody did something.
-    Change,
-    /// A listing, whose files are new if the ledger does not have them.
-    Listing,
-    /// The first listing of a watched folder with `existing = "ignore"`.
-    FirstListing,
-    /// The listing of such a folder after `recursive` or `shortcuts` was switched on.
-    WiderListing,
-}
-
-impl Origin {
-    /// The origin of what is found while listing a folder.
-    pub fn of(listing: Listing) -> Self {
-        match listing {
-            Listing::Note => Self::FirstListing,
-            Listing::Deliver | Listing::Done => Self::Listing,
-            Listing::Widen => Self::WiderListing,
-        }
-    }
-
-    /// The origin of one entry. In a wider listing, a file that lies in the folder itself counted before; what
-    /// folders and shortcuts bring is seen for the first time.
-    #[must_use]
-    pub fn of_entry(self, reached: Reached) -> Self {
-        match (self, reached) {
-            (Self::WiderListing, Reached::Directly) => Self::Listing,
-            (Self::WiderListing, Reached::Through) => Self::FirstListing,
-            (Self::Change | Self::Listing | Self::FirstListing, _) => self,
-        }
-    }
-}
-
-impl Origin {
-    fn sight(self) -> Sight {
-        match self {
-            Self::Change => Sight::Now,
-            Self::Listing => Sight::Listed,
-            Self::FirstListing | Self::WiderListing => Sight::Noted,
-        }
-    }
-}
-
-/// How a listing comes to an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reached {
-    /// It is a file in the folder itself.
-    Directly,
-    /// It is a folder, or what a shortcut points at.
-    Through,
-}
-
-/// What an entry comes to.
-#[derive(Clone, Debug)]
-pub enum Decision {
-    /// A folder is below a watched one now, or has another name or place there.
-    Adopt(Folder),
-    /// A folder no longer is.
-    Drop,
-    /// A file goes into the ledger.
-    Record(Box<NewDelivery>),
-    /// What is open for the file is void.
-    Withdraw(&'static str),
-    /// Size and checksum of a file were waited for, and show that its content is a known one.
-    StopWaiting,
-    /// A listing shows a state of a file that may be an earlier one: Drive has to be asked for the file itself.
-    Ask,
-    /// A file in a watched folder is not wanted.
-    Skip(Skip),
-    /// Nothing is to be done.
-    Nothing(Why),
-}
-
-/// Why nothing is to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// What it is now is not known.
-    Unclear,
-    /// It lies below no watched folder.
-    Elsewhere,
-    /// Its content is in the ledger already.
-    Known,
-    /// The bytes are the same as those of the newest content that is in the ledger.
-    SameBytes,
-}
+use crate::store::{Folder, Found, Ledger, Listing, NewDelivery, Why as Asked};
 
 /// Decides about one entry.
 pub fn decide(
     change: &Change,
-    origin: Origin,
+    evidence: &Evidence<'_>,
     rules: &Rules,
     tree: &Tree,
     ledger: &[Ledger],
-    now: Timestamp,
 ) -> Decision {
     let known_folder = tree.get(&change.file_id);
+    let is_suspended = known_folder.is_some_and(|folder| folder.watched && !rules.names(&folder.id));
     let file = match &change.entry {
-        Entry::Gone => return gone(known_folder, ledger, "it is gone from Drive"),
-        Entry::Present(file) if file.trashed => return gone(known_folder, ledger, "it is in Drive's bin"),
+        // It stays known for a while, in case that the configuration names it again.
+        Entry::Gone | Entry::Unclear if is_suspended => return Decision::Nothing(Why::Known),
+        Entry::Present(file) if is_suspended && file.trashed => return Decision::Nothing(Why::Known),
+        Entry::Unclear => return Decision::Ask(Asked::Unclear),
+        Entry::Gone => return gone(known_folder, evidence, ledger),
+        Entry::Present(file) if file.trashed => return trashed(known_folder, ledger),
         Entry::Present(file) => file,
-        Entry::Unclear => return Decision::Nothing(Why::Unclear),
     };
     let places = tree.places(file.parent.as_ref());
     // Stop asking Drive for a file that was moved out, or that no longer matches the rules.
     let waited_for = ledger.iter().any(Ledger::is_asked_for);
     match file.kind() {
-        Kind::Folder => folder(file, origin, rules, known_folder, &places),
+        Kind::Folder => folder(file, evidence.origin, rules, known_folder, &places),
         Kind::Binary | Kind::GoogleNative | Kind::Shortcut if places.is_empty() && waited_for => {
             Decision::Withdraw("it was moved out of the watched folders")
         }
@@ -126,21 +40,37 @@ pub fn decide(
             Decision::Nothing(Why::Elsewhere)
         }
         Kind::Binary | Kind::GoogleNative | Kind::Shortcut => match rules.route(file, &places) {
-            Ok(route) => wanted(file, route, origin, tree, ledger, now),
+            Ok(route) => wanted(file, route, evidence, ledger),
             Err(_) if waited_for => Decision::Withdraw("it is not wanted any more"),
-            Err(skip) => unwanted(file, skip, origin, &places, ledger),
+            Err(skip) => unwanted(file, skip, evidence.origin, &places, ledger),
         },
     }
 }
 
-fn gone(known_folder: Option<&Folder>, ledger: &[Ledger], reason: &'static str) -> Decision {
-    match known_folder {
-        // A watched folder stays watched: it may come back, and until then there is nothing below it.
-        Some(folder) if folder.watched => Decision::Nothing(Why::Known),
+/// Deleted, no longer ours to see, or moved to another log.
+fn gone(known: Option<&Folder>, evidence: &Evidence<'_>, ledger: &[Ledger]) -> Decision {
+    let mut open = ledger.iter().filter(|row| is_awaited(row)).peekable();
+    match known {
+        Some(folder) if folder.watched && evidence.log.is_some() => Decision::Ask(Asked::Watched),
+        Some(folder) if folder.watched => Decision::Trouble(Trouble::NotShown),
+        Some(folder) if evidence.is_about(&folder.log) => Decision::Drop,
+        Some(_) => Decision::Ask(Asked::Removed),
+        None if open.peek().is_none() => Decision::Nothing(Why::Elsewhere),
+        None if open.all(|row| evidence.is_about(&row.log)) => Decision::Withdraw("it is gone from Drive"),
+        None => Decision::Ask(Asked::Removed),
+    }
+}
+
+/// Whether something is still to come of it.
+fn is_awaited(row: &Ledger) -> bool {
+    row.stage.is_open() || row.is_asked_for()
+}
+
+fn trashed(known: Option<&Folder>, ledger: &[Ledger]) -> Decision {
+    match known {
+        Some(folder) if folder.watched => Decision::Trouble(Trouble::Trashed),
         Some(_) => Decision::Drop,
-        None if ledger.iter().any(|row| row.stage.is_open() || row.is_asked_for()) => {
-            Decision::Withdraw(reason)
-        }
+        None if ledger.iter().any(is_awaited) => Decision::Withdraw("it is in Drive's trash"),
         None => Decision::Nothing(Why::Elsewhere),
     }
 }
@@ -151,47 +81,47 @@ fn folder(file: &File, origin: Origin, rules: &Rules, known: Option<&Folder>, pl
         return if known.is_some() { Decision::Drop } else { Decision::Nothing(Why::Elsewhere) };
     }
     let listing = match (known, origin) {
-        // Shared with us again, or back from the bin: what came meanwhile may have no entries of its own, and a listing
-        // while it was away has shown nothing.
-        (Some(folder), Origin::Change) if folder.listing == Listing::Done => Listing::Deliver,
-        (Some(folder), _) => folder.listing,
         (None, Origin::FirstListing | Origin::WiderListing) => Listing::Note,
-        // Its content may have no entries of its own: it was moved in, or came back from the bin.
+        // Its content may have no entries of its own: it was moved in, or came back from the trash.
         (None, Origin::Change | Origin::Listing) => Listing::Deliver,
+        // What came while it could not be listed, or on its way to another log, may have no entries that are read.
+        (Some(folder), _) if folder.problem.is_some() || folder.log != ChangeLog::of(file) => {
+            Listing::Deliver
+        }
+        (Some(folder), _) if differs(folder, file) => Listing::Done,
+        // Nothing visible has changed. It may have been in the trash or not shared with us since the log was last read,
+        // and what happened in it meanwhile has no entries.
+        (Some(_), Origin::Change) => Listing::Compare,
+        (Some(_), _) => return Decision::Nothing(Why::Known),
     };
     Decision::Adopt(Folder {
         id: file.id.clone(),
-        log: log_of(file),
+        log: ChangeLog::of(file),
         parent: file.parent.clone(),
         name: file.name.clone(),
+        resource_key: file.resource_key.clone().or_else(|| known?.resource_key.clone()),
         watched,
         listing,
-        settling: known.is_some_and(|folder| folder.settling),
+        problem: known.and_then(|folder| folder.problem.clone()),
     })
 }
 
-fn wanted(
-    file: &File,
-    route: Route,
-    origin: Origin,
-    tree: &Tree,
-    ledger: &[Ledger],
-    now: Timestamp,
-) -> Decision {
-    let seen = Seen {
-        file,
-        sight: origin.sight(),
-        is_settling: tree.is_settling(&route.watched),
-        on_update: route.on_update,
-    };
-    match examine(seen, ledger, now) {
+fn differs(folder: &Folder, file: &File) -> bool {
+    folder.name != file.name
+        || folder.parent != file.parent
+        || (file.resource_key.is_some() && folder.resource_key != file.resource_key)
+}
+
+fn wanted(file: &File, route: Route, evidence: &Evidence<'_>, ledger: &[Ledger]) -> Decision {
+    let seen = Seen { file, sight: evidence.origin.sight(), read: evidence.read, on_update: route.on_update };
+    match examine(seen, ledger, evidence.now) {
         Finding::Record(revision, found) => {
             Decision::Record(Box::new(delivery(file, revision, route, found)))
         }
         Finding::Known => Decision::Nothing(Why::Known),
         Finding::SameBytes => Decision::Nothing(Why::SameBytes),
         Finding::Awaited => Decision::StopWaiting,
-        Finding::Unsure => Decision::Ask,
+        Finding::Unsure => Decision::Ask(Asked::Unclear),
     }
 }
 
@@ -229,12 +159,11 @@ fn delivery(file: &File, revision: RevisionId, route: Route, found: Found) -> Ne
     }
 }
 
-fn log_of(file: &File) -> ChangeLog {
-    file.drive_id.clone().map_or(ChangeLog::User, ChangeLog::SharedDrive)
-}
-
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
+    use super::super::decision::Reached;
     use super::super::rules::tests::{file, folder as rule};
     use super::super::tree::tests::folder as known;
     use super::*;
@@ -244,12 +173,6 @@ mod tests {
     fn tree() -> Tree {
         let mut tree = Tree::default();
         tree.extend([known("watched", None, true), known("sub", Some("watched"), false)]);
-        tree
-    }
-
-    fn settling() -> Tree {
-        let mut tree = tree();
-        tree.extend([Folder { settling: true, ..known("watched", None, true) }]);
         tree
     }
 
@@ -264,6 +187,8 @@ mod tests {
     fn row(revision: &str, stage: Stage) -> Ledger {
         Ledger {
             revision: RevisionId::new(revision),
+            log: ChangeLog::User,
+            seen: at(10),
             stage,
             checksums: Checksums::default(),
             modified: None,
@@ -273,9 +198,20 @@ mod tests {
         }
     }
 
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
     fn outcome(change: &Change, origin: Origin, tree: &Tree, ledger: &[Ledger]) -> String {
+        let log = (origin == Origin::Change).then_some(&ChangeLog::User);
+        told(change, &Evidence { origin, log, read: Some(at(20)), now: at(30) }, tree, ledger)
+    }
+
+    fn told(change: &Change, evidence: &Evidence<'_>, tree: &Tree, ledger: &[Ledger]) -> String {
         let rules = Rules::new(vec![rule("watched")]);
-        match decide(change, origin, &rules, tree, ledger, Timestamp::UNIX_EPOCH) {
+        match decide(change, evidence, &rules, tree, ledger) {
+            Decision::Trouble(trouble) => format!("{trouble:?}"),
+            Decision::Ask(why) => format!("ask {why:?}"),
             Decision::Adopt(folder) => format!("adopt {:?}", folder.listing),
             Decision::Drop => "drop".into(),
             Decision::Record(new) => match new.found {
@@ -286,7 +222,6 @@ mod tests {
             },
             Decision::Withdraw(_) => "withdraw".into(),
             Decision::StopWaiting => "stop waiting".into(),
-            Decision::Ask => "ask".into(),
             Decision::Skip(_) => "skip".into(),
             Decision::Nothing(why) => format!("{why:?}"),
         }
@@ -328,8 +263,14 @@ mod tests {
         let video = present(video());
         let existing = [row("r1", Stage::Existing)];
         assert_eq!(outcome(&video, Origin::FirstListing, &tree(), &[]), "existing false");
-        assert_eq!(outcome(&video, Origin::Change, &settling(), &existing), "new");
-        assert_eq!(outcome(&video, Origin::Listing, &settling(), &existing), "Known");
+        assert_eq!(outcome(&video, Origin::Change, &tree(), &existing), "Known");
+        for (read, expected) in [(None, "new"), (Some(at(10)), "new"), (Some(at(11)), "Known")] {
+            let log = Some(&ChangeLog::User);
+            let evidence = Evidence { origin: Origin::Change, log, read, now: at(30) };
+            assert_eq!(told(&video, &evidence, &tree(), &existing), expected, "noted at 10, {read:?}");
+        }
+        let listed = Evidence::of(Origin::Listing, at(30));
+        assert_eq!(told(&video, &listed, &tree(), &existing), "Known");
         let unwanted_then = [Ledger { reason: Some("its name".into()), ..row("r1", Stage::Existing) }];
         assert_eq!(
             outcome(&video, Origin::Change, &tree(), &unwanted_then),
@@ -396,14 +337,58 @@ mod tests {
             "withdraw"
         );
         assert_eq!(outcome(&gone("sub"), Origin::Change, &tree(), &[]), "drop");
-        assert_eq!(outcome(&gone("watched"), Origin::Change, &tree(), &[]), "Known");
+        assert_eq!(outcome(&gone("watched"), Origin::Change, &tree(), &[]), "ask Watched");
+        assert_eq!(outcome(&gone("watched"), Origin::Listing, &tree(), &[]), "NotShown");
+        let watched = File { id: FileId::new("watched"), trashed: true, ..file("x", FOLDER) };
+        assert_eq!(outcome(&present(watched), Origin::Change, &tree(), &[]), "Trashed");
+        let mut suspended = tree();
+        suspended.extend([known("former", None, true)]);
+        assert_eq!(outcome(&gone("former"), Origin::Change, &suspended, &[]), "Known");
     }
 
     #[test]
     fn an_unclear_entry_takes_nothing_away() {
         let unclear = |id: &str| Change { file_id: FileId::new(id), entry: Entry::Unclear };
-        assert_eq!(outcome(&unclear("f1"), Origin::Change, &tree(), &[row("r1", Stage::Pending)]), "Unclear");
-        assert_eq!(outcome(&unclear("sub"), Origin::Change, &tree(), &[]), "Unclear");
+        let ledger = [row("r1", Stage::Pending)];
+        assert_eq!(outcome(&unclear("f1"), Origin::Change, &tree(), &ledger), "ask Unclear");
+        assert_eq!(outcome(&unclear("sub"), Origin::Change, &tree(), &[]), "ask Unclear");
+    }
+
+    #[test]
+    fn only_the_log_that_an_item_is_on_says_that_it_is_gone() {
+        let gone = |id: &str| Change { file_id: FileId::new(id), entry: Entry::Gone };
+        let drive = ChangeLog::SharedDrive("d".into());
+        let said = |log| Evidence { origin: Origin::Change, log, read: None, now: at(30) };
+        let ledger = [row("r1", Stage::Pending)];
+        for (log, file, folder) in [
+            (Some(&drive), "ask Removed", "ask Removed"),
+            (Some(&ChangeLog::User), "withdraw", "drop"),
+            (None, "withdraw", "drop"),
+        ] {
+            assert_eq!(told(&gone("f1"), &said(log), &tree(), &ledger), file, "{log:?}");
+            assert_eq!(told(&gone("sub"), &said(log), &tree(), &[]), folder, "{log:?}");
+        }
+        let done = [Ledger { log: drive.clone(), ..row("r1", Stage::Done) }];
+        assert_eq!(told(&gone("f1"), &said(Some(&ChangeLog::User)), &tree(), &done), "Elsewhere");
+    }
+
+    #[test]
+    fn what_a_change_of_a_known_folder_has_listed_depends_on_what_it_explains() {
+        let sub = |parent: &str, name: &str| File {
+            id: FileId::new("sub"),
+            parent: Some(FileId::new(parent)),
+            ..file(name, FOLDER)
+        };
+        let same = sub("watched", "name of sub");
+        let change = |file: &File| outcome(&present(file.clone()), Origin::Change, &tree(), &[]);
+        assert_eq!(change(&sub("watched", "other")), "adopt Done", "renamed");
+        assert_eq!(change(&same), "adopt Compare", "it may have been away");
+        assert_eq!(change(&File { drive_id: Some("d".into()), ..same.clone() }), "adopt Deliver");
+        assert_eq!(outcome(&present(same.clone()), Origin::Listing, &tree(), &[]), "Known");
+        let mut troubled = tree();
+        let problem = Some("it was in the trash".into());
+        troubled.extend([Folder { problem, ..known("sub", Some("watched"), false) }]);
+        assert_eq!(outcome(&present(same), Origin::Change, &troubled, &[]), "adopt Deliver");
     }
 
     #[test]
@@ -413,16 +398,12 @@ mod tests {
         };
         assert_eq!(outcome(&at("new", "sub"), Origin::Change, &tree(), &[]), "adopt Deliver");
         assert_eq!(outcome(&at("new", "sub"), Origin::FirstListing, &tree(), &[]), "adopt Note");
-        assert_eq!(
-            outcome(&at("sub", "watched"), Origin::Change, &tree(), &[]),
-            "adopt Deliver",
-            "renamed, or back from the bin"
-        );
+        assert_eq!(outcome(&at("sub", "watched"), Origin::Change, &tree(), &[]), "adopt Done", "renamed");
         assert_eq!(outcome(&at("sub", "other"), Origin::Change, &tree(), &[]), "drop", "moved out");
         assert_eq!(
             outcome(&at("watched", "other"), Origin::Change, &tree(), &[]),
-            "adopt Deliver",
-            "it is watched by id, and listed again"
+            "adopt Done",
+            "it is watched by id"
         );
         assert_eq!(outcome(&at("new", "other"), Origin::Change, &tree(), &[]), "Elsewhere");
     }

@@ -1,6 +1,7 @@
-//! The pages of a change log: one is read ahead while the one before it is taken in. Pages that come to nothing are
-//! recorded together, so that what does not concern this program costs no write to the disk each.
+//! Reads a change log to its end. One page is read ahead while the one before it is taken in. Pages that come to nothing
+//! are recorded together, so that what does not concern this program costs no write to the disk each.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::future::pending;
 use std::pin::pin;
@@ -9,19 +10,46 @@ use std::time::{Duration, Instant};
 use futures_util::future::maybe_done;
 use jiff::Timestamp;
 use tokio::time::timeout;
-use tracing::debug;
+use tracing::{debug, info, warn};
 
-use super::Error;
-use super::decide::Origin;
-use super::pass::Pass;
+use super::decision::{Evidence, Origin};
+use super::desk::{Desk, Evaluated};
+use super::error::Error;
+use super::source::Source;
+use super::targets;
 use crate::checkpoint::{Point, reached};
-use crate::model::{Page, PageToken};
-use crate::store::Outcome;
+use crate::drive::{self, Fault};
+use crate::model::{ChangeLog, Page, PageToken};
+use crate::store::LogState;
+use crate::task::{Reason, Wake};
 
 /// What came to nothing is recorded after this long, …
 const HOLD: Duration = Duration::from_millis(200);
 /// … or after so many pages. Until then a crash has them read again.
 const HELD_PAGES: usize = 32;
+/// More pages than this without an entry in a row lead nowhere.
+const EMPTY_PAGES: usize = 1_000;
+
+/// What a read of a log has brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Read {
+    /// Entries.
+    pub(super) changes: usize,
+    /// Files for the queue.
+    pub(super) found: usize,
+}
+
+/// One log, and who is told of it.
+#[derive(Debug)]
+pub(super) struct Reader<'a, S> {
+    pub(super) source: &'a S,
+    pub(super) desk: &'a Desk,
+    pub(super) log: &'a ChangeLog,
+    /// The channel keeper, which follows the logs.
+    pub(super) keeper: &'a Wake,
+    /// Its folders are compared this often.
+    pub(super) reconcile: Duration,
+}
 
 /// How far a log has been read.
 struct Position {
@@ -32,6 +60,8 @@ struct Position {
     /// Pages between the two, and when the first of them was taken in.
     held: usize,
     since: Instant,
+    /// When the last complete read began.
+    last: Option<Timestamp>,
 }
 
 /// Whether there is more to read for this pass.
@@ -42,34 +72,128 @@ enum Taken {
     Overtaken,
 }
 
-impl Pass<'_> {
+impl<S: Source> Reader<'_, S> {
+    /// Reads the log to its end, into `read`, and begins it where that is needed. Dropping it loses nothing: each page is
+    /// recorded whole.
+    pub(super) async fn read(&self, read: &mut Read) -> Result<(), Error> {
+        let began = Timestamp::now();
+        let known = self.desk.store().log_state(self.log).await?;
+        let state = match known {
+            Some(LogState { token: Some(token), read, compared }) => {
+                self.compare_if_due(compared).await?;
+                Some((token, read))
+            }
+            Some(LogState { token: None, .. }) => self.begin("the log can be read now").await?,
+            None => self.begin("the log is read for the first time").await?,
+        };
+        let Some((token, last)) = state else {
+            return Ok(());
+        };
+        match self.read_changes(token, last, read).await {
+            Err(Error::Drive(error)) if error.fault() == Fault::PageToken => {
+                warn!(log = %self.log, %error, "Drive refuses the page token: all folders are listed and compared instead");
+                // A new token that is refused as well is no matter of its age; that waits like any other failure.
+                if let Some((token, last)) = self.begin("the page token was refused").await? {
+                    self.read_changes(token, last, read).await?;
+                }
+            }
+            Err(Error::Drive(error)) if self.is_closed(&error) => {
+                return self.close(&error).await;
+            }
+            outcome => outcome?,
+        }
+        self.desk.store().log_read(self.log, began).await?;
+        Ok(())
+    }
+
+    /// Takes the token of now. It comes before the folders are listed: what changes meanwhile comes after it. `None`:
+    /// Drive does not let the account read the log.
+    async fn begin(&self, why: &str) -> Result<Option<(PageToken, Option<Timestamp>)>, Error> {
+        let token = match self.source.start(self.log).await {
+            Err(error) if self.is_closed(&error) => {
+                self.close(&error).await?;
+                return Ok(None);
+            }
+            token => token?,
+        };
+        self.desk.store().begin_log(self.log, &token, Timestamp::now()).await?;
+        info!(log = %self.log, why, "a new start page token");
+        self.tell_keeper();
+        Ok(Some((token, None)))
+    }
+
+    /// Whether Drive refuses the log of a shared drive because the account is no member of it.
+    fn is_closed(&self, error: &drive::Error) -> bool {
+        let refused = matches!(error.fault(), Fault::NotMember | Fault::NotFound | Fault::Forbidden);
+        refused && *self.log != ChangeLog::User
+    }
+
+    async fn close(&self, error: &drive::Error) -> Result<(), Error> {
+        if self.desk.store().close_log(self.log, &error.to_string(), Timestamp::now()).await? {
+            warn!(
+                log = %self.log, %error,
+                "the account is no member of a shared drive: its folders are listed at every poll instead; as a member the \
+                 account would hear of new files at once"
+            );
+            self.tell_keeper();
+        }
+        Ok(())
+    }
+
+    fn tell_keeper(&self) {
+        if self.keeper.wake(Reason::Handover).is_err() {
+            debug!("there is no channel keeper");
+        }
+    }
+
+    async fn compare_if_due(&self, compared: Option<Timestamp>) -> Result<(), Error> {
+        let now = Timestamp::now();
+        let age = compared.map(|at| now.duration_since(at));
+        // A comparison in the future was noted when the clock was ahead.
+        if age.is_some_and(|age| Duration::try_from(age).map_or(true, |age| age >= self.reconcile)) {
+            debug!(log = %self.log, "all folders are compared with the ledger");
+            self.desk.store().compare(self.log, now).await?;
+        }
+        Ok(())
+    }
+
     /// Reads the log from here to its end.
-    pub(super) async fn read_changes(&mut self, token: PageToken) -> Result<(), Error> {
-        let mut position = Position { recorded: token.clone(), read: token, held: 0, since: Instant::now() };
-        let outcome = self.read_pages(&mut position).await;
+    async fn read_changes(
+        &self,
+        token: PageToken,
+        last: Option<Timestamp>,
+        read: &mut Read,
+    ) -> Result<(), Error> {
+        let (recorded, since) = (token.clone(), Instant::now());
+        let mut position = Position { recorded, read: token, held: 0, since, last };
+        let outcome = self.read_pages(&mut position, read).await;
         // What was read before something went wrong need not be read again.
         let recorded = self.record_held(&mut position).await;
         outcome?;
         recorded.map(|_| ())
     }
 
-    async fn read_pages(&mut self, position: &mut Position) -> Result<(), Error> {
-        let (drive, log) = (self.drive, self.log);
-        let mut page = drive.changes(log, &position.read).await?;
+    async fn read_pages(&self, position: &mut Position, read: &mut Read) -> Result<(), Error> {
+        let (mut seen, mut empty) = (HashSet::from([position.read.clone()]), 0);
+        let mut page = self.source.page(self.log, &position.read).await?;
         loop {
             reached(Point::PageRead);
             if page.end {
-                self.take_in(page, position).await?;
+                self.take_in(page, position, read).await?;
                 return Ok(());
             }
             let next = page.next.clone();
-            let mut ahead = pin!(maybe_done(drive.changes(log, &next)));
+            empty = if page.changes.is_empty() { empty + 1 } else { 0 };
+            if empty > EMPTY_PAGES || !seen.insert(next.clone()) {
+                return Err(Error::Endless { what: format!("read the change log {}", self.log) });
+            }
+            let mut ahead = pin!(maybe_done(self.source.page(self.log, &next)));
             let meanwhile = async {
                 ahead.as_mut().await;
                 pending::<Infallible>().await
             };
             let taken = tokio::select! {
-                taken = self.take_in(page, position) => taken?,
+                taken = self.take_in(page, position, read) => taken?,
                 never = meanwhile => match never {},
             };
             if taken == Taken::Overtaken {
@@ -90,13 +214,21 @@ impl Pass<'_> {
     }
 
     /// Evaluates a page, and records it and what was held before it, unless it can be held as well.
-    async fn take_in(&mut self, page: Page, position: &mut Position) -> Result<Taken, Error> {
+    async fn take_in(&self, page: Page, position: &mut Position, read: &mut Read) -> Result<Taken, Error> {
         let count = page.changes.len();
-        let outcome = self.evaluate(page.changes, Origin::Change).await?;
+        let targets = targets::look_up(self.source, self.desk, &page.changes).await?;
         if position.held == 0 {
             position.since = Instant::now();
         }
-        let can_wait = outcome.is_empty()
+        let mut turn = self.desk.turn().await;
+        let evidence = Evidence {
+            origin: Origin::Change,
+            log: Some(self.log),
+            read: position.last,
+            now: Timestamp::now(),
+        };
+        let evaluated = turn.evaluate(page.changes, &targets, &evidence).await?;
+        let can_wait = evaluated.outcome.is_empty()
             && !page.end
             && position.held + 1 < HELD_PAGES
             && position.since.elapsed() < HOLD;
@@ -105,34 +237,40 @@ impl Pass<'_> {
             position.held += 1;
             Taken::In
         } else {
-            self.record(position, page.next, &outcome).await?
+            self.record(position, page.next, Some(&evaluated)).await?
         };
         if taken == Taken::In {
-            self.tally.changes += count;
-            self.wake_deliveries(&outcome);
+            read.changes += count;
+            read.found += evaluated.found;
+            turn.recorded(evaluated);
         }
         Ok(taken)
     }
 
-    async fn record_held(&mut self, position: &mut Position) -> Result<Taken, Error> {
+    async fn record_held(&self, position: &mut Position) -> Result<Taken, Error> {
         if position.held == 0 {
             return Ok(Taken::In);
         }
         let read = position.read.clone();
-        self.record(position, read, &Outcome::default()).await
+        self.record(position, read, None).await
     }
 
     /// Records the last page and with it those before it that came to nothing. If that fails, they still can be
     /// recorded without it.
     async fn record(
-        &mut self,
+        &self,
         position: &mut Position,
         to: PageToken,
-        outcome: &Outcome,
+        evaluated: Option<&Evaluated>,
     ) -> Result<Taken, Error> {
         let now = Timestamp::now();
-        let moved = self.store.commit_changes(self.log, &position.recorded, &to, outcome, now).await?;
-        *position = Position { recorded: to.clone(), read: to, held: 0, since: position.since };
+        let nothing = crate::store::Outcome::default();
+        let outcome = evaluated.map_or(&nothing, |evaluated| &evaluated.outcome);
+        let store = self.desk.store();
+        let moved = store.commit_changes(self.log, &position.recorded, &to, outcome, now).await?;
+        position.recorded = to.clone();
+        position.read = to;
+        position.held = 0;
         if !moved {
             debug!(log = %self.log, "the page token was moved by somebody else");
             return Ok(Taken::Overtaken);

@@ -1,86 +1,147 @@
 //! Shortcuts: what one points at counts as if it lay where the shortcut lies, under the shortcut's name, unless it lies
-//! in a watched folder itself.
+//! in a watched folder itself. Drive is asked for the targets of a page before the page is evaluated; a target that Drive
+//! does not answer for becomes a question, so that nothing else waits for it.
 
 use std::collections::{HashMap, HashSet};
 
-use tracing::{debug, info, warn};
+use jiff::Timestamp;
 
-use super::Error;
-use super::pass::Pass;
+use super::known::Known;
 use super::rules::Rules;
 use super::tree::Tree;
-use crate::drive::{self, Fault};
-use crate::model::{Change, Entry, File, FileId, Kind, ResourceKeys};
-use crate::retry::Class;
-use crate::store::{Outcome, Shortcut};
+use crate::model::{Change, Entry, File, FileId, Kind};
+use crate::store::{self, Outcome, Question, Shortcut, Store, Why};
 
-/// A server error about one file that comes so often in a row is about that file.
-const PATIENCE: u32 = 5;
+/// What Drive says of the targets of shortcuts.
+pub(super) type Targets = HashMap<FileId, Target>;
 
-/// What a page's entries come to once shortcuts are followed.
-#[derive(Debug, Default)]
-pub(super) struct Followed {
-    /// The entries, each about the thing itself.
-    pub(super) changes: Vec<Change>,
-    /// The known folders that matter to them.
-    pub(super) tree: Tree,
+/// What Drive says of what a shortcut points at.
+#[derive(Clone, Debug)]
+pub(super) enum Target {
+    /// It is there.
+    Shown(Box<File>),
+    /// It is in the trash.
+    Trashed,
 }
 
-impl Pass<'_> {
-    /// Puts what shortcuts point at in their place, and notes the shortcuts in `outcome`. The tree is what is known of
-    /// folders already.
-    pub(super) async fn follow(
-        &mut self,
-        changes: Vec<Change>,
-        mut tree: Tree,
-        outcome: &mut Outcome,
-    ) -> Result<Followed, Error> {
-        let known = self.known_shortcuts(&changes).await?;
+/// The shortcuts that matter to one page.
+#[derive(Debug)]
+pub(super) struct Shortcuts<'a> {
+    store: &'a Store,
+    rules: &'a Rules,
+    /// Those that entries are about, and those that point at what entries are about.
+    known: Vec<Shortcut>,
+    now: Timestamp,
+}
+
+impl<'a> Shortcuts<'a> {
+    /// Looks up what is known of shortcuts and folders that the entries are about.
+    pub(super) async fn of(
+        store: &'a Store,
+        rules: &'a Rules,
+        changes: &[Change],
+        known: &mut Known,
+        now: Timestamp,
+    ) -> Result<Self, store::Error> {
+        let ids: Vec<FileId> = changes.iter().map(|change| change.file_id.clone()).collect();
+        let shortcuts = known.shortcuts(store, &ids).await?;
         let wanted = changes.iter().flat_map(folders_of);
-        self.extend(&mut tree, wanted.chain(known.iter().map(|shortcut| shortcut.parent.clone()))).await?;
-        let mut followed = Followed { changes: Vec::with_capacity(changes.len()), tree };
-        let by_id: HashMap<&FileId, &Shortcut> =
-            known.iter().map(|shortcut| (&shortcut.id, shortcut)).collect();
-        let mut pointed_at: HashSet<FileId> = known.iter().map(|shortcut| shortcut.target.clone()).collect();
-        // Every target once a page, however many shortcuts to it the page has.
-        let mut targets: HashMap<FileId, Option<File>> = HashMap::new();
+        let around = shortcuts.iter().flat_map(|shortcut| [shortcut.parent.clone(), shortcut.target.clone()]);
+        known.extend(store, wanted.chain(around)).await?;
+        Ok(Self { store, rules, known: shortcuts, now })
+    }
+
+    /// The targets that have to be known before the page can be evaluated, each with its key.
+    pub(super) fn targets(&self, changes: &[Change], tree: &Tree) -> Vec<(FileId, Option<String>)> {
+        let mut targets: Vec<(FileId, Option<String>)> = Vec::new();
         for change in changes {
-            if let Some(shortcut) = self.shortcut_in(&change, &followed.tree) {
-                let target = self.target(&shortcut, &mut targets).await?;
+            let shortcut = self.shortcut_in(change, tree);
+            let gone = self.known_as(&change.file_id).filter(|gone| self.is_held_by(gone, tree));
+            let asked = shortcut.as_ref().or(gone);
+            if let Some(Shortcut { target, target_key, .. }) = asked
+                && !matches!(change.entry, Entry::Unclear)
+                && !targets.iter().any(|(id, _)| id == target)
+            {
+                targets.push((target.clone(), target_key.clone()));
+            }
+        }
+        targets
+    }
+
+    /// Puts what shortcuts point at in their place, and notes the shortcuts in `outcome`. What comes back are entries
+    /// about the things themselves.
+    pub(super) async fn follow(
+        &self,
+        changes: Vec<Change>,
+        targets: &Targets,
+        why: Why,
+        known: &mut Known,
+        outcome: &mut Outcome,
+    ) -> Result<Vec<Change>, store::Error> {
+        let mut followed = Vec::with_capacity(changes.len());
+        let mut pointed_at: HashSet<FileId> =
+            self.known.iter().map(|shortcut| shortcut.target.clone()).collect();
+        for change in changes {
+            if matches!(change.entry, Entry::Unclear) {
+                followed.push(change);
+            } else if let Some(shortcut) = self.shortcut_in(&change, &known.tree) {
                 pointed_at.insert(shortcut.target.clone());
-                outcome.shortcuts.push(shortcut);
-                let Some(target) = target else { continue };
-                let shortcuts = self.shortcuts_to(&target, outcome, &mut followed.tree).await?;
-                followed.changes.push(as_change(located(target, &shortcuts, &followed.tree, self.rules)));
-            } else if let Some(gone) = by_id.get(&change.file_id) {
+                let target = targets.get(&shortcut.target).cloned();
+                let question = self.question(&shortcut, why);
+                if !self.known.contains(&shortcut) {
+                    outcome.shortcuts.push(shortcut);
+                }
+                match target {
+                    Some(Target::Shown(target)) => {
+                        followed.push(self.place(*target, known, outcome).await?);
+                    }
+                    Some(Target::Trashed) => {}
+                    None => outcome.questions.push(question),
+                }
+            } else if let Some(gone) = self.known_as(&change.file_id) {
                 outcome.cut.push(change.file_id);
-                self.let_go(gone, outcome, &mut targets, &mut followed).await?;
+                if !self.is_held_by(gone, &known.tree) {
+                    continue;
+                }
+                match targets.get(&gone.target).cloned() {
+                    Some(Target::Shown(target)) => {
+                        followed.push(self.place(*target, known, outcome).await?);
+                    }
+                    Some(Target::Trashed) => {
+                        followed.push(Change { file_id: gone.target.clone(), entry: Entry::Gone });
+                    }
+                    None => outcome.questions.push(self.question(gone, Why::Missing)),
+                }
             } else {
-                followed.changes.push(match change.entry {
+                followed.push(match change.entry {
                     Entry::Present(file) if pointed_at.contains(&file.id) => {
-                        let shortcuts = self.shortcuts_to(&file, outcome, &mut followed.tree).await?;
-                        as_change(located(*file, &shortcuts, &followed.tree, self.rules))
+                        self.place(*file, known, outcome).await?
                     }
                     // Without a shortcut to it, it lies where it is.
-                    Entry::Present(file) => Change { file_id: file.id.clone(), entry: Entry::Present(file) },
-                    Entry::Gone | Entry::Unclear => change,
+                    entry => Change { file_id: change.file_id, entry },
                 });
             }
         }
         Ok(followed)
     }
 
-    /// The known shortcuts that entries are about, or the targets of.
-    async fn known_shortcuts(&mut self, changes: &[Change]) -> Result<Vec<Shortcut>, Error> {
-        let there_are = match self.there_are_shortcuts {
-            Some(known) => known,
-            None => *self.there_are_shortcuts.insert(self.store.has_shortcuts().await?),
-        };
-        if !there_are {
-            return Ok(Vec::new());
+    fn question(&self, shortcut: &Shortcut, why: Why) -> Question {
+        Question {
+            file_id: shortcut.target.clone(),
+            resource_key: shortcut.target_key.clone(),
+            why,
+            attempt: 0,
+            since: self.now,
         }
-        let ids: Vec<FileId> = changes.iter().map(|change| change.file_id.clone()).collect();
-        Ok(self.store.shortcuts(&ids).await?)
+    }
+
+    fn known_as(&self, id: &FileId) -> Option<&Shortcut> {
+        self.known.iter().find(|shortcut| shortcut.id == *id)
+    }
+
+    /// Whether a folder may be known only by this shortcut.
+    fn is_held_by(&self, shortcut: &Shortcut, tree: &Tree) -> bool {
+        tree.get(&shortcut.target).is_some_and(|folder| !self.rules.names(&folder.id))
     }
 
     /// The shortcut that the entry is about, if it lies where shortcuts are followed.
@@ -93,70 +154,17 @@ impl Pass<'_> {
         Some(Shortcut {
             id: file.id.clone(),
             target: file.shortcut_target.clone()?,
+            target_key: file.shortcut_target_key.clone(),
             parent: file.parent.clone()?,
             name: file.name.clone(),
         })
     }
 
-    /// What a shortcut points at; `None` if Drive does not show it, or if there is nothing to follow.
-    async fn target(
-        &self,
-        shortcut: &Shortcut,
-        targets: &mut HashMap<FileId, Option<File>>,
-    ) -> Result<Option<File>, Error> {
-        if let Some(known) = targets.get(&shortcut.target) {
-            return Ok(known.clone());
-        }
-        let target = match self.drive.file(&shortcut.target, &ResourceKeys::default()).await {
-            Ok(file) if file.trashed => {
-                debug!(file.id = %shortcut.id, "a shortcut points at something in the bin");
-                None
-            }
-            Ok(file) => Some(file),
-            Err(error) if error.fault() == Fault::NotFound => {
-                info!(file.id = %shortcut.id, file.name = shortcut.name, reason = "Drive does not show what the shortcut points at; share that as well", "skipped");
-                None
-            }
-            // Nobody else is to wait for a file that cannot be looked at; the daily comparison looks again.
-            Err(error) if self.is_hopeless(&error) => {
-                warn!(file.id = %shortcut.id, file.name = shortcut.name, %error, "what a shortcut points at cannot be looked at");
-                None
-            }
-            Err(error) => return Err(error.into()),
-        };
-        targets.insert(shortcut.target.clone(), target.clone());
-        Ok(target)
-    }
-
-    /// Whether asking again soon would most likely bring the same.
-    fn is_hopeless(&self, error: &drive::Error) -> bool {
-        let lasts = matches!(error.class(), Class::Permanent | Class::Permission | Class::FileQuota)
-            || matches!(error.fault(), Fault::Forbidden | Fault::BadRequest);
-        lasts || (error.fault() == Fault::Server && self.failures >= PATIENCE)
-    }
-
-    /// A shortcut is gone: a folder that was known only by it is known no longer.
-    async fn let_go(
-        &self,
-        gone: &Shortcut,
-        outcome: &Outcome,
-        targets: &mut HashMap<FileId, Option<File>>,
-        followed: &mut Followed,
-    ) -> Result<(), Error> {
-        self.extend(&mut followed.tree, [gone.target.clone()]).await?;
-        let was_by_it = followed.tree.get(&gone.target).is_some_and(|folder| !self.rules.names(&folder.id));
-        if !was_by_it {
-            return Ok(());
-        }
-        let change = match self.target(gone, targets).await? {
-            Some(target) => {
-                let shortcuts = self.shortcuts_to(&target, outcome, &mut followed.tree).await?;
-                as_change(located(target, &shortcuts, &followed.tree, self.rules))
-            }
-            None => Change { file_id: gone.target.clone(), entry: Entry::Gone },
-        };
-        followed.changes.push(change);
-        Ok(())
+    /// Puts a file where it lies below the folders of the configuration, or else where the first shortcut to it lies.
+    async fn place(&self, file: File, known: &mut Known, outcome: &Outcome) -> Result<Change, store::Error> {
+        let shortcuts = self.shortcuts_to(&file, known, outcome).await?;
+        let file = located(file, &shortcuts, &known.tree, self.rules);
+        Ok(Change { file_id: file.id.clone(), entry: Entry::Present(Box::new(file)) })
     }
 
     /// The shortcuts to something, those of this page included and those that are gone left out; the one that it is
@@ -164,28 +172,18 @@ impl Pass<'_> {
     async fn shortcuts_to(
         &self,
         target: &File,
+        known: &mut Known,
         outcome: &Outcome,
-        tree: &mut Tree,
-    ) -> Result<Vec<Shortcut>, Error> {
+    ) -> Result<Vec<Shortcut>, store::Error> {
         let mut all = self.store.shortcuts(std::slice::from_ref(&target.id)).await?;
         all.retain(|known| !outcome.shortcuts.iter().any(|newer| newer.id == known.id));
         all.extend(outcome.shortcuts.iter().cloned());
         all.retain(|known| known.target == target.id && !outcome.cut.contains(&known.id));
         let parents = all.iter().map(|known| known.parent.clone());
-        self.extend(tree, parents.chain(target.parent.clone()).chain([target.id.clone()])).await?;
-        let known_by = tree.get(&target.id).and_then(|folder| folder.parent.clone());
+        known.extend(self.store, parents.chain(target.parent.clone()).chain([target.id.clone()])).await?;
+        let known_by = known.tree.get(&target.id).and_then(|folder| folder.parent.clone());
         all.sort_by_key(|known| Some(&known.parent) != known_by.as_ref());
         Ok(all)
-    }
-
-    /// Has the tree know these folders, as far as they are known, with all their known ancestors.
-    async fn extend(&self, tree: &mut Tree, ids: impl IntoIterator<Item = FileId>) -> Result<(), Error> {
-        let mut ids = tree.unasked(ids);
-        while !ids.is_empty() {
-            let known = self.store.folders(&ids).await?;
-            ids = tree.learn(ids, known);
-        }
-        Ok(())
     }
 }
 
@@ -198,10 +196,6 @@ fn folders_of(change: &Change) -> Vec<FileId> {
         Entry::Present(file) => file.parent.iter().cloned().chain([file.id.clone()]).collect(),
         Entry::Gone | Entry::Unclear => vec![change.file_id.clone()],
     }
-}
-
-fn as_change(file: File) -> Change {
-    Change { file_id: file.id.clone(), entry: Entry::Present(Box::new(file)) }
 }
 
 /// A file as it lies below the folders of the configuration: where it is, or else where the first shortcut to it is.

@@ -89,11 +89,6 @@ impl Tree {
         // A circle leads everywhere.
         true
     }
-
-    /// Whether the existing files of a watched folder have been noted, but changes since then are still unread.
-    pub fn is_settling(&self, watched: &FileId) -> bool {
-        self.folders.get(watched).is_some_and(|folder| folder.settling)
-    }
 }
 
 #[cfg(test)]
@@ -108,9 +103,10 @@ pub(super) mod tests {
             log: ChangeLog::User,
             parent: parent.map(FileId::new),
             name: format!("name of {id}"),
+            resource_key: None,
             watched,
             listing: Listing::Done,
-            settling: false,
+            problem: None,
         }
     }
 
