@@ -1,15 +1,76 @@
 //! Contents of files on their way into the ledger. The content that came last is the newest one, and overtakes all others
 //! of its file: they are superseded, unless they have come to an end, and are published no more.
 
+use std::path::PathBuf;
+
 use jiff::{SignedDuration, Timestamp};
 use sqlx::{AnyConnection, Row};
 
-use super::{Error, Found, NewDelivery, deliveries, millis};
-use crate::model::delivery::Cause;
-use crate::model::{ChangeLog, DeliveryId, FileId};
+use super::{Error, deliveries, millis};
+use crate::model::delivery::{Cause, OnUpdate};
+use crate::model::{ChangeLog, DeliveryId, File, FileId, RelativePath, RevisionId};
 
 /// A permission that was just given is often not in force yet: Drive is asked again this soon.
 const FIRST_LOOK: SignedDuration = SignedDuration::from_mins(1);
+
+/// A file for the ledger.
+#[derive(Clone, Debug)]
+pub struct NewDelivery {
+    /// The file as Drive described it.
+    pub file: Box<File>,
+    /// The key of its content.
+    pub revision: RevisionId,
+    /// The watched folder it was found below.
+    pub watched: FileId,
+    /// Where it goes.
+    pub destination: PathBuf,
+    /// The name it should have there.
+    pub wanted: RelativePath,
+    /// What happens to an earlier content.
+    pub on_update: OnUpdate,
+    /// In which way it enters the ledger.
+    pub found: Found,
+}
+
+/// How a file enters the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// To be delivered; a row of the same content that is not open is opened again.
+    New,
+    /// To be delivered as soon as Drive says its size and checksum; not before this.
+    Unready(Timestamp),
+    /// It was there before the first run. The text says why it would not have been delivered, if so.
+    Existing(Option<String>),
+    /// Not to be delivered, with what that depends on and the reason.
+    Skipped(Cause, String),
+}
+
+impl Found {
+    fn stage(&self) -> &'static str {
+        match self {
+            Self::New => "pending",
+            Self::Unready(_) => "unready",
+            Self::Existing(_) => "existing",
+            Self::Skipped(..) => "skipped",
+        }
+    }
+
+    fn reason(&self) -> Option<&str> {
+        match self {
+            Self::New => None,
+            Self::Unready(_) => Some("waits for Drive to say its size and checksum"),
+            Self::Existing(reason) => reason.as_deref(),
+            Self::Skipped(_, reason) => Some(reason),
+        }
+    }
+
+    fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::New | Self::Unready(_) | Self::Existing(_) => None,
+            Self::Skipped(cause, _) => Some(*cause),
+        }
+    }
+}
 
 /// Takes numbers for so many arrivals. What is returned is the number before them.
 pub(super) async fn arrivals(connection: &mut AnyConnection, count: usize) -> Result<i64, Error> {
@@ -173,8 +234,8 @@ pub(super) async fn stop_waiting(connection: &mut AnyConnection, file_id: &FileI
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::delivery::{Cause, OnUpdate, PublishedFile};
-    use crate::model::{Checksums, File, RelativePath, RevisionId, Stage};
+    use crate::model::delivery::PublishedFile;
+    use crate::model::{Checksums, Stage};
     use crate::store::{Access, Config, Ending, Outcome, Store};
 
     fn at(seconds: i64) -> Timestamp {
@@ -268,6 +329,19 @@ mod tests {
             .collect()
     }
 
+    /// What is said to be in each stage is what is there.
+    async fn assert_counted(store: &Store) {
+        let rows = sqlx::query("select stage, count(*) from delivery group by stage").fetch_all(&store.pool);
+        let there: Vec<(String, i64)> = rows
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| (row.try_get(0).unwrap(), row.try_get(1).unwrap()))
+            .collect();
+        let said = store.counts().await.unwrap().into_iter().map(|(stage, count)| (stage.to_owned(), count));
+        assert_eq!(said.collect::<Vec<_>>(), there);
+    }
+
     fn named(expected: &[(&str, Stage)]) -> Vec<(String, Stage)> {
         expected.iter().map(|(revision, stage)| ((*revision).to_owned(), *stage)).collect()
     }
@@ -305,6 +379,7 @@ mod tests {
             }
             advance(&store, Stage::Done).await;
             assert_eq!(contents(&store).await.last().unwrap(), &("a".to_owned(), Stage::Done));
+            assert_counted(&store).await;
             store.close().await;
         }
     }
@@ -358,6 +433,7 @@ mod tests {
         let awaited = Outcome { awaited: vec![FileId::new("f")], ..Outcome::default() };
         store.record(&awaited, at(1)).await.unwrap();
         assert_eq!(contents(&store).await, named(&[("a", Stage::Done)]));
+        assert_counted(&store).await;
         assert_eq!(store.next_unready().await.unwrap(), None);
         // The first one is the newest again: published anew, it would be let through.
         sqlx::query("update delivery set stage = 'downloading'").execute(&store.pool).await.unwrap();

@@ -34,12 +34,13 @@ use tracing::info;
 
 use crate::owner::{self, Absent, Want};
 pub use accounts::Bound;
+pub use contents::{Found, NewDelivery};
 pub use deliveries::{Counts, Ending, Ledger};
 pub use folders::{Folder, Listing};
 pub use history::{Position, Pruned};
 pub use listings::{DueFolder, Finished, Troubled, Urgency};
 pub use logs::{ClosedLog, LogState};
-pub use pages::{Found, NewDelivery, Outcome};
+pub use pages::Outcome;
 pub use questions::{Question, Why};
 pub use settings::{Comparison, Settings};
 pub use shortcuts::Shortcut;

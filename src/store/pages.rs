@@ -1,18 +1,16 @@
 //! One page of changes or of a listing, recorded whole: the folders and deliveries it leads to, and with them, in the
 //! same transaction, the page token. A token never stands past anything that is not in the ledger.
 
-use std::path::PathBuf;
-
 use jiff::Timestamp;
 use sqlx::AnyConnection;
 
+use super::contents::{self, NewDelivery};
 use super::folders::{adopt, drop_folder};
 use super::listings::{Finished, finish};
 use super::questions::{answered, ask};
 use super::watched::{has_suspended, pause_below_suspended};
-use super::{Error, Folder, Question, Shortcut, Store, contents, history, millis, shortcuts};
-use crate::model::delivery::{Cause, OnUpdate};
-use crate::model::{ChangeLog, File, FileId, PageToken, RelativePath, RevisionId};
+use super::{Error, Folder, Question, Shortcut, Store, history, millis, shortcuts};
+use crate::model::{ChangeLog, FileId, PageToken};
 
 /// What the entries of a page come to.
 #[derive(Clone, Debug, Default)]
@@ -61,65 +59,6 @@ impl Outcome {
     pub fn moves_folders(&self) -> bool {
         let Self { adopted, dropped, shortcuts, cut, .. } = self;
         !(adopted.is_empty() && dropped.is_empty() && shortcuts.is_empty() && cut.is_empty())
-    }
-}
-
-/// A file for the ledger.
-#[derive(Clone, Debug)]
-pub struct NewDelivery {
-    /// The file as Drive described it.
-    pub file: Box<File>,
-    /// The key of its content.
-    pub revision: RevisionId,
-    /// The watched folder it was found below.
-    pub watched: FileId,
-    /// Where it goes.
-    pub destination: PathBuf,
-    /// The name it should have there.
-    pub wanted: RelativePath,
-    /// What happens to an earlier content.
-    pub on_update: OnUpdate,
-    /// In which way it enters the ledger.
-    pub found: Found,
-}
-
-/// How a file enters the ledger.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// To be delivered; a row of the same content that is not open is opened again.
-    New,
-    /// To be delivered as soon as Drive says its size and checksum; not before this.
-    Unready(Timestamp),
-    /// It was there before the first run. The text says why it would not have been delivered, if so.
-    Existing(Option<String>),
-    /// Not to be delivered, with what that depends on and the reason.
-    Skipped(Cause, String),
-}
-
-impl Found {
-    pub(super) fn stage(&self) -> &'static str {
-        match self {
-            Self::New => "pending",
-            Self::Unready(_) => "unready",
-            Self::Existing(_) => "existing",
-            Self::Skipped(..) => "skipped",
-        }
-    }
-
-    pub(super) fn reason(&self) -> Option<&str> {
-        match self {
-            Self::New => None,
-            Self::Unready(_) => Some("waits for Drive to say its size and checksum"),
-            Self::Existing(reason) => reason.as_deref(),
-            Self::Skipped(_, reason) => Some(reason),
-        }
-    }
-
-    pub(super) fn cause(&self) -> Option<Cause> {
-        match self {
-            Self::New | Self::Unready(_) | Self::Existing(_) => None,
-            Self::Skipped(cause, _) => Some(*cause),
-        }
     }
 }
 
@@ -259,8 +198,9 @@ async fn record_questions(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Checksums, Stage};
-    use crate::store::{Access, Config};
+    use crate::model::delivery::OnUpdate;
+    use crate::model::{Checksums, File, RelativePath, RevisionId, Stage};
+    use crate::store::{Access, Config, Found};
 
     async fn store(home: &std::path::Path) -> Store {
         let config = Config { url: format!("sqlite:{}", home.join("state.db").display()) };

@@ -45,6 +45,35 @@ async fn a_content_that_comes_back_is_in_its_place_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_shows_an_earlier_content_brings_nothing_back() {
+    let mut world = World::running("").await;
+    let id = world.upload("film.mp4", 10_000);
+    world.wait_for_file("film.mp4").await;
+    world.wait_until_idle().await;
+    let earlier = world.drive.file_json(&id).unwrap();
+    world.drive.revise(&id, Content::pattern(99, 12_000));
+    let path = world.videos().join("film.mp4");
+    let revised = world.drive.content_sha256(&id).unwrap();
+    world.wait("the new content is in place", async || sha256(&path) == revised).await;
+    world.wait_until_idle().await;
+    assert_eq!(world.terminate().await, 0);
+    // All folders are compared at the start, and the listing lags behind.
+    assert_eq!(change(&world, "update change_log set compared_at = 0").await, 1);
+    let stale = Action::Text { code: 200, text: serde_json::json!({ "files": [earlier] }).to_string() };
+    world.drive.fail(Fault::once("files.list", stale));
+    world.drive.clear_requests();
+    world.start().await;
+    let asked = |request: &RequestRecord| request.operation == "files.get" && request.path.contains(&id);
+    world.wait("Drive is asked for the file", async || world.drive.requests().iter().any(asked)).await;
+    world.upload("last.mp4", 1_000);
+    world.wait_for_file("last.mp4").await;
+    world.wait_until_idle().await;
+    world.assert_same("film.mp4", &id);
+    assert_eq!(world.drive.count("files.media"), 1, "the last one only");
+    assert_eq!(counted(&world, "done").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_are_refused_once_come_soon() {
     for refusal in [
         Action::status(404, "notFound"),

@@ -181,7 +181,9 @@ fn rooms_keep_to_their_own() {
 fn only_the_store_speaks_sql_and_only_the_daemon_starts_engines() {
     for source in sources() {
         if source.room() != "store" {
-            assert!(!source.code.contains("sqlx::"), "{} speaks SQL", source.path);
+            // The name under which sqlx logs is no SQL.
+            let code = source.code.replace("\"sqlx::query\"", "");
+            assert!(!code.contains("sqlx::"), "{} speaks SQL", source.path);
         }
         if !source.path.ends_with("tests.rs")
             && !matches!(source.room(), "daemon" | "delivery" | "listen" | "cli" | "demo" | "auth" | "http")

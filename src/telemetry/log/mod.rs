@@ -44,6 +44,9 @@ impl Default for Config {
 /// The program's own events. Libraries see tokens, keys and requests, and some write them at `debug` or `trace`: whatever
 /// the level says, they are heard from `warn` on only.
 const OURS: &str = env!("CARGO_CRATE_NAME");
+/// The statements that the database runs, without their values: no secret is in them. There are many; they are written
+/// only if the level names them.
+const STATEMENTS: &str = "sqlx::query";
 
 /// Checks a level without using it. A bare word would pass for the name of a module, and then nothing is logged.
 pub fn check_level(level: &str) -> Result<(), String> {
@@ -133,7 +136,7 @@ pub fn start(config: &Config) -> Level {
 }
 
 fn filter(level: &str) -> EnvFilter {
-    EnvFilter::builder().parse_lossy(level)
+    EnvFilter::builder().parse_lossy(format!("{STATEMENTS}=warn,{level}"))
 }
 
 /// Whether an event may be written at all, whatever the level says.
@@ -144,7 +147,7 @@ fn is_permitted(metadata: &Metadata<'_>) -> bool {
 /// Whether a target writes no secrets: the program's own, and sqlx's texts of statements. Values are bound to statements and
 /// are not logged.
 fn is_ours(target: &str) -> bool {
-    target == "sqlx::query"
+    target == STATEMENTS
         || target.strip_prefix(OURS).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
