@@ -77,7 +77,7 @@ impl World {
 #[tokio::test]
 async fn the_account_is_named_by_its_address() {
     let world = World::new().await;
-    assert_eq!(world.drive.account().await.unwrap(), "user@drive-emulator.example");
+    assert_eq!(world.drive.account().await.unwrap().name, "user@drive-emulator.example");
     let said = world.drive.describe();
     assert!(said.contains("inbox@drive-emulator.iam.gserviceaccount.com"), "{said}");
     assert_eq!(Config::default().api_url, "https://www.googleapis.com");
