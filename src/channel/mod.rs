@@ -3,6 +3,7 @@
 pub mod address;
 pub mod plan;
 pub mod registry;
+mod waits;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +17,13 @@ use crate::drive::{self, Drive};
 use crate::http::jitter;
 use crate::model::channel::{Address, Known};
 use crate::model::{ChangeLog, Channel, ChannelId, ChannelState, ChannelToken, PageToken};
-use crate::retry::{self, Streak, Verdict};
+use crate::retry::{Class, Policy as RetryPolicy};
 use crate::store::{self, Store};
 use crate::task::{Activation, Next, Step};
 use plan::{Action, Policy, plan};
 use registry::Registry;
+use tokio::time::Instant;
+use waits::{Failure, Waits};
 
 /// `[channel]` of the configuration, and the address for notifications.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +74,7 @@ pub struct Keeper {
     /// Where Drive is to call, now.
     address: watch::Receiver<Known>,
     registry: Arc<Registry>,
-    failures: Streak,
+    waits: Waits,
     last_error: Option<String>,
 }
 
@@ -84,39 +87,49 @@ impl Keeper {
         address: watch::Receiver<Known>,
         registry: Arc<Registry>,
     ) -> Self {
-        Self { drive, store, config, address, registry, failures: Streak::default(), last_error: None }
+        Self { drive, store, config, address, registry, waits: Waits::default(), last_error: None }
     }
 
-    /// Acts until nothing is left to do: a new channel, for one, makes an old one ready to be stopped.
-    async fn keep(&mut self) -> Result<(String, Duration), Error> {
+    /// Acts until nothing is left to do now: a new channel, for one, makes an old one ready to be stopped.
+    async fn keep(&mut self) -> Result<Kept, Error> {
         let mut opened: Vec<(ChangeLog, Known)> = Vec::new();
         loop {
             let channels = self.store.channels().await?;
             self.registry.replace(&channels);
             let logs = self.store.watched_logs().await?;
             let names: Vec<ChangeLog> = logs.iter().map(|(log, _)| log.clone()).collect();
-            let plan = self.plan(&names, &channels);
+            let mut plan = self.plan(&names, &channels);
+            let address = self.address.borrow().clone();
+            self.waits.keep_to(&plan.actions, &address);
+            let now = Instant::now();
+            plan.actions.retain(|action| !self.waits.hold(action, &address, now));
             if plan.actions.is_empty() {
                 let live = channels.iter().filter(|channel| channel.state == ChannelState::Live).count();
-                return Ok((format!("{live} of {} logs have a live channel", names.len()), until(plan.next)));
+                let said = format!("{live} of {} logs have a live channel", names.len());
+                return Ok(Kept { said, due: until(plan.next) });
             }
             // A failure on one log must not leave the others without a channel.
-            let mut first_error = None;
             for action in plan.actions {
-                if let Action::Open(log) = &action {
-                    let open = (log.clone(), self.address.borrow().clone());
-                    if opened.contains(&open) {
-                        return Err(Error::EndsAtOnce);
+                let outcome = match &action {
+                    Action::Open(log) if opened.contains(&(log.clone(), address.clone())) => {
+                        Err(Error::EndsAtOnce)
                     }
-                    opened.push(open);
+                    _ => self.act(action.clone(), &logs, &channels).await,
+                };
+                match outcome {
+                    Ok(()) => {
+                        self.waits.done(&action);
+                        if let Action::Open(log) = action {
+                            opened.push((log, address.clone()));
+                        }
+                    }
+                    Err(error @ Error::Store(_)) => return Err(error),
+                    Err(error) => {
+                        let wait =
+                            self.waits.failed(&action, &address, failure(&error), Instant::now(), jitter());
+                        debug!(?action, %error, wait_ms = wait.as_millis() as u64, "it is tried again later");
+                    }
                 }
-                if let Err(error) = self.act(action, &logs, &channels).await {
-                    first_error = first_error.or(Some(error));
-                }
-            }
-            if let Some(error) = first_error {
-                self.registry.replace(&self.store.channels().await?);
-                return Err(error);
             }
         }
     }
@@ -177,7 +190,7 @@ impl Keeper {
         let granted = match self.drive.watch(log, from, &channel.id, &token, &channel.address, asked).await {
             Ok(granted) => granted,
             Err(error) => {
-                self.store.set_channel_state(&channel.id, ChannelState::Ended).await?;
+                self.failed(&channel.id, &error).await?;
                 return Err(error.into());
             }
         };
@@ -188,22 +201,21 @@ impl Keeper {
         Ok(())
     }
 
+    /// Drive did not open it. Where Drive has said so, nothing will ever come on it; without an answer it may be open all
+    /// the same.
+    async fn failed(&self, id: &ChannelId, error: &drive::Error) -> Result<(), Error> {
+        let is_refused = error.status().is_some_and(|status| (400..500).contains(&status));
+        if is_refused {
+            return Ok(self.store.forget_channel(id).await?);
+        }
+        Ok(self.store.set_channel_state(id, ChannelState::Ended).await?)
+    }
+
     async fn stop(&self, channel: &Channel) -> Result<(), Error> {
         stop(&self.drive, &self.store, channel).await
     }
 
-    fn went_wrong(&mut self, error: &Error) -> Next {
-        let wait = match error {
-            Error::Drive(error) => {
-                let count = self.failures.failed(error.class());
-                match retry::Policy::CALL.decide(error.class(), count, error.retry_after(), jitter()) {
-                    Verdict::After(wait) => wait,
-                    Verdict::GiveUp => retry::Policy::CALL.cap,
-                }
-            }
-            Error::Store(_) | Error::EndsAtOnce => retry::Policy::CALL.cap,
-        };
-        let said = error.to_string();
+    fn went_wrong(&mut self, said: String, wait: Duration) -> Next {
         if self.last_error.as_ref() != Some(&said) {
             error!(
                 error = said,
@@ -217,16 +229,34 @@ impl Keeper {
     }
 }
 
+/// What was done, and when there is something to do again.
+struct Kept {
+    said: String,
+    due: Duration,
+}
+
+fn failure(error: &Error) -> Failure {
+    let (class, retry_after) = match error {
+        Error::Drive(error) => (error.class(), error.retry_after()),
+        // It would be the same again; only a person can set the clock.
+        Error::EndsAtOnce => (Class::Permanent, None),
+        Error::Store(_) => (Class::Transient, None),
+    };
+    Failure { class, retry_after, said: error.to_string() }
+}
+
 impl Step for Keeper {
     /// One step: whatever the plan says now.
     async fn step(&mut self, _: Activation) -> Next {
         match self.keep().await {
-            Ok((outcome, due)) => {
-                self.failures.progressed();
-                self.last_error = None;
-                Next { due: Some(due), settle: SETTLE, outcome: Ok(outcome) }
-            }
-            Err(error) => self.went_wrong(&error),
+            Ok(Kept { said, due }) => match self.waits.next(Instant::now()) {
+                None => {
+                    self.last_error = None;
+                    Next { due: Some(due), settle: SETTLE, outcome: Ok(said) }
+                }
+                Some((said, wait)) => self.went_wrong(said, wait.min(due)),
+            },
+            Err(error) => self.went_wrong(error.to_string(), RetryPolicy::CALL.cap),
         }
     }
 }

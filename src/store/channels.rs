@@ -7,6 +7,9 @@ use sqlx::any::AnyRow;
 use super::{Error, Store, millis, time};
 use crate::model::{ChangeLog, Channel, ChannelId, ChannelState, ResourceId};
 
+/// So many ended channels of a log are remembered; a message on an older one is a stranger's.
+const REMEMBERED: i64 = 16;
+
 impl Store {
     /// All channels that are still remembered, oldest first.
     pub async fn channels(&self) -> Result<Vec<Channel>, Error> {
@@ -14,8 +17,18 @@ impl Store {
         rows.iter().map(channel).collect()
     }
 
-    /// Writes a channel down before Drive is asked for it: its first message can come before Drive's answer.
+    /// Writes a channel down before Drive is asked for it: its first message can come before Drive's answer. In the same
+    /// transaction the oldest ended channels of the log are forgotten, so that attempts that fail do not add up.
     pub async fn add_channel(&self, channel: &Channel) -> Result<(), Error> {
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query(
+            "delete from channel where id in (select id from channel where log = $1 and state = 'ended' \
+             order by created_at desc, id limit 1000 offset $2)",
+        )
+        .bind(channel.log.key())
+        .bind(REMEMBERED)
+        .execute(&mut *transaction)
+        .await?;
         sqlx::query(
             "insert into channel (id, log, address, token_hash, resource_id, state, created_at, expires_at) \
              values ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -28,8 +41,9 @@ impl Store {
         .bind(channel.state.as_str())
         .bind(millis(channel.created))
         .bind(millis(channel.expires))
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await?;
+        transaction.commit().await?;
         Ok(())
     }
 
@@ -87,4 +101,61 @@ fn channel(row: &AnyRow) -> Result<Channel, Error> {
         created: time(row.try_get("created_at")?),
         expires: time(row.try_get("expires_at")?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Access, Config};
+
+    fn opening(id: &str, log: &ChangeLog, created: i64) -> Channel {
+        Channel {
+            id: ChannelId::new(id),
+            log: log.clone(),
+            address: "https://here.example".into(),
+            token_hash: String::new(),
+            resource_id: None,
+            state: ChannelState::Opening,
+            created: time(created),
+            expires: time(created + 1000),
+        }
+    }
+
+    async fn ids(store: &Store) -> Vec<String> {
+        store.channels().await.unwrap().into_iter().map(|channel| channel.id.as_str().to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn attempts_that_fail_do_not_add_up() {
+        let home = tempfile::tempdir().unwrap();
+        let config = Config { url: format!("sqlite:{}", home.path().join("state.db").display()) };
+        let store = Store::open(&config, Access::Exclusive).await.unwrap();
+        let other = ChangeLog::SharedDrive("0A".into());
+        store.add_channel(&opening("other", &other, 0)).await.unwrap();
+        store.set_channel_state(&ChannelId::new("other"), ChannelState::Ended).await.unwrap();
+        store.add_channel(&opening("live", &ChangeLog::User, 0)).await.unwrap();
+        let (live, resource) = (ChannelId::new("live"), ResourceId::new("r"));
+        store.channel_opened(&live, &ChangeLog::User, &resource, time(9)).await.unwrap();
+        for n in 1..=100 {
+            let channel = opening(&format!("{n:03}"), &ChangeLog::User, n);
+            store.add_channel(&channel).await.unwrap();
+            store.set_channel_state(&channel.id, ChannelState::Ended).await.unwrap();
+        }
+        let ids = ids(&store).await;
+        assert_eq!(ids.len(), 2 + REMEMBERED as usize + 1, "{ids:?}");
+        assert_eq!((ids.last().unwrap().as_str(), ids[2].as_str()), ("100", "084"), "the newest: {ids:?}");
+        assert!(ids.contains(&"live".to_owned()) && ids.contains(&"other".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_channel_that_is_forgotten_is_gone() {
+        let home = tempfile::tempdir().unwrap();
+        let config = Config { url: format!("sqlite:{}", home.path().join("state.db").display()) };
+        let store = Store::open(&config, Access::Exclusive).await.unwrap();
+        for id in ["a", "b"] {
+            store.add_channel(&opening(id, &ChangeLog::User, 0)).await.unwrap();
+        }
+        store.forget_channel(&ChannelId::new("a")).await.unwrap();
+        assert_eq!(ids(&store).await, ["b"]);
+    }
 }

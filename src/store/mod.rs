@@ -200,7 +200,7 @@ pub struct Store {
 }
 
 /// Schemas in order. A published one is never edited: a change is a new entry.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("schema.sql"),
     include_str!("destinations.sql"),
     include_str!("shortcuts.sql"),
@@ -210,6 +210,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("sizes.sql"),
     include_str!("account.sql"),
     include_str!("folders.sql"),
+    include_str!("channels.sql"),
 ];
 const KNOWN: i64 = MIGRATIONS.len() as i64;
 

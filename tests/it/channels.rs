@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use drive_emulator::{Action, Fault};
+use gdrive_webhook::store::{self, Access, Store};
 
 use crate::world::World;
 
@@ -83,4 +84,46 @@ async fn channels_are_listed_and_stopped() {
     let stopped = world.output(&["channels", "stop", "--all"]).await;
     assert_eq!(stopped.status.code(), Some(0), "{}", crate::world::text(&stopped.stderr));
     assert!(world.drive.channels()[0].stopped.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_wake_up_brings_the_next_attempt_at_a_refused_channel_forward() {
+    let mut world = World::new("[sync]\npoll = \"1s\"").await;
+    let refusal = Action::status(403, "subscriptionRateLimitExceeded");
+    world.drive.fail(Fault::always("changes.watch", refusal));
+    world.spawn();
+    world.wait("it is refused", async || world.drive.count("changes.watch") == 1).await;
+    for seconds in 2..6 {
+        world.replace_config(&format!("poll = \"{}s\"", seconds - 1), &format!("poll = \"{seconds}s\""));
+        world.signal(rustix::process::Signal::HUP);
+        world
+            .wait("the new configuration is taken over", async || {
+                world.log().matches("in effect now").count() == seconds - 1
+            })
+            .await;
+    }
+    world.upload("film.mp4", 1_000);
+    world.wait_for_file("film.mp4").await;
+    assert_eq!(world.drive.count("changes.watch"), 1, "minutes pass before it is tried again");
+    let status = world.status().await;
+    assert!(status["not_ready"].to_string().contains("there is no push channel"), "{status}");
+    assert_eq!(world.terminate().await, 0);
+    let url = format!("sqlite:{}", world.home().join("state.db").display());
+    let store = Store::open(&store::Config { url }, Access::Shared).await.unwrap();
+    assert_eq!(store.channels().await.unwrap(), [], "an attempt that was refused leaves nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_drive_does_not_know_any_more_counts_as_stopped() {
+    for code in [404, 410] {
+        let mut world = World::running("").await;
+        assert_eq!(world.terminate().await, 0);
+        world.drive.fail(Fault::once("channels.stop", Action::status(code, "notFound")));
+        let stopped = world.output(&["channels", "stop", "--all"]).await;
+        assert_eq!(stopped.status.code(), Some(0), "{}", crate::world::text(&stopped.stderr));
+        assert!(crate::world::text(&stopped.stdout).contains("1 channel stopped"));
+        assert_eq!(world.drive.count("channels.stop"), 1);
+        let again = world.output(&["channels", "stop", "--all"]).await;
+        assert!(crate::world::text(&again.stdout).contains("0 channels stopped"), "it is not asked again");
+    }
 }
