@@ -4,6 +4,7 @@
 
 mod account;
 mod address;
+mod answers;
 mod channels;
 mod commands;
 mod connections;
