@@ -153,7 +153,7 @@ fn peak_kib(world: &World) -> u64 {
 async fn the_token_endpoint_is_read_with_the_same_care() {
     let mut world = World::over_tls("[sync]\npoll = \"1s\"").await;
     std::fs::write(world.home().join("credentials.json"), world.drive.authorized_user_json()).unwrap();
-    world.start_over_tls().await;
+    world.start().await;
     world.drive.fail(Fault::once("token", Action::Bomb { megabytes: 1_000 }));
     world.drive.expire_access_tokens();
     let id = world.upload("film.mp4", 1_000);

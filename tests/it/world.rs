@@ -40,23 +40,21 @@ impl World {
 
     /// A world whose Drive is reached over https, so that the daemon speaks HTTP/2 with it.
     pub(crate) async fn over_tls(config: &str) -> Self {
+        Self::over_tls_with_folder(config, "").await
+    }
+
+    /// The same with more in the `[[folder]]` section.
+    pub(crate) async fn over_tls_with_folder(config: &str, folder: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let tls = TlsFiles::make(home.path(), &["127.0.0.1".to_owned()]).unwrap();
         let drive = Emulator::start(Options { tls: Some(tls), ..Options::default() }).await.unwrap();
-        Self::around(drive, home, config, "")
-    }
-
-    /// Starts the daemon, which trusts the authority of this world's Drive, and waits until it is ready.
-    pub(crate) async fn start_over_tls(&mut self) {
-        let trusted = TlsFiles::authority(self.home());
-        self.spawn_with(&[("SSL_CERT_FILE", trusted.to_str().unwrap())]);
-        self.until_ready().await;
+        Self::around(drive, home, config, folder)
     }
 
     /// The same in one step.
     pub(crate) async fn running_over_tls(config: &str) -> Self {
         let mut world = Self::over_tls(config).await;
-        world.start_over_tls().await;
+        world.start().await;
         world
     }
 
@@ -133,6 +131,9 @@ impl World {
             .arg("--config")
             .arg(self.config_path())
             .args(arguments);
+        if self.drive.tls_url().is_some() {
+            command.env("SSL_CERT_FILE", TlsFiles::authority(self.home()));
+        }
         command
     }
 

@@ -3,9 +3,13 @@
 //! `MODEL_SEQUENCES` says how many sequences are played, `MODEL_AT_ONCE` how many of them side by side, `MODEL_SEED`
 //! which one is the first: each sequence follows from its seed.
 
+mod destination;
+mod others;
 mod plain;
 mod play;
 mod soak;
+mod trouble;
+mod user;
 
 use std::sync::Arc;
 use std::time::Duration;

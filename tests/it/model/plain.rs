@@ -5,13 +5,18 @@ use std::path::Path;
 
 use crate::world::sha256;
 
-/// A folder of the user's. The first is My Drive, the second the watched one.
+/// A folder. The first ones are there from the beginning.
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) id: String,
+    /// Absent for one that is not below a folder of this picture.
     pub(super) parent: Option<usize>,
-    pub(super) trashed: bool,
-    /// Whether it was ever below the watched folder.
+    pub(super) fate: Fate,
+    /// The daemon's account has no permission for it, nor for what is below it.
+    pub(super) hidden: bool,
+    /// Whether the configuration names it.
+    pub(super) watched: bool,
+    /// Whether it was ever watched, or below a watched folder.
     pub(super) visited: bool,
 }
 
@@ -24,18 +29,21 @@ pub(super) enum Fate {
 
 /// A file of the user's.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Video {
     pub(super) id: String,
     pub(super) parent: usize,
     pub(super) fate: Fate,
     /// Every name it ever had.
     pub(super) names: BTreeSet<String>,
-    /// Checksums of every content it ever had, the latest last.
+    /// Checksums of every content it ever had, the latest last. One that was restored is there twice.
     pub(super) contents: Vec<String>,
     /// It lay in the watched folder before the first run, and its content is still the one of then.
     pub(super) existing: bool,
     /// Its name says that it is a video.
     pub(super) wanted: bool,
+    /// Whether its owner lets anybody download it.
+    pub(super) downloadable: bool,
     /// Every folder that it, or a shortcut to it, ever lay in.
     pub(super) parents: BTreeSet<usize>,
     /// The user has changed or taken away what was delivered of it.
@@ -73,17 +81,36 @@ pub(super) struct Plain {
     pub(super) replaces: bool,
 }
 
+/// My Drive, and its watched folder below it.
 pub(super) const ROOT: usize = 0;
-pub(super) const INBOX: usize = 1;
+/// A shared drive that the daemon's account is a member of or was one, with a watched folder below it.
+pub(super) const TEAM: usize = 2;
+/// A watched folder of another account, shared with the daemon's or not.
+pub(super) const SHARED: usize = 4;
+/// A watched folder of another account's shared drive, of which the daemon's account is no member.
+pub(super) const FOREIGN: usize = 5;
+/// The number of folders that are there from the beginning. The last one is the other account's, shared with nobody.
+pub(super) const GIVEN: usize = 7;
+
+/// Whose folders something can be moved between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Realm {
+    /// The daemon's account: its My Drive, and the shared drive while it is a member.
+    Ours,
+    /// The other account.
+    Theirs,
+    /// The shared drive while the daemon's account is no member.
+    Nobody,
+}
 
 impl Plain {
-    /// Which folders are below the watched one, or are it, shortcuts followed.
+    /// Which folders are watched, or below one that is, shortcuts followed.
     pub(super) fn inside(&self) -> Vec<bool> {
-        let mut inside = vec![false; self.folders.len()];
-        inside[INBOX] = true;
+        let watched = |(index, folder): (usize, &Folder)| folder.watched && self.is_shown(index);
+        let mut inside: Vec<bool> = self.folders.iter().enumerate().map(watched).collect();
         loop {
             let more: Vec<usize> = (0..self.folders.len())
-                .filter(|&index| !inside[index] && !self.is_in_bin(index))
+                .filter(|&index| !inside[index] && self.is_shown(index))
                 .filter(|&index| {
                     self.folders[index].parent.is_some_and(|parent| inside[parent])
                         || self.is_linked(Target::Folder(index), &inside)
@@ -102,27 +129,35 @@ impl Plain {
         self.links.iter().any(|link| link.target == target && !link.trashed && inside[link.parent])
     }
 
-    pub(super) fn is_in_bin(&self, folder: usize) -> bool {
-        let mut here = Some(folder);
-        while let Some(index) = here {
-            if self.folders[index].trashed {
-                return true;
-            }
-            here = self.folders[index].parent;
+    /// The folder and those above it.
+    fn lineage(&self, folder: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(Some(folder), |&index| self.folders[index].parent)
+    }
+
+    /// Whether the daemon's account sees it, and neither it nor a folder above it is in the trash or deleted.
+    pub(super) fn is_shown(&self, folder: usize) -> bool {
+        self.lineage(folder)
+            .map(|index| &self.folders[index])
+            .all(|folder| folder.fate == Fate::There && !folder.hidden)
+    }
+
+    /// Who can move what is in this folder.
+    pub(super) fn realm(&self, folder: usize) -> Realm {
+        match self.lineage(folder).last() {
+            Some(TEAM) if self.folders[TEAM].hidden => Realm::Nobody,
+            Some(ROOT | TEAM) => Realm::Ours,
+            _ => Realm::Theirs,
         }
-        false
+    }
+
+    /// All folders of a realm that something can be put into.
+    pub(super) fn folders_of(&self, realm: Realm) -> Vec<usize> {
+        self.every_folder().into_iter().filter(|&folder| self.realm(folder) == realm).collect()
     }
 
     /// Whether the folder, or one above it, is this one.
     pub(super) fn is_below(&self, folder: usize, above: usize) -> bool {
-        let mut here = Some(folder);
-        while let Some(index) = here {
-            if index == above {
-                return true;
-            }
-            here = self.folders[index].parent;
-        }
-        false
+        self.lineage(folder).any(|index| index == above)
     }
 
     /// Notes which folders and files have been where, after something has moved.
@@ -141,12 +176,25 @@ impl Plain {
         }
     }
 
+    /// All folders that something can be put into.
     pub(super) fn every_folder(&self) -> Vec<usize> {
-        (0..self.folders.len()).collect()
+        (0..self.folders.len()).filter(|&folder| self.folders[folder].fate != Fate::Deleted).collect()
     }
 
-    /// Whether a shortcut points at something below this folder. Nobody tells the daemon when a folder that it does
-    /// not know goes into the bin, so that it learns of that a day later.
+    /// Deletes a folder with everything below it.
+    pub(super) fn delete_folder(&mut self, folder: usize) {
+        let below: Vec<bool> = (0..self.folders.len()).map(|other| self.is_below(other, folder)).collect();
+        for video in self.videos.iter_mut().filter(|video| below[video.parent]) {
+            video.fate = Fate::Deleted;
+        }
+        self.links.retain(|link| !below[link.parent]);
+        for (folder, _) in self.folders.iter_mut().zip(below).filter(|(_, below)| *below) {
+            folder.fate = Fate::Deleted;
+        }
+    }
+
+    /// Whether a shortcut points at something below this folder. Drive does not tell the daemon when a folder that it
+    /// does not know goes into the trash: it learns of that from its daily comparison.
     pub(super) fn holds_targets(&self, folder: usize) -> bool {
         self.links.iter().any(|link| match link.target {
             Target::Folder(target) => target != folder && self.is_below(target, folder),
@@ -160,7 +208,8 @@ impl Plain {
             && !video.existing
             && !video.tampered
             && video.wanted
-            && !self.is_in_bin(video.parent)
+            && video.downloadable
+            && self.is_shown(video.parent)
             && (inside[video.parent] || self.is_linked(Target::Video(index), inside))
     }
 
@@ -175,7 +224,7 @@ impl Plain {
             .filter(|&index| self.is_due(index, &inside))
             .map(|index| &self.videos[index])
             .filter(|video| !there.values().any(|sum| Some(sum) == video.contents.last()))
-            .map(|video| format!("{:?} {} is missing", video.names, video.id))
+            .map(|video| format!("missing: {} {:?}", video.id, video.names))
             .collect()
     }
 
@@ -212,9 +261,11 @@ impl Plain {
         }
         for video in &self.videos {
             let places: Vec<_> = there.iter().filter(|(_, sum)| video.contents.contains(sum)).collect();
-            let distinct: BTreeSet<_> = places.iter().map(|(_, sum)| sum).collect();
-            if distinct.len() < places.len() {
-                wrong.push(format!("one content, several files: {places:?}"));
+            for sum in &video.contents {
+                let files = places.iter().filter(|(_, other)| *other == sum).count();
+                if files > video.contents.iter().filter(|other| *other == sum).count() {
+                    wrong.push(format!("one content, several files: {places:?}"));
+                }
             }
             if self.replaces && !video.tampered && places.len() > 1 {
                 wrong.push(format!("a new content lies beside an untouched earlier one: {places:?}"));

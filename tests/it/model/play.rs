@@ -1,42 +1,31 @@
 //! One sequence: what the user does, what goes wrong meanwhile, and the end.
 
-use std::collections::BTreeSet;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use drive_emulator::{Action, Content, Disturbance, Fault, Upload};
-use sha2::{Digest, Sha256};
+use drive_emulator::{PermissionLag, Role, User};
 
 use super::HEALING;
-use super::plain::{Fate, Folder, INBOX, Link, Plain, ROOT, Target, Video, look};
+use super::plain::{FOREIGN, Fate, Folder, GIVEN, Plain, ROOT, SHARED, TEAM, look};
+use super::user::Moment;
 use crate::luck::Luck;
 use crate::world::World;
-
-/// Few names, so that they clash.
-const NAMES: [&str; 6] = ["a.mp4", "b.mp4", "film.mov", "Film.mov", "take 1.mkv", "notes.txt"];
-const FOLDERS: [&str; 3] = ["Trip", "2026", "a.mp4"];
-/// Calls that may go wrong in any way.
-const CALLS: [&str; 7] = [
-    "changes.list",
-    "changes.getStartPageToken",
-    "changes.watch",
-    "channels.stop",
-    "files.list",
-    "files.get",
-    "token",
-];
 
 /// SIGTERM came before the daemon was far enough to listen for it.
 const TERMINATED_EARLY: i32 = 143;
 
 pub(super) struct Play {
-    luck: Luck,
+    pub(super) luck: Luck,
     pub(super) world: World,
-    plain: Plain,
+    /// Another account, which shares folders with the daemon's.
+    pub(super) other: User,
+    pub(super) plain: Plain,
     told: Vec<String>,
-    contents: u64,
-    wrong_byte_spent: bool,
-    seed: u64,
+    /// Contents made so far.
+    pub(super) contents: u64,
+    pub(super) wrong_byte_spent: bool,
+    pub(super) silence_spent: bool,
+    pub(super) seed: u64,
 }
 
 impl Play {
@@ -46,19 +35,43 @@ impl Play {
         let on_update = if replaces { "replace" } else { "keep-both" };
         let config =
             format!("[sync]\npoll = \"1s\"\n[download]\nconcurrency = {}\nstall = \"1s\"", 1 + luck.below(4));
-        let world = World::with_folder(&config, &format!("on_update = {on_update:?}")).await;
-        let folder = |id: &str, parent| Folder { id: id.to_owned(), parent, trashed: false, visited: false };
-        let folders = vec![folder(&world.drive.root_id(), None), folder(&world.inbox, Some(ROOT))];
+        let folder = format!("on_update = {on_update:?}");
+        let mut world = if luck.once_in(2) {
+            World::over_tls_with_folder(&config, &folder).await
+        } else {
+            World::with_folder(&config, &folder).await
+        };
+        let other = world.drive.user("olga@drive-emulator.example");
+        let mut folders = given(&world, &other);
+        for folder in &mut folders[ROOT + 2..] {
+            folder.watched = folder.watched && luck.once_in(2);
+            if folder.watched {
+                let (id, destination) = (&folder.id, world.videos());
+                world.add_config(&format!(
+                    "[[folder]]\nid = {id:?}\ndestination = {destination:?}\non_update = {on_update:?}"
+                ));
+            }
+        }
         let plain = Plain {
             links: Vec::new(),
             folders,
             videos: Vec::new(),
             folder_names: BTreeSet::new(),
-            own: std::collections::BTreeMap::new(),
+            own: BTreeMap::new(),
             edited: BTreeSet::new(),
             replaces,
         };
-        Self { luck, world, plain, told: Vec::new(), contents: 0, wrong_byte_spent: false, seed }
+        Self {
+            luck,
+            world,
+            other,
+            plain,
+            told: Vec::new(),
+            contents: 0,
+            wrong_byte_spent: false,
+            silence_spent: false,
+            seed,
+        }
     }
 
     /// What was done, and what the daemon said to it.
@@ -69,7 +82,7 @@ impl Play {
     /// Plays it to its end and says what is wrong then.
     pub(super) async fn run(&mut self) -> Vec<String> {
         for _ in 0..self.luck.below(5) {
-            self.put(true);
+            self.put(Moment::BeforeTheFirstRun);
         }
         self.plain.note();
         self.world.start().await;
@@ -104,374 +117,8 @@ impl Play {
         self.wrong_byte_spent = false;
     }
 
-    fn tell(&mut self, what: impl Into<String>) {
+    pub(super) fn tell(&mut self, what: impl Into<String>) {
         self.told.push(what.into());
-    }
-
-    fn content(&mut self) -> (Content, String) {
-        self.contents += 1;
-        let size = match self.luck.below(8) {
-            0 => 1 + self.luck.below(3),
-            1 => 400_000 + self.luck.below(2_000_000),
-            _ => 1_000 + self.luck.below(60_000),
-        };
-        let content = Content::pattern(self.seed.wrapping_mul(1000) + self.contents, size + 8);
-        let sum = Sha256::digest(content.slice(0, (size + 8) as usize));
-        (content, sum.iter().map(|byte| format!("{byte:02x}")).collect())
-    }
-
-    fn user(&mut self) {
-        match self.luck.below(19) {
-            16 | 17 => self.link(),
-            18 => self.change_link(),
-            0..6 => self.put(false),
-            6 | 7 => self.revise(),
-            8 => self.rename(),
-            9 => self.relocate(),
-            10 => self.bin(),
-            11 => self.delete(),
-            12 | 13 => self.make_folder(),
-            14 => self.relocate_folder(),
-            _ => self.bin_folder(),
-        }
-    }
-
-    fn put(&mut self, before: bool) {
-        let folders = self.plain.every_folder();
-        let parent =
-            if self.luck.once_in(4) { *self.luck.pick(&folders) } else { folders[folders.len() - 1] };
-        let name = (*self.luck.pick(&NAMES)).to_owned();
-        let (content, sum) = self.content();
-        let upload = Upload::new(&self.plain.folders[parent].id, &name, content);
-        let id = self.world.drive.upload(upload);
-        self.tell(format!("upload {id} {name} into folder {parent} {sum}"));
-        self.plain.videos.push(Video {
-            id,
-            parent,
-            fate: Fate::There,
-            wanted: !name.ends_with(".txt"),
-            names: BTreeSet::from([name]),
-            contents: vec![sum],
-            existing: before && self.plain.inside()[parent],
-            parents: BTreeSet::from([parent]),
-            tampered: false,
-        });
-    }
-
-    /// One of the files that still are.
-    fn one(&mut self) -> Option<usize> {
-        let live: Vec<usize> = (0..self.plain.videos.len())
-            .filter(|&index| self.plain.videos[index].fate != Fate::Deleted)
-            .collect();
-        (!live.is_empty()).then(|| *self.luck.pick(&live))
-    }
-
-    fn revise(&mut self) {
-        let Some(index) = self.one() else { return };
-        let (content, sum) = self.content();
-        let id = self.plain.videos[index].id.clone();
-        self.tell(format!("revise {id} {sum}"));
-        self.world.drive.revise(&id, content);
-        self.plain.videos[index].contents.push(sum);
-        self.plain.videos[index].existing = false;
-    }
-
-    fn rename(&mut self) {
-        let Some(index) = self.one() else { return };
-        // What is no video stays none, so that what was noted and what is wanted cannot get mixed up.
-        let wanted = self.plain.videos[index].wanted;
-        let name = *self.luck.pick(&NAMES[..NAMES.len() - 1]);
-        if !wanted {
-            return;
-        }
-        let id = self.plain.videos[index].id.clone();
-        self.tell(format!("rename {id} {name}"));
-        self.world.drive.rename(&id, name);
-        self.plain.videos[index].names.insert(name.to_owned());
-    }
-
-    fn relocate(&mut self) {
-        let Some(index) = self.one() else { return };
-        let folders = self.plain.every_folder();
-        let to = *self.luck.pick(&folders);
-        let id = self.plain.videos[index].id.clone();
-        self.tell(format!("move {id} to folder {to}"));
-        self.world.drive.move_to(&id, &self.plain.folders[to].id);
-        self.plain.videos[index].parent = to;
-    }
-
-    fn bin(&mut self) {
-        let Some(index) = self.one() else { return };
-        let video = &mut self.plain.videos[index];
-        let trashed = video.fate == Fate::There;
-        video.fate = if trashed { Fate::Trashed } else { Fate::There };
-        let id = video.id.clone();
-        self.tell(format!("trash {id}: {trashed}"));
-        if trashed { self.world.drive.trash(&id) } else { self.world.drive.untrash(&id) }
-    }
-
-    fn delete(&mut self) {
-        let Some(index) = self.one() else { return };
-        self.plain.videos[index].fate = Fate::Deleted;
-        let id = self.plain.videos[index].id.clone();
-        self.tell(format!("delete {id}"));
-        self.world.drive.delete(&id);
-    }
-
-    fn make_folder(&mut self) {
-        let folders = self.plain.every_folder();
-        let parent = *self.luck.pick(&folders);
-        let name = *self.luck.pick(&FOLDERS);
-        let id = self.world.drive.folder(&self.plain.folders[parent].id, name);
-        self.tell(format!("folder {} is {id} {name} in {parent}", self.plain.folders.len()));
-        self.plain.folder_names.insert(name.to_owned());
-        self.plain.folders.push(Folder { id, parent: Some(parent), trashed: false, visited: false });
-    }
-
-    /// One of the folders that are neither My Drive nor the watched one.
-    fn one_folder(&mut self) -> Option<usize> {
-        let folders: Vec<usize> = (INBOX + 1..self.plain.folders.len()).collect();
-        (!folders.is_empty()).then(|| *self.luck.pick(&folders))
-    }
-
-    fn relocate_folder(&mut self) {
-        let Some(index) = self.one_folder() else { return };
-        let id = self.plain.folders[index].id.clone();
-        if self.luck.once_in(3) {
-            let name = *self.luck.pick(&FOLDERS);
-            self.tell(format!("rename folder {index} {name}"));
-            self.world.drive.rename(&id, name);
-            self.plain.folder_names.insert(name.to_owned());
-            return;
-        }
-        let folders = self.plain.every_folder();
-        let to = *self.luck.pick(&folders);
-        if self.plain.is_below(to, index) {
-            return;
-        }
-        self.tell(format!("move folder {index} to {to}"));
-        self.world.drive.move_to(&id, &self.plain.folders[to].id);
-        self.plain.folders[index].parent = Some(to);
-    }
-
-    fn bin_folder(&mut self) {
-        let Some(index) = self.one_folder() else { return };
-        if self.plain.holds_targets(index) {
-            return;
-        }
-        let folder = &mut self.plain.folders[index];
-        folder.trashed = !folder.trashed;
-        let (id, trashed) = (folder.id.clone(), folder.trashed);
-        self.tell(format!("trash folder {index}: {trashed}"));
-        if trashed { self.world.drive.trash(&id) } else { self.world.drive.untrash(&id) }
-    }
-
-    /// Makes a shortcut to a folder or a file.
-    fn link(&mut self) {
-        let folders = self.plain.every_folder();
-        let parent = *self.luck.pick(&folders);
-        let (target, id, name) = if self.luck.once_in(2) {
-            let Some(folder) = self.one_folder() else { return };
-            (Target::Folder(folder), self.plain.folders[folder].id.clone(), *self.luck.pick(&FOLDERS))
-        } else {
-            let Some(video) = self.one().filter(|&video| self.plain.videos[video].wanted) else { return };
-            (Target::Video(video), self.plain.videos[video].id.clone(), NAMES[self.luck.below(5) as usize])
-        };
-        if matches!(target, Target::Video(video) if self.plain.videos[video].fate != Fate::There)
-            || self.plain.is_in_bin(self.place_of(target))
-        {
-            return;
-        }
-        let link = self.world.drive.shortcut(&self.plain.folders[parent].id, name, &id);
-        self.tell(format!("shortcut {link} {name} in folder {parent} to {target:?}"));
-        match target {
-            Target::Folder(_) => {
-                self.plain.folder_names.insert(name.to_owned());
-            }
-            Target::Video(video) => {
-                self.plain.videos[video].names.insert(name.to_owned());
-            }
-        }
-        self.plain.links.push(Link { id: link, parent, target, trashed: false });
-    }
-
-    fn place_of(&self, target: Target) -> usize {
-        match target {
-            Target::Folder(folder) => folder,
-            Target::Video(video) => self.plain.videos[video].parent,
-        }
-    }
-
-    /// Moves a shortcut, or puts it into the bin or out of it.
-    fn change_link(&mut self) {
-        if self.plain.links.is_empty() {
-            return;
-        }
-        let index = self.luck.below(self.plain.links.len() as u64) as usize;
-        let folders = self.plain.every_folder();
-        let to = *self.luck.pick(&folders);
-        let moves = self.luck.once_in(2);
-        let link = &mut self.plain.links[index];
-        let id = link.id.clone();
-        if moves {
-            link.parent = to;
-            self.world.drive.move_to(&id, &self.plain.folders[to].id);
-            self.tell(format!("move shortcut {id} to folder {to}"));
-            return;
-        }
-        link.trashed = !link.trashed;
-        let trashed = link.trashed;
-        if trashed {
-            self.world.drive.trash(&id);
-        } else {
-            self.world.drive.untrash(&id);
-        }
-        self.tell(format!("trash shortcut {id}: {trashed}"));
-    }
-
-    /// Something goes wrong with Drive or on the way to it.
-    fn trouble(&mut self) {
-        let drive = self.world.drive.clone();
-        let milliseconds = self.luck.below(900);
-        let what = match self.luck.below(14) {
-            0 => {
-                drive.expire_access_tokens();
-                "access tokens expire".to_owned()
-            }
-            1 => {
-                drive.refuse_page_tokens_before_now();
-                "page tokens are refused".to_owned()
-            }
-            2 => {
-                drive.shorten_channels(Duration::from_millis(milliseconds));
-                "channels end soon".to_owned()
-            }
-            3 => {
-                let disturbances = [
-                    Disturbance::Drop,
-                    Disturbance::Double,
-                    Disturbance::Delay(Duration::from_millis(milliseconds)),
-                    Disturbance::Swap,
-                ];
-                let disturbance = *self.luck.pick(&disturbances);
-                drive.disturb_notifications(disturbance, 1 + self.luck.below(4) as u32);
-                format!("{disturbance:?}")
-            }
-            4 => {
-                drive.set_noise(self.luck.below(3) as u32);
-                drive.set_change_delay(Duration::from_millis(milliseconds));
-                drive.set_processing_delay(Duration::from_millis(self.luck.below(900)));
-                format!("changes come {milliseconds} ms late")
-            }
-            5 => {
-                let (empty, notified, early) =
-                    (self.luck.once_in(2), !self.luck.once_in(3), self.luck.once_in(2));
-                drive.set_empty_pages(empty);
-                drive.set_notifications(notified);
-                drive.set_sync_before_answer(early);
-                drive.set_notifications_after_stop(self.luck.below(3) as u32);
-                format!("empty pages {empty}, notifications {notified}")
-            }
-            6 => {
-                drive.set_rate(Some(300_000 + self.luck.below(3_000_000)));
-                "slow".to_owned()
-            }
-            7..11 => self.media_fault(),
-            _ => self.call_fault(),
-        };
-        self.tell(what);
-    }
-
-    fn refusal(&mut self) -> Action {
-        let bytes = self.luck.below(600);
-        match self.luck.below(9) {
-            0 => Action::status(500, "internalError"),
-            1 => Action::html(502),
-            2 => Action::status_retry_after(429, "rateLimitExceeded", "1"),
-            3 => Action::status(403, "userRateLimitExceeded"),
-            4 => Action::status(401, "authError"),
-            5 => Action::CutAfter { bytes },
-            6 => Action::ResetAfter { bytes },
-            7 => Action::AnswerLate { milliseconds: bytes },
-            _ => Action::Delay { milliseconds: bytes },
-        }
-    }
-
-    fn call_fault(&mut self) -> String {
-        let operation = *self.luck.pick(&CALLS);
-        let action = self.refusal();
-        let times = 1 + self.luck.below(3) as u32;
-        let told = format!("{operation} goes wrong {times} times: {action:?}");
-        self.world.drive.fail(Fault::times(operation, times, action));
-        told
-    }
-
-    fn media_fault(&mut self) -> String {
-        let bytes = self.luck.below(50_000);
-        let mut times = 1 + self.luck.below(3) as u32;
-        let action = match self.luck.below(8) {
-            0 => Action::StallAfter { bytes },
-            1 => Action::IgnoreRange,
-            2 => Action::WrongLength { by: 1 + bytes as i64 },
-            3 => Action::WrongLength { by: -1 },
-            4 => Action::Slow { bytes_per_second: 20_000 + bytes },
-            // Wrong twice is given up, as it should be; that is another test.
-            5 if !self.wrong_byte_spent => {
-                (self.wrong_byte_spent, times) = (true, 1);
-                Action::WrongByte { offset: 0 }
-            }
-            _ => self.refusal(),
-        };
-        let told = format!("media goes wrong {times} times: {action:?}");
-        self.world.drive.fail(Fault::times("files.media", times, action));
-        told
-    }
-
-    /// The user works at the destination.
-    fn destination(&mut self) {
-        let there = look(&self.world.videos(), &self.world.delivered());
-        let choice = self.luck.below(3);
-        if choice == 0 {
-            let path =
-                format!("{}{}", ["", "Trip/", "2026/"][self.luck.below(3) as usize], self.luck.pick(&NAMES));
-            let file = self.world.videos().join(&path);
-            let bytes = format!("the user's own {}", self.contents);
-            // As careful as the daemon: nobody's file is overwritten, and it appears at once.
-            let beside = self.world.home().join("own");
-            fs::create_dir_all(file.parent().unwrap()).unwrap();
-            fs::write(&beside, &bytes).unwrap();
-            if fs::hard_link(&beside, &file).is_ok() {
-                self.plain.own.insert(path.clone(), crate::world::sha256(&file));
-                self.tell(format!("the user makes {path}"));
-            }
-            fs::remove_file(&beside).unwrap();
-            return;
-        }
-        let delivered: Vec<_> = there
-            .iter()
-            .filter(|(_, sum)| self.plain.videos.iter().any(|video| video.contents.contains(sum)))
-            .collect();
-        if delivered.is_empty() {
-            return;
-        }
-        let (path, sum) = *self.luck.pick(&delivered);
-        let video = self.plain.videos.iter_mut().find(|video| video.contents.contains(sum)).unwrap();
-        video.tampered = true;
-        let file = self.world.videos().join(path);
-        let aside = self.world.home().join("aside");
-        if choice == 1 {
-            // The daemon may have put a newer content there meanwhile; then that one is taken.
-            let taken = fs::rename(&file, &aside).is_ok();
-            self.tell(format!("the user takes {path} away: {taken}"));
-        } else {
-            let text = format!("edited {}", self.contents);
-            self.contents += 1;
-            fs::write(&aside, text).unwrap();
-            let sum = crate::world::sha256(&aside);
-            fs::rename(&aside, &file).unwrap();
-            self.plain.edited.insert(sum);
-            self.tell(format!("the user edits {path}"));
-        }
     }
 
     /// The daemon dies, ends, or comes back.
@@ -510,6 +157,14 @@ impl Play {
         drive.set_change_delay(Duration::ZERO);
         drive.set_processing_delay(Duration::ZERO);
         drive.set_notifications(true);
+        drive.set_listing_lag(Duration::ZERO);
+        drive.set_removal_lag(Duration::ZERO);
+        drive.set_permission_lag(PermissionLag::default());
+        for folder in [TEAM, SHARED, FOREIGN] {
+            if self.plain.folders[folder].hidden && !self.luck.once_in(3) {
+                self.show_or_hide(folder);
+            }
+        }
         if !self.world.has_daemon() {
             self.world.spawn();
         }
@@ -537,4 +192,36 @@ impl Play {
         }
         self.plain.wrong(&look(&self.world.videos(), &self.world.delivered()))
     }
+}
+
+/// The folders that are there from the beginning, in the order of their numbers.
+fn given(world: &World, other: &User) -> Vec<Folder> {
+    let folder = |id: String, parent, watched| Folder {
+        id,
+        parent,
+        fate: Fate::There,
+        hidden: false,
+        watched,
+        visited: false,
+    };
+    let (drive, account) = (&world.drive, world.drive.first_user());
+    let team = drive.shared_drive("Team");
+    let team_inbox = drive.folder(&team, "Team inbox");
+    let shared = other.folder(&other.root_id(), "Shared");
+    let foreign = other.folder(&other.shared_drive("Foreign"), "Foreign inbox");
+    for id in [&shared, &foreign] {
+        drive.share(id, account.address(), Role::Reader);
+    }
+    let private = other.folder(&other.root_id(), "Private");
+    let folders = vec![
+        folder(drive.root_id(), None, false),
+        folder(world.inbox.clone(), Some(ROOT), true),
+        folder(team, None, false),
+        folder(team_inbox, Some(TEAM), true),
+        folder(shared, None, true),
+        folder(foreign, None, true),
+        Folder { hidden: true, ..folder(private, None, false) },
+    ];
+    assert_eq!(folders.len(), GIVEN);
+    folders
 }

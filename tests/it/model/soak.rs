@@ -25,11 +25,12 @@ async fn sample(play: &Play) -> Sample {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim_start_matches(':').split_whitespace().next().unwrap().parse().unwrap()
     };
+    let process = play.world.status().await["process"].clone();
     Sample {
         resident: number("VmRSS"),
-        handles: fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() as u64,
+        handles: process["open_files"].as_u64().unwrap(),
         threads: number("Threads"),
-        tasks: play.world.status().await["process"]["tasks"].as_u64().unwrap(),
+        tasks: process["tasks"].as_u64().unwrap(),
     }
 }
 
@@ -47,7 +48,8 @@ async fn what_a_daemon_holds_does_not_grow_with_time() {
     play.world.start().await;
     let began = Instant::now();
     let (mut samples, mut cleared, mut steps) = (Vec::new(), Instant::now(), 0_u64);
-    while began.elapsed() < Duration::from_secs(seconds) {
+    // A machine that is busy with other things takes longer to show as much.
+    while began.elapsed() < Duration::from_secs(seconds) || samples.len() < 10 {
         play.step();
         steps += 1;
         if cleared.elapsed() > Duration::from_mins(1) {
@@ -63,7 +65,7 @@ async fn what_a_daemon_holds_does_not_grow_with_time() {
     }
     // A tenth of the time to warm up, then the same stretch at the beginning and at the end.
     let stretch = samples.len() / 10;
-    let (early, late) = (&samples[stretch..2 * stretch.max(1)], &samples[samples.len() - stretch.max(1)..]);
+    let (early, late) = (&samples[stretch..2 * stretch], &samples[samples.len() - stretch..]);
     for (what, of) in [
         ("resident KiB", (|s: &Sample| s.resident) as fn(&Sample) -> u64),
         ("handles", |s| s.handles),
