@@ -58,7 +58,7 @@ pub struct Matching {
     pub method: Option<String>,
     /// The beginning of the path; `*` stands for any text.
     pub path: Option<String>,
-    /// The file the request is about.
+    /// The file the request is about, or the folder whose items it lists.
     pub file: Option<String>,
     /// Only requests with a range that begins anywhere and goes to the file's end.
     pub to_end: bool,
@@ -102,7 +102,7 @@ impl Matching {
         let equal = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
         equal(&self.operation, request.operation)
             && equal(&self.method, request.method)
-            && self.file.as_deref().is_none_or(|file| request.file == Some(file))
+            && self.file.as_deref().is_none_or(|file| request.is_about(file))
             && self.path.as_deref().is_none_or(|pattern| begins_like(request.path, pattern))
             && (!self.to_end || request.range.is_some_and(|range| range.trim_end().ends_with('-')))
     }
@@ -319,6 +319,14 @@ pub(crate) struct Asked<'a> {
     pub(crate) path: &'a str,
     pub(crate) file: Option<&'a str>,
     pub(crate) range: Option<&'a str>,
+    pub(crate) query: &'a str,
+}
+
+impl Asked<'_> {
+    fn is_about(&self, file: &str) -> bool {
+        // Ids have no character that an address would encode.
+        self.file == Some(file) || self.operation == "files.list" && self.query.contains(file)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -410,10 +418,24 @@ mod tests {
         let mut faults = Faults::default();
         let matching = Matching::operation("about.get").skip(1);
         faults.add(Fault { matching, times: 2, action: Action::html(502) });
-        let asked = |operation| Asked { operation, method: "GET", path: "/", file: None, range: None };
+        let asked =
+            |operation| Asked { operation, method: "GET", path: "/", file: None, range: None, query: "" };
         let struck: Vec<bool> = (0..4).map(|_| faults.strike(&asked("about.get")).is_some()).collect();
         assert_eq!(struck, [false, true, true, false]);
         assert!(faults.strike(&asked("files.get")).is_none());
+    }
+
+    #[test]
+    fn a_fault_for_a_folder_strikes_its_listings() {
+        let mut faults = Faults::default();
+        let matching = Matching::operation("files.list").file("1Folder");
+        faults.add(Fault { matching, times: u32::MAX, action: Action::html(502) });
+        for (query, is_struck) in [("q=%271Folder%27+in+parents", true), ("q=%271Other%27+in+parents", false)]
+        {
+            let asked =
+                Asked { operation: "files.list", method: "GET", path: "/", file: None, range: None, query };
+            assert_eq!(faults.strike(&asked).is_some(), is_struck, "{query}");
+        }
     }
 
     #[test]
@@ -424,7 +446,8 @@ mod tests {
         for (range, is_struck) in
             [(None, false), (Some("bytes=5-9"), false), (Some("bytes=-9"), false), (Some("bytes=5-"), true)]
         {
-            let asked = Asked { operation: "files.media", method: "GET", path: "/", file: None, range };
+            let asked =
+                Asked { operation: "files.media", method: "GET", path: "/", file: None, range, query: "" };
             assert_eq!(faults.strike(&asked).is_some(), is_struck, "{range:?}");
         }
     }

@@ -72,6 +72,7 @@ pub(crate) async fn answer(
         path: &path,
         file: route.id.as_deref(),
         range: range.as_deref(),
+        query: &query,
     };
     let (strike, latency) = {
         let mut state = inner.state();
@@ -256,6 +257,7 @@ async fn single(inner: &Arc<Inner>, request: &batch::Single) -> Reply {
         path,
         file: route.id.as_deref(),
         range: None,
+        query,
     };
     let action = inner.state().faults.strike(&asked);
     let reply = match operation {
