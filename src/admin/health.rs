@@ -21,6 +21,8 @@ pub struct Facts<'a> {
     pub keeper: Option<&'a Result<String, String>>,
     /// The delivery engine's last outcome.
     pub deliveries: Option<&'a Result<String, String>>,
+    /// Folders that cannot be watched or listed, each with the reason and what to do.
+    pub folders: &'a [String],
     /// Destinations that cannot be used.
     pub holds: &'a [(String, Hold)],
     /// An engine that is stuck.
@@ -56,6 +58,7 @@ pub fn not_ready(facts: &Facts<'_>) -> Vec<String> {
     if let Some(stuck) = facts.stuck {
         reasons.push(format!("a part of the daemon makes no progress ({stuck}); restart the daemon"));
     }
+    reasons.extend(facts.folders.iter().cloned());
     for (path, hold) in facts.holds {
         reasons.push(format!("{path} cannot be used: {}", hold.why));
     }
@@ -143,6 +146,7 @@ mod tests {
             channels,
             keeper: None,
             deliveries: None,
+            folders: &[],
             holds: &[],
             stuck: None,
             now,
@@ -199,6 +203,7 @@ mod tests {
             channels: &[],
             keeper: Some(&fine),
             deliveries: Some(&fine),
+            folders: &[],
             holds: &[],
             stuck: None,
             now,
@@ -223,6 +228,10 @@ mod tests {
             (
                 Facts { stuck: Some("sync"), ..ready.clone() },
                 "a part of the daemon makes no progress (sync); restart the daemon",
+            ),
+            (
+                Facts { folders: &["folder Inbox (1A): the cause".to_owned()], ..ready.clone() },
+                "folder Inbox (1A): the cause",
             ),
             (
                 Facts { holds: &[("/srv".to_owned(), hold)], ..ready.clone() },

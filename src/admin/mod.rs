@@ -1,6 +1,7 @@
 //! The admin address: whether the program is alive, whether it is ready, and its status. On loopback unless a token
 //! protects it.
 
+pub mod folders;
 pub mod health;
 pub mod origin;
 mod shared;
@@ -26,7 +27,7 @@ use crate::listen::{Limits, Requests};
 use crate::model::id::hash_token;
 use crate::owner;
 use crate::process;
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::task::{Reason, Wake};
 use origin::Guard;
 use shared::Shared;
@@ -130,8 +131,11 @@ async fn readyz(State(admin): State<Admin>) -> Answer {
 }
 
 async fn ready(admin: &Admin) -> Answer {
-    let reasons = match admin.store.channels().await {
-        Ok(channels) => readiness(&admin.live, &channels, Timestamp::now()),
+    let known = async {
+        Ok::<_, store::Error>((admin.store.channels().await?, admin.store.troubled(folders::SHOWN).await?))
+    };
+    let reasons = match known.await {
+        Ok((channels, troubled)) => readiness(&admin.live, &channels, &troubled, Timestamp::now()),
         Err(error) => vec![format!("the database cannot be read: {error}")],
     };
     if reasons.is_empty() {

@@ -10,12 +10,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::folders::{self, FoldersReport};
 use super::health::{self, Facts, is_live, not_ready};
 use crate::http::Http;
 use crate::model::channel::Known;
 use crate::model::{Channel, ChannelState, Delivery, Stage};
 use crate::process;
-use crate::store::{self, Store};
+use crate::store::{self, Store, Troubled};
 use crate::task;
 use crate::telemetry::counters::{Connections, Notifications};
 use crate::telemetry::holds::{Hold, Holds};
@@ -121,6 +122,9 @@ pub struct Report {
     pub deliveries: BTreeMap<String, i64>,
     /// Those that wait, have failed, or were skipped lately, and why.
     pub attention: Vec<DeliveryReport>,
+    /// Folders that wait or cannot be watched.
+    #[serde(default)]
+    pub folders: FoldersReport,
     /// Destinations that cannot be used now, and why.
     pub destinations: Vec<DestinationReport>,
 }
@@ -272,11 +276,12 @@ pub async fn report(store: &Store, live: Option<&Live>) -> Result<Report, store:
     let channels = store.channels().await?;
     let attention = store.attention(now.checked_sub(SKIPPED_SHOWN).unwrap_or(now), SHOWN).await?;
     let counts = store.counts().await?;
+    let troubled = store.troubled(folders::SHOWN).await?;
     Ok(Report {
         version: env!("GDRIVE_WEBHOOK_VERSION").to_owned(),
         database: store.path().to_owned(),
         process: live.map(process),
-        not_ready: live.map(|live| readiness(live, &channels, now)).unwrap_or_default(),
+        not_ready: live.map(|live| readiness(live, &channels, &troubled, now)).unwrap_or_default(),
         channels: channels
             .iter()
             .filter(|channel| channel.state != ChannelState::Ended)
@@ -286,6 +291,7 @@ pub async fn report(store: &Store, live: Option<&Live>) -> Result<Report, store:
         transfers: live.map(transfers).unwrap_or_default(),
         deliveries: as_seen(counts, live.map_or(0, |live| live.transfers.next.load(Ordering::Relaxed))),
         attention: attention.iter().map(delivery_report).collect(),
+        folders: folders::report(store).await?,
         destinations: live.map(destinations).unwrap_or_default(),
     })
 }
@@ -304,7 +310,7 @@ fn as_seen(counts: store::Counts, next: usize) -> BTreeMap<String, i64> {
 }
 
 /// Why the program is not ready.
-pub fn readiness(live: &Live, channels: &[Channel], now: Timestamp) -> Vec<String> {
+pub fn readiness(live: &Live, channels: &[Channel], troubled: &[Troubled], now: Timestamp) -> Vec<String> {
     let sync = live.sync.borrow().outcome.clone();
     let keeper = live.keeper.borrow().outcome.clone();
     let address = live.address.borrow().clone();
@@ -317,6 +323,7 @@ pub fn readiness(live: &Live, channels: &[Channel], now: Timestamp) -> Vec<Strin
         channels,
         keeper: keeper.as_ref(),
         deliveries: deliveries.as_ref(),
+        folders: &folders::reasons(troubled),
         holds: &live.holds.snapshot(),
         stuck: live.stuck(),
         now,

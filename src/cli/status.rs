@@ -125,6 +125,24 @@ fn render(report: &Report, now: Timestamp) -> String {
         report.deliveries.iter().map(|(stage, count)| vec![stage.clone(), count.to_string()]),
     );
     text += &section(
+        "folders",
+        report.folders.problems.iter().map(|folder| {
+            let since = relative(folder.since, now);
+            vec![printable(&folder.name), since, printable(&folder.problem), folder.id.clone()]
+        }),
+    );
+    if report.folders.waiting > 0 {
+        text += &format!("  {} folders still have to be listed\n", report.folders.waiting);
+    }
+    text += &section(
+        "shared drives that are polled",
+        report
+            .folders
+            .polled_drives
+            .iter()
+            .map(|drive| vec![drive.id.clone(), relative(drive.since, now), printable(&drive.problem)]),
+    );
+    text += &section(
         "destinations that wait",
         report.destinations.iter().map(|d| vec![d.path.clone(), relative(d.since, now), d.problem.clone()]),
     );

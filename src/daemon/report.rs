@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use crate::admin::folders::SHOWN;
 use crate::admin::status::{Live, readiness, summary};
 use crate::store::Store;
 use crate::telemetry::systemd;
@@ -25,7 +26,8 @@ pub(super) async fn to_systemd(store: Store, mut live: Live, stop: CancellationT
     // Three times within systemd's timeout.
     let watchdog = systemd::watchdog();
     let look = watchdog.map_or(LOOK, |patience| (patience / 3).min(LOOK));
-    let (mut said, mut is_stuck, mut channels) = (String::new(), false, Vec::new());
+    let (mut said, mut is_stuck) = (String::new(), false);
+    let (mut channels, mut troubled) = (Vec::new(), Vec::new());
     loop {
         match live.stuck() {
             None => {
@@ -48,8 +50,11 @@ pub(super) async fn to_systemd(store: Store, mut live: Live, stop: CancellationT
             if let Ok(Ok(known)) = tokio::time::timeout(PATIENCE, store.channels()).await {
                 channels = known;
             }
+            if let Ok(Ok(known)) = tokio::time::timeout(PATIENCE, store.troubled(SHOWN)).await {
+                troubled = known;
+            }
             let now = Timestamp::now();
-            let summary = summary(&live, &readiness(&live, &channels, now), &channels, now);
+            let summary = summary(&live, &readiness(&live, &channels, &troubled, now), &channels, now);
             if summary != said {
                 systemd::status(&summary);
                 said = summary;

@@ -29,6 +29,7 @@ mod plans;
 #[cfg(debug_assertions)]
 mod points;
 mod ranges;
+mod reading;
 mod refusals;
 mod service;
 mod shortcuts;
