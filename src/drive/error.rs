@@ -139,8 +139,9 @@ impl Error {
 
     /// What an answer says that is no success.
     pub fn refusal(what: &'static str, status: u16, body: &[u8], retry_after: Option<Duration>) -> Self {
-        let body =
-            serde_json::from_slice::<Envelope>(body).map(|envelope| envelope.error).unwrap_or_default();
+        let envelope = serde_json::from_slice::<Envelope>(body);
+        let is_drives = envelope.is_ok();
+        let body = envelope.map(|envelope| envelope.error).unwrap_or_default();
         let message = one_line(&body.message.unwrap_or_default(), SAID_LIMIT);
         let detail = body.errors.into_iter().flatten().next().unwrap_or_default();
         let (reason, location) = (detail.reason.unwrap_or_default(), detail.location.unwrap_or_default());
@@ -148,7 +149,11 @@ impl Error {
         if !reason.is_empty() {
             said = format!("{said} ({})", one_line(&reason, SAID_LIMIT));
         }
-        let fault = classify(status, &reason, &location);
+        let fault = match classify(status, &reason, &location) {
+            // Drive says in its own form that something is gone. A page of a proxy knows nothing of Drive's files.
+            Fault::NotFound if !is_drives => Fault::Unreadable,
+            fault => fault,
+        };
         Self { what, fault, status: Some(status), said, retry_after }
     }
 
@@ -415,5 +420,9 @@ mod tests {
         let error = Error::refusal("list changes", 502, b"<html><h1>Bad Gateway</h1></html>", None);
         assert_eq!(error.fault(), Fault::Server);
         assert_eq!(error.to_string(), "list changes: Drive answers 502: without an explanation");
+        for body in [&b"<html><h1>Not Found</h1></html>"[..], b"", b"{}", b"null"] {
+            let error = Error::refusal("look at a file", 404, body, None);
+            assert_eq!((error.fault(), error.class()), (Fault::Unreadable, Class::Transient));
+        }
     }
 }

@@ -45,7 +45,7 @@ fuzz_target!(|answer: &[u8]| {
         match status {
             429 => assert_eq!(error.fault(), Fault::RateLimit),
             408 | 500..=599 => assert_eq!(error.class(), Class::Transient),
-            404 | 410 => assert_eq!(error.fault(), Fault::NotFound),
+            404 | 410 => assert_eq!(error.fault(), Fault::Unreadable),
             _ => assert_ne!(error.class(), Class::Permanent),
         }
     }
