@@ -201,7 +201,7 @@ impl Store {
     pub async fn unlisted(&self) -> Result<i64, Error> {
         let row = sqlx::query(
             "select (select count(*) from folder where paused = 0 and listing in ('note', 'deliver', 'widen')) \
-             + (select count(*) from change_log join folder on folder.log = change_log.log and folder.paused = 0 \
+             + (select count(*) from change_log cross join folder where folder.log = change_log.log and folder.paused = 0 \
                 and folder.round < change_log.urgent_round and folder.listing not in ('note', 'deliver', 'widen'))",
         )
         .fetch_one(&self.pool)

@@ -15,23 +15,20 @@ use crate::world::{World, content_of};
 const LARGE: [&str; 4] = ["delivery", "folder", "shortcut", "question"];
 
 /// Indexes of what is few at any time: work that is left to do, and watched folders. They may be read from end to end.
-const FEW: [&str; 12] = [
+const FEW: [&str; 9] = [
     "delivery_publishing",
     "delivery_look",
     "delivery_gone",
     "delivery_setting",
     "delivery_skipped",
-    "folder_watched",
-    "folder_settling",
-    "folder_unlisted",
     "delivery_queue",
-    "channel_live",
+    "folder_watched",
+    "folder_problem",
     "question_due",
-    "folder_due",
 ];
 
 /// Beginnings of statements that may read a whole table, and why.
-const SELDOM: [(&str, &str); 3] = [
+const SELDOM: [(&str, &str); 4] = [
     ("select 1 from shortcut limit 1", "it ends with the first row"),
     (
         "delete from shortcut where parent_id not in",
@@ -40,6 +37,10 @@ const SELDOM: [(&str, &str); 3] = [
     (
         "with recursive active (id) as",
         "the configuration has changed, or a folder has moved out of a suspended one",
+    ),
+    (
+        "update folder set retry_at = $1 where listing <> 'done' and retry_at > $2",
+        "the program has just started",
     ),
 ];
 
@@ -112,6 +113,7 @@ fn run(world: &World) -> BTreeSet<String> {
 async fn busy_world() -> World {
     let mut world = World::with_folder("", "on_update = \"ignore\"").await;
     world.replace_config("level = \"debug\"", "level = \"debug,sqlx::query=debug\"");
+    world.upload("older.mp4", 1_000);
     world.start().await;
     let sub = world.drive.folder(&world.inbox, "sub");
     let film = world.upload("film.mp4", 10_000);
