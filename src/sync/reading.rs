@@ -279,3 +279,142 @@ impl<S: Source> Reader<'_, S> {
         Ok(Taken::In)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Mutex;
+
+    use super::super::rules::Rules;
+    use super::super::rules::tests::{file, folder as rule};
+    use super::*;
+    use crate::drive::Error as Refusal;
+    use crate::model::file::SHORTCUT;
+    use crate::model::{Change, Entry, File, FileId, ResourceKeys, Stage};
+    use crate::store::{Access, Config, Folder, Listing, Scope, Store};
+    use crate::task::wake_up;
+
+    /// A log of pages, which leads from each token to the next, and the items that Drive shows.
+    #[derive(Default)]
+    struct Canned {
+        pages: HashMap<&'static str, (Vec<Change>, &'static str)>,
+        items: HashMap<&'static str, File>,
+        asked: Mutex<usize>,
+    }
+
+    impl Source for Canned {
+        async fn start(&self, _: &ChangeLog) -> Result<PageToken, Refusal> {
+            Ok(PageToken::new("start"))
+        }
+
+        async fn page(&self, _: &ChangeLog, token: &PageToken) -> Result<Page, Refusal> {
+            *self.asked.lock().unwrap() += 1;
+            // Whatever is not told of comes to an end.
+            let (changes, next) =
+                self.pages.get(token.as_str()).cloned().unwrap_or((Vec::new(), token_of(token)));
+            let end = next == token.as_str();
+            Ok(Page { changes, next: PageToken::new(if end { token.as_str() } else { next }), end })
+        }
+
+        async fn item(&self, id: &FileId, _: &ResourceKeys) -> Result<File, Refusal> {
+            let item = self.items.get(id.as_str()).cloned();
+            item.ok_or_else(|| Refusal::refusal("look at a file", 500, b"", None))
+        }
+    }
+
+    /// A token that is its own end.
+    fn token_of(token: &PageToken) -> &'static str {
+        ["start", "1", "2", "3", "4"].into_iter().find(|known| *known == token.as_str()).unwrap_or("4")
+    }
+
+    fn present(file: File) -> Change {
+        Change { file_id: file.id.clone(), entry: Entry::Present(Box::new(file)) }
+    }
+
+    fn video(id: &str) -> File {
+        File { id: FileId::new(id), ..file("a.mp4", "video/mp4") }
+    }
+
+    async fn desk(home: &std::path::Path) -> Desk {
+        let config = Config { url: format!("sqlite:{}", home.join("state.db").display()) };
+        let store = Store::open(&config, Access::Exclusive).await.unwrap();
+        let watched = Folder {
+            id: FileId::new("watched"),
+            log: ChangeLog::User,
+            parent: None,
+            name: "Inbox".into(),
+            resource_key: None,
+            watched: true,
+            listing: Listing::Done,
+            problem: None,
+        };
+        store.watch(&watched, Scope { recursive: true, shortcuts: true }).await.unwrap();
+        Desk::new(store, Rules::new(vec![rule("watched")]), wake_up().0, "an account".into())
+    }
+
+    async fn read(source: &Canned, desk: &Desk, log: &ChangeLog) -> (Read, Result<(), Error>) {
+        let keeper = wake_up().0;
+        let reader = Reader { source, desk, log, keeper: &keeper, reconcile: Duration::from_hours(24) };
+        let mut read = Read::default();
+        let outcome = reader.read(&mut read).await;
+        (read, outcome)
+    }
+
+    #[tokio::test]
+    async fn what_was_read_before_pages_lead_in_a_circle_is_recorded() {
+        let home = tempfile::tempdir().unwrap();
+        let desk = desk(home.path()).await;
+        let pages =
+            [("start", (vec![present(video("f"))], "1")), ("1", (vec![], "2")), ("2", (vec![], "start"))];
+        let source = Canned { pages: HashMap::from(pages), ..Canned::default() };
+        let (read, outcome) = read(&source, &desk, &ChangeLog::User).await;
+        assert!(matches!(outcome, Err(Error::Endless { .. })), "{outcome:?}");
+        assert_eq!((read.found, *source.asked.lock().unwrap()), (1, 3));
+        let state = desk.store().log_state(&ChangeLog::User).await.unwrap().unwrap();
+        assert_eq!((state.token.unwrap().as_str(), state.read), ("2", None), "it was not read to its end");
+    }
+
+    #[tokio::test]
+    async fn a_target_that_drive_does_not_answer_for_holds_up_nothing_and_is_asked_for() {
+        let home = tempfile::tempdir().unwrap();
+        let desk = desk(home.path()).await;
+        let shortcut = |id: &str, target: &str| {
+            let shortcut_target = Some(FileId::new(target));
+            present(File { id: FileId::new(id), shortcut_target, ..file("link.mp4", SHORTCUT) })
+        };
+        let there = File { parent: None, ..video("there") };
+        let changes = vec![shortcut("s1", "broken"), shortcut("s2", "there"), present(video("f"))];
+        let source = Canned {
+            pages: HashMap::from([("start", (changes, "1"))]),
+            items: HashMap::from([("there", there)]),
+            ..Canned::default()
+        };
+        let (read, outcome) = read(&source, &desk, &ChangeLog::User).await;
+        outcome.unwrap();
+        assert_eq!((read.changes, read.found), (3, 2));
+        let asked = desk.store().questions(Timestamp::now(), 10).await.unwrap();
+        let asked: Vec<&str> = asked.iter().map(|question| question.file_id.as_str()).collect();
+        assert_eq!(asked, ["broken"]);
+    }
+
+    #[tokio::test]
+    async fn a_log_that_an_item_has_left_does_not_say_that_it_is_gone() {
+        let home = tempfile::tempdir().unwrap();
+        let desk = desk(home.path()).await;
+        let drive = ChangeLog::SharedDrive("d".into());
+        let there = present(File { drive_id: Some("d".into()), ..video("f") });
+        let gone = Change { file_id: FileId::new("f"), entry: Entry::Gone };
+        for (log, changes) in
+            [(&drive, vec![there]), (&ChangeLog::User, vec![present(video("f"))]), (&drive, vec![gone])]
+        {
+            let source = Canned { pages: HashMap::from([("start", (changes, "1"))]), ..Canned::default() };
+            let token = PageToken::new("start");
+            desk.store().begin_log(log, &token, Timestamp::now()).await.unwrap();
+            read(&source, &desk, log).await.1.unwrap();
+        }
+        let waiting = desk.store().in_stages(&[Stage::Pending], 10).await.unwrap();
+        assert_eq!(waiting.len(), 1);
+        let asked = desk.store().questions(Timestamp::now(), 10).await.unwrap();
+        assert_eq!(asked.len(), 1, "Drive is asked whether it is");
+    }
+}

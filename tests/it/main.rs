@@ -19,6 +19,7 @@ mod heal;
 mod lies;
 mod limits;
 mod login;
+mod looks;
 mod luck;
 mod model;
 mod names;

@@ -294,3 +294,27 @@ async fn a_database_that_is_locked_at_the_start_loses_no_rule_and_no_folder() {
     assert!(!world.log().contains("\"skipped\""));
     world.until_ready().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_a_log_has_overtaken_brings_nothing_back() {
+    let world = World::running("").await;
+    let above = world.drive.folder(&world.drive.root_id(), "Above");
+    let below = world.drive.folder(&above, "Below");
+    world.drive.fail(Fault {
+        matching: Matching::operation("files.list").file(&above),
+        times: 1,
+        action: Action::AnswerLate { milliseconds: 3_000 },
+    });
+    world.drive.clear_requests();
+    world.drive.move_to(&above, &world.inbox);
+    world.wait("it is listed", async || world.drive.count("files.list") == 1).await;
+    world.drive.move_to(&below, &world.drive.root_id());
+    upload_into(&world, &world.inbox, "after.mp4");
+    world.wait_for_file("after.mp4").await;
+    world.wait("the listing has ended", async || world.status().await["folders"]["waiting"] == 0).await;
+    upload_into(&world, &below, "elsewhere.mp4");
+    upload_into(&world, &world.inbox, "last.mp4");
+    world.wait_for_file("last.mp4").await;
+    world.wait_until_idle().await;
+    assert_eq!(world.delivered(), ["after.mp4", "last.mp4"]);
+}
