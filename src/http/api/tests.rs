@@ -162,7 +162,7 @@ async fn what_comes_out_of_a_compressed_answer_is_limited() {
 #[tokio::test]
 async fn calls_are_not_led_to_another_host() {
     let world = World::new().await;
-    world.fail(1, Action::redirect("/drive/v3/changes/startPageToken?here"));
+    world.fail(1, Action::redirect("/drive/v3/changes/startPageToken?supportsAllDrives=true"));
     assert!(world.read(world.start()).await.unwrap().status.is_success());
     for (code, location) in
         [(302, world.drive.url()), (307, format!("http://localhost:{}", world.drive.port()))]
