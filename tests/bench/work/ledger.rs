@@ -96,6 +96,8 @@ async fn fill(path: &Path, count: u64) -> anyhow::Result<()> {
         ("parent_id", "t.id".to_owned()),
         ("name", "'Folder ' || i".to_owned()),
         ("watched", "0".to_owned()),
+        // Listed, and not to be looked at again.
+        ("listing", "'done'".to_owned()),
     ];
     copies(&mut connection, "folder", count / 10, &folder).await?;
     sqlx::query("update arrival set last = (select max(seq) from delivery)").execute(&mut connection).await?;
