@@ -11,6 +11,7 @@ mod soak;
 mod trouble;
 mod user;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,11 +28,11 @@ async fn whatever_users_faults_and_crashes_do_the_destination_is_what_the_rules_
     let at_once = luck::number("MODEL_AT_ONCE").unwrap_or(12);
     let first = luck::seed("MODEL_SEED");
     let places = Arc::new(Semaphore::new(at_once as usize));
-    let mut plays = JoinSet::new();
+    let (mut plays, mut seeds) = (JoinSet::new(), HashMap::new());
     for seed in first..first + sequences {
         let (place, runtime) = (places.clone().acquire_owned().await.unwrap(), Handle::current());
         // A thread each: a sequence waits for processes and reads files.
-        plays.spawn_blocking(move || {
+        let play = plays.spawn_blocking(move || {
             let _place = place;
             runtime.block_on(async {
                 let mut play = Play::new(seed).await;
@@ -40,11 +41,15 @@ async fn whatever_users_faults_and_crashes_do_the_destination_is_what_the_rules_
                     .then(|| format!("MODEL_SEED={seed}\n{}\n{}", wrong.join("\n"), play.story()))
             })
         });
+        seeds.insert(play.id(), seed);
     }
     let mut violations = Vec::new();
     let mut played = 0_u64;
     while let Some(ended) = plays.join_next().await {
-        violations.extend(ended.unwrap_or_else(|error| Some(error.to_string())));
+        violations.extend(ended.unwrap_or_else(|error| {
+            let seed = seeds.get(&error.id()).copied().unwrap_or_default();
+            Some(format!("MODEL_SEED={seed}\n{error}"))
+        }));
         played += 1;
         if played.is_multiple_of(100) {
             println!("{played} sequences played, {} violations", violations.len());

@@ -168,6 +168,7 @@ impl Play {
         if !self.world.has_daemon() {
             self.world.spawn();
         }
+        self.plain.note();
         self.tell("the faults are over");
         let began = Instant::now();
         let mut calm = 0;
