@@ -15,6 +15,8 @@ use crate::telemetry::log::{one_line, with_causes};
 
 /// How many characters of an explanation are kept.
 const SAID_LIMIT: usize = 400;
+/// What is said of a refusal that does not have Drive's form.
+const FOREIGN: &str = "the answer does not have Drive's form; check google.api_url, and whether a proxy answers in Drive's place";
 
 /// A call that failed.
 #[derive(Clone, Debug)]
@@ -139,8 +141,8 @@ impl Error {
 
     /// What an answer says that is no success.
     pub fn refusal(what: &'static str, status: u16, body: &[u8], retry_after: Option<Duration>) -> Self {
-        let envelope = serde_json::from_slice::<Envelope>(body);
-        let is_drives = envelope.is_ok();
+        let envelope = serde_json::from_slice::<Envelope>(body).ok();
+        let is_of_drive = envelope.is_some();
         let body = envelope.map(|envelope| envelope.error).unwrap_or_default();
         let message = one_line(&body.message.unwrap_or_default(), SAID_LIMIT);
         let detail = body.errors.into_iter().flatten().next().unwrap_or_default();
@@ -149,11 +151,12 @@ impl Error {
         if !reason.is_empty() {
             said = format!("{said} ({})", one_line(&reason, SAID_LIMIT));
         }
-        let fault = match classify(status, &reason, &location) {
-            // Drive says in its own form that something is gone. A page of a proxy knows nothing of Drive's files.
-            Fault::NotFound if !is_drives => Fault::Unreadable,
-            fault => fault,
-        };
+        let mut fault = classify(status, &reason, &location);
+        if !is_of_drive && matches!(fault, Fault::NotFound | Fault::Forbidden | Fault::BadRequest) {
+            // A server in front of Drive does not know what exists in Drive, nor what is allowed there.
+            fault = Fault::Unreadable;
+            FOREIGN.clone_into(&mut said);
+        }
         Self { what, fault, status: Some(status), said, retry_after }
     }
 
@@ -424,5 +427,29 @@ mod tests {
             let error = Error::refusal("look at a file", 404, body, None);
             assert_eq!((error.fault(), error.class()), (Fault::Unreadable, Class::Transient));
         }
+    }
+
+    #[test]
+    fn only_drive_knows_what_is_there_and_what_is_allowed() {
+        let drive = ChangeLog::SharedDrive("0A".into());
+        for body in ["", "<html>404</html>", "{}", r#"{"message":"no route"}"#, r#"{"error":"not_found"}"#] {
+            let said = |status| Error::refusal("a call", status, body.as_bytes(), None);
+            for status in [302, 400, 403, 404, 410, 413, 451] {
+                for error in [said(status), said(status).of_media(), said(status).of_log(&drive)] {
+                    let told = (error.fault(), error.class());
+                    assert_eq!(told, (Fault::Unreadable, Class::Transient), "{status} {body}");
+                }
+            }
+            for (status, fault) in [
+                (401, Fault::Unauthorized),
+                (416, Fault::Range),
+                (429, Fault::RateLimit),
+                (503, Fault::Server),
+            ] {
+                assert_eq!(said(status).fault(), fault, "{body}");
+            }
+        }
+        let short = br#"{"error":{"code":404,"message":"Gone.","status":"NOT_FOUND"}}"#;
+        assert_eq!(Error::refusal("a call", 404, short, None).fault(), Fault::NotFound);
     }
 }

@@ -79,7 +79,7 @@ mod tests {
         let mut log = Follower::new(now);
         log.pace.begin();
         (log.is_wanted, log.began) = (false, Some(now));
-        log.pace.failed(drive::Error::refusal("a call", 403, b"", None).into(), now).unwrap();
+        log.pace.failed(drive::Error::refusal("a call", 403, br#"{"error":{}}"#, None).into(), now).unwrap();
         assert!(!log.is_due(later), "nothing has happened");
         log.is_wanted = true;
         assert!(log.is_due(later));

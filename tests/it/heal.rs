@@ -165,3 +165,21 @@ async fn a_file_that_goes_away_between_two_attempts_leaves_no_part() {
     world.wait("its part is gone", async || world.parts().is_empty()).await;
     assert_eq!(world.status().await["deliveries"]["superseded"], 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_proxy_does_not_know_is_not_gone() {
+    let world = World::running("[sync]\npoll = \"1s\"").await;
+    let nobody = || Action::Html { code: 404, retry_after: None };
+    world.drive.fail(Fault::always("files.media", nobody()));
+    world.drive.fail(Fault::always("files.get", nobody()));
+    world.upload("film.mp4", 1_000);
+    world
+        .wait("it is refused", async || {
+            let log = world.log();
+            log.contains("a delivery waits") || log.contains("a delivery is superseded")
+        })
+        .await;
+    assert!(!world.log().contains("a delivery is superseded"));
+    world.drive.clear_faults();
+    world.wait_for_file("film.mp4").await;
+}

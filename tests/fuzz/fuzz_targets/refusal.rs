@@ -44,8 +44,7 @@ fuzz_target!(|answer: &[u8]| {
     if !is_json {
         match status {
             429 => assert_eq!(error.fault(), Fault::RateLimit),
-            408 | 500..=599 => assert_eq!(error.class(), Class::Transient),
-            404 | 410 => assert_eq!(error.fault(), Fault::Unreadable),
+            400 | 403 | 404 | 408 | 410 | 500..=599 => assert_eq!(error.class(), Class::Transient),
             _ => assert_ne!(error.class(), Class::Permanent),
         }
     }
