@@ -2,6 +2,7 @@
 //! count: a page that cannot be read would hold up its whole log.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::odd::{self, id_in, usable};
@@ -46,8 +47,8 @@ pub fn read_changes(body: &[u8], asked: &PageToken) -> Result<Read<Page>, Unread
     let (next, end) = match (onward(next, Some(asked.as_str()))?, given(start)) {
         (Some(next), _) => (PageToken::new(next), false),
         (None, Some(start)) => (PageToken::new(start), true),
-        // Neither is against the documentation; staying where we are repeats this page and loses nothing.
-        (None, None) => (asked.clone(), true),
+        // Every page has one of them. An answer without both comes from somebody else, and says nothing of the log.
+        (None, None) => return Err(Unreadable::NotAPage("the next page token")),
     };
     Ok(Read { page: Page { changes, next, end }, nameless })
 }
@@ -55,11 +56,19 @@ pub fn read_changes(body: &[u8], asked: &PageToken) -> Result<Read<Page>, Unread
 /// Reads a page of a folder's listing that was asked for with this token. A file that cannot be read is only named; the
 /// others count.
 pub fn read_listing(body: &[u8], asked: Option<&str>) -> Result<Read<Listed>, Unreadable> {
-    let told = |all: WireFiles<WireFile>| (all.next_page_token, sorted(all.files, WireFile::told));
-    let told_one_by_one =
-        |all: WireFiles<Value>| (all.next_page_token, sorted(all.files, |entry| WireFile::told_by(&entry)));
+    let told = |all: WireFiles<WireFile>| {
+        let is_error = all.is_error();
+        (is_error, all.next_page_token, sorted(all.files, WireFile::told))
+    };
+    let told_one_by_one = |all: WireFiles<Value>| {
+        let is_error = all.is_error();
+        (is_error, all.next_page_token, sorted(all.files, |entry| WireFile::told_by(&entry)))
+    };
     let read = serde_json::from_slice(body).map(told);
-    let (next, (told, nameless)) = read.or_else(|_| odd::read(body).map(told_one_by_one))?;
+    let (is_error, next, (told, nameless)) = read.or_else(|_| odd::read(body).map(told_one_by_one))?;
+    if is_error {
+        return Err(Unreadable::NotAPage("the list of files"));
+    }
     let mut listed =
         Listed { files: Vec::with_capacity(told.len()), unclear: Vec::new(), next: onward(next, asked)? };
     for file in told {
@@ -139,6 +148,14 @@ fn unclear(file_id: FileId) -> Change {
 struct WireFiles<Entry> {
     files: Option<Vec<Entry>>,
     next_page_token: Option<String>,
+    error: Option<IgnoredAny>,
+}
+
+impl<Entry> WireFiles<Entry> {
+    /// Whether it is an error that came with the status of a success.
+    fn is_error(&self) -> bool {
+        self.files.is_none() && self.error.is_some()
+    }
 }
 
 impl WireFile {
@@ -382,14 +399,27 @@ mod tests {
     #[test]
     fn an_empty_token_is_none() {
         let (changes, listed) = read_both(&json!({"nextPageToken": "", "newStartPageToken": ""}));
-        let page = changes.unwrap();
-        assert_eq!((page.next.as_str(), page.end), ("asked", true));
+        assert!(matches!(changes, Err(Unreadable::NotAPage(_))), "{changes:?}");
         assert_eq!(listed.unwrap().next, None);
     }
 
     #[test]
+    fn an_answer_that_is_no_page_is_refused() {
+        for text in [r#"{"error":{"code":500}}"#, r#"{"error":"no","nextPageToken":null}"#] {
+            let (changes, listed) = read_both(&serde_json::from_str(text).unwrap());
+            assert!(matches!(changes, Err(Unreadable::NotAPage(_))), "{changes:?}");
+            assert!(matches!(listed, Err(Unreadable::NotAPage(_))), "{listed:?}");
+        }
+        for text in ["{}", r#"{"changes":[],"files":[]}"#, r#"{"changes":[{"fileId":"f","removed":true}]}"#] {
+            let (changes, listed) = read_both(&serde_json::from_str(text).unwrap());
+            assert!(matches!(changes, Err(Unreadable::NotAPage(_))), "{changes:?}");
+            assert!(listed.unwrap().files.is_empty(), "an empty folder");
+        }
+    }
+
+    #[test]
     fn entries_of_drives_and_removals() {
-        let of = |entry: &str| told(format!(r#"{{"changes":[{entry}]}}"#).as_bytes());
+        let of = |entry: &str| told(format!(r#"{{"newStartPageToken":"8","changes":[{entry}]}}"#).as_bytes());
         assert_eq!(of(r#"{"changeType":"drive","driveId":"d"}"#), (vec![], 0));
         assert_eq!(of(r#"{"fileId":"f","removed":true}"#), (vec!["f: gone".to_owned()], 0));
         assert_eq!(of(r#"{"fileId":"f","file":{"id":"f"}}"#), (vec!["f: named ".to_owned()], 0));

@@ -127,6 +127,9 @@ pub enum Unreadable {
     /// It is no JSON, or not of this form.
     #[error("the answer cannot be read: {0}")]
     Json(#[from] serde_json::Error),
+    /// Whoever took it for a page would take the log for read, or the folder for empty.
+    #[error("the answer is not a page: {0} is missing")]
+    NotAPage(&'static str),
     /// Whoever followed it would ask for the same page for ever.
     #[error("the answer is a page that names itself as the next one")]
     Circular,

@@ -183,3 +183,18 @@ async fn what_a_proxy_does_not_know_is_not_gone() {
     world.drive.clear_faults();
     world.wait_for_file("film.mp4").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_with_the_status_of_a_success_is_an_error() {
+    let world = World::running("[sync]\npoll = \"1s\"").await;
+    world.drive.fail(Fault::always("changes.list", Action::text(r#"{"error":{"code":500}}"#)));
+    world.upload("film.mp4", 1_000);
+    world
+        .wait("the status says so", async || {
+            world.status().await["not_ready"].to_string().contains("not a page")
+        })
+        .await;
+    world.drive.clear_faults();
+    world.wait_for_file("film.mp4").await;
+    world.until_ready().await;
+}
