@@ -1,10 +1,13 @@
 //! Files: what they are, what is in a folder, and their bytes.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use reqwest::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, RANGE,
 };
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use tokio::time::{Instant, timeout_at};
 
 use super::pages::{Listed, read_listing};
 use super::wire::{FILE_FIELDS, read_file};
@@ -22,6 +25,9 @@ const RESOURCE_KEYS: HeaderName = HeaderName::from_static("x-goog-drive-resource
 
 /// So many keys are sent at most, some 6 KB; servers refuse requests whose headers are longer than 8 KB or so.
 const KEYS_LIMIT: usize = 100;
+
+/// A refusal says why in a few hundred bytes; whoever waits for them holds the turn of others.
+const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the call for a file's bytes is named.
 const DOWNLOAD: &str = "download";
@@ -162,12 +168,13 @@ impl Drive {
     }
 }
 
-/// The beginning of a body. A body that breaks off still tells as much as came.
+/// The beginning of a body. A body that breaks off, or does not come to its end in time, still tells as much as came.
 async fn read_some(mut body: Body) -> Vec<u8> {
     let mut some = vec![0; ERROR_LIMIT];
     let mut filled = 0;
+    let deadline = Instant::now() + EXPLANATION_TIMEOUT;
     while filled < some.len()
-        && let Ok(count @ 1..) = body.read(&mut some[filled..]).await
+        && let Ok(Ok(count @ 1..)) = timeout_at(deadline, body.read(&mut some[filled..])).await
     {
         filled += count;
     }
@@ -235,7 +242,10 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
+    use crate::http::Http;
 
     #[test]
     fn ranges_name_their_last_byte() {
@@ -269,6 +279,28 @@ mod tests {
         let many: ResourceKeys =
             (0..1000).map(|n| (FileId::new(format!("{n:033}")), "0-2HxyzEuBp1BKXe6L8g1qBw".into())).collect();
         assert!(key_header(&many).unwrap().len() < 8000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_that_never_comes_to_its_end_is_read_for_a_while() {
+        crate::http::install_tls();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut all = b"HTTP/1.1 500 Oops\r\nContent-Length: 60000\r\n\r\n".to_vec();
+            while connection.write_all(&all).await.is_ok() {
+                all = b"x".to_vec();
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        let http = Http::new(Duration::from_mins(1)).unwrap();
+        let answer =
+            http.media.get(&Get { url: url.parse().unwrap(), headers: HeaderMap::new() }).await.unwrap();
+        let began = Instant::now();
+        let some = read_some(answer.body).await;
+        assert!(began.elapsed() <= EXPLANATION_TIMEOUT + Duration::from_secs(1), "{:?}", began.elapsed());
+        assert!(some.iter().all(|byte| *byte == b'x') && some.len() < 1000, "{}", some.len());
     }
 
     #[test]
