@@ -235,6 +235,7 @@ impl Engine {
     /// Starts what is due and not running.
     async fn start(&mut self, mode: Mode) -> Result<(), Error> {
         let now = Instant::now();
+        self.jobs.beside(self.claims.forget_aliases(&self.store)).await?;
         if !self.claims.is_settled() && self.looker.is_free(now) {
             self.looker.begin();
             let (look, drive, store) = (self.claims.look(), self.drive.clone(), self.store.clone());

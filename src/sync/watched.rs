@@ -95,6 +95,20 @@ impl Claims {
         *self = Self::new(rules, std::mem::take(&mut self.ids));
     }
 
+    /// Forgets what aliases are when the database has forgotten it: another account has another root. Until Drive has
+    /// been asked, it is not known which folders are watched.
+    pub(super) async fn forget_aliases(&mut self, store: &Store) -> Result<(), Error> {
+        for claim in self.all.iter_mut().filter(|claim| claim.rule.is_alias() && claim.folder.is_some()) {
+            if store.alias(&claim.rule.id).await?.is_none() {
+                info!(folder = %claim.rule.id, "the account has changed; Drive is asked again which folder this is");
+                self.ids.remove(&claim.rule.id);
+                claim.folder = None;
+                (self.is_settled, self.is_known) = (false, false);
+            }
+        }
+        Ok(())
+    }
+
     /// The rules whose folders are known.
     pub(super) fn rules(&self) -> Rules {
         let known = self

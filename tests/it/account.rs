@@ -83,3 +83,28 @@ async fn a_login_that_is_known_is_not_looked_at_again() {
     assert_eq!(world.drive.count("about.get"), 4, "another login of the same account");
     assert!(!world.log().contains("another account than before"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_account_has_another_root() {
+    let mut world = world_of_two().await;
+    let inbox = format!("id = {:?}", world.inbox);
+    world.replace_config(&inbox, "id = \"root\"");
+    world.start().await;
+    world.drive.upload(Upload::new(&world.drive.root_id(), "ann.mp4", content_of("ann.mp4", 1_000)));
+    world.wait_for_file("ann.mp4").await;
+    world.drive.consent_as(BEN);
+    log_in(&world).await;
+    world.drive.expire_access_tokens();
+    world.wait("it is said", async || world.log().contains("another account than before")).await;
+    let ben = world.drive.user(BEN);
+    let watched = format!("\"folder.id\":\"{}\"", ben.root_id());
+    world
+        .wait("his folder is watched", async || {
+            world.log().lines().any(|line| line.contains("watching a new folder") && line.contains(&watched))
+        })
+        .await;
+    world.until_ready().await;
+    ben.upload(Upload::new(&ben.root_id(), "ben.mp4", content_of("ben.mp4", 1_000)));
+    world.wait_for_file("ben.mp4").await;
+    assert_eq!(world.delivered(), ["ann.mp4", "ben.mp4"]);
+}
