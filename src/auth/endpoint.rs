@@ -201,9 +201,12 @@ pub(super) mod tests {
     pub(in crate::auth) struct Endpoint {
         pub(in crate::auth) uri: String,
         answers: Arc<Mutex<VecDeque<Canned>>>,
+        meanwhile: Arc<Mutex<Option<Meanwhile>>>,
         forms: Arc<Mutex<Vec<String>>>,
     }
 
+    /// What happens between a request and its answer.
+    type Meanwhile = Box<dyn FnOnce() + Send>;
     /// Status, a header, and the body.
     type Canned = (u16, Option<(&'static str, String)>, String);
 
@@ -216,10 +219,15 @@ pub(super) mod tests {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let uri = format!("http://{}/token", listener.local_addr().unwrap());
             let answers = Arc::new(Mutex::new(answers.into_iter().collect()));
-            let endpoint = Self { uri, answers, forms: Arc::default() };
+            let endpoint = Self { uri, answers, meanwhile: Arc::default(), forms: Arc::default() };
             let router = Router::new().fallback(reply).with_state(endpoint.clone());
             tokio::spawn(async move { axum::serve(listener, router).await });
             endpoint
+        }
+
+        /// What happens between the next request and its answer.
+        pub(in crate::auth) fn before_answering(&self, what: impl FnOnce() + Send + 'static) {
+            *self.meanwhile.lock().unwrap() = Some(Box::new(what));
         }
 
         /// The forms that were posted.
@@ -230,6 +238,9 @@ pub(super) mod tests {
 
     async fn reply(State(endpoint): State<Endpoint>, form: String) -> Response<Body> {
         endpoint.forms.lock().unwrap().push(form);
+        if let Some(what) = endpoint.meanwhile.lock().unwrap().take() {
+            what();
+        }
         let mut answers = endpoint.answers.lock().unwrap();
         let (status, header, body) =
             if answers.len() > 1 { answers.pop_front().unwrap() } else { answers[0].clone() };

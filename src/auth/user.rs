@@ -218,19 +218,24 @@ impl User {
 
     /// Google has handed out a new refresh token; the old one is on its way out.
     fn exchange(&self, old: &str, new: &Grant) {
-        {
+        let in_file = {
             let mut exchanged = self.exchanged();
             // What was exchanged before may still be what the file has.
             let in_file = exchanged.take().filter(|(_, before)| before.refresh_token == old);
             let in_file = in_file.map_or_else(|| old.to_owned(), |(in_file, _)| in_file);
-            *exchanged = Some((in_file, new.clone()));
-        }
+            *exchanged = Some((in_file.clone(), new.clone()));
+            in_file
+        };
         let Source::TokenFile(path) = &self.source else {
             warn!(
                 "Google has handed out a new refresh token; the credentials file keeps the old one, so a restart may need a new file"
             );
             return;
         };
+        // Somebody may have logged in or out while Google was asked. What they did counts more.
+        if self.read().map_or(true, |there| there.refresh_token != in_file) {
+            return;
+        }
         if let Err(error) = new.write(path) {
             let why = owner::explain(&error, path, Want::Write);
             error!(
@@ -391,6 +396,20 @@ mod tests {
         user.fetch().await.unwrap();
         assert_eq!(shown(&endpoint), ["r", "r2"]);
         assert_eq!(std::fs::read_to_string(path).unwrap(), file.to_string(), "it is the user's file");
+    }
+
+    #[tokio::test]
+    async fn a_login_that_comes_during_an_exchange_stays() {
+        let home = tempfile::tempdir().unwrap();
+        let endpoint = Endpoint::start([granted(Some("r2")), granted(None)]).await;
+        let path = home.path().join("token.json");
+        let user = user(home.path(), &endpoint);
+        let (file, login) = (path.clone(), Grant { refresh_token: "new-login".into(), ..grant(None) });
+        endpoint.before_answering(move || login.write(&file).unwrap());
+        user.fetch().await.unwrap();
+        assert_eq!(Grant::read(&path).unwrap().refresh_token, "new-login");
+        user.fetch().await.unwrap();
+        assert_eq!(shown(&endpoint), ["r", "new-login"]);
     }
 
     #[tokio::test]
