@@ -8,10 +8,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::endpoint::{Answer, Refusal, post};
@@ -21,6 +23,8 @@ use crate::model::LoginId;
 use crate::owner::{self, Absent, Want};
 
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
+/// A refused refresh token is shown again after this long. A suspended account comes back, and refusals can be wrong.
+const DEAD_FOR: Duration = Duration::from_hours(1);
 /// Grants of an app in "Testing" end after seven days; one that died at about that age died of it.
 const TESTING_DAYS: std::ops::RangeInclusive<i64> = 6..=8;
 
@@ -116,8 +120,8 @@ pub(super) struct User {
     client: Client,
     source: Source,
     http: Plain,
-    /// The refresh token that died, and what of. As long as no other one is there, nobody is asked again.
-    dead: Mutex<Option<(String, Error)>>,
+    /// The refresh token that died, what of, and when. As long as no other one is there, nobody is asked for a while.
+    dead: Mutex<Option<(String, Error, Instant)>>,
     /// A refresh token that the source still has, and the grant that took its place.
     exchanged: Mutex<Option<(String, Grant)>>,
 }
@@ -181,7 +185,9 @@ impl User {
 
     pub(super) async fn fetch(&self) -> Result<AccessToken, Error> {
         let grant = self.grant()?;
-        if let Some((_, death)) = self.dead().as_ref().filter(|(token, _)| *token == grant.refresh_token) {
+        let is_of_it =
+            |dead: &&(String, Error, Instant)| dead.0 == grant.refresh_token && dead.2.elapsed() < DEAD_FOR;
+        if let Some((_, death, _)) = self.dead().as_ref().filter(is_of_it) {
             return Err(death.clone());
         }
         let form = [
@@ -201,7 +207,7 @@ impl User {
             Answer::Refused(refusal) => {
                 let error = explain_refusal(&refusal, &grant, Timestamp::now());
                 if matches!(error, Error::LoginNeeded { .. }) {
-                    *self.dead() = Some((grant.refresh_token, error.clone()));
+                    *self.dead() = Some((grant.refresh_token, error.clone(), Instant::now()));
                 }
                 Err(error)
             }
@@ -250,7 +256,7 @@ impl User {
         self.exchanged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn dead(&self) -> MutexGuard<'_, Option<(String, Error)>> {
+    fn dead(&self) -> MutexGuard<'_, Option<(String, Error, Instant)>> {
         // A plain value, whole at any time.
         self.dead.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -413,6 +419,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_dead_login_that_comes_back_to_life_is_used_again() {
+        let home = tempfile::tempdir().unwrap();
+        let refused = (400, json!({"error": "invalid_grant"}));
+        let endpoint = Endpoint::start([refused.clone(), refused, granted(None)]).await;
+        let user = user(home.path(), &endpoint);
+        for (minutes, is_alive) in [(0, false), (59, false), (2, false), (59, false), (2, true)] {
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_mins(minutes)).await;
+            tokio::time::resume();
+            assert_eq!(user.fetch().await.is_ok(), is_alive, "{minutes}");
+        }
+        assert_eq!(shown(&endpoint), ["r", "r", "r"], "once an hour");
+    }
+
+    #[tokio::test]
     async fn a_dead_login_is_asked_for_once() {
         let home = tempfile::tempdir().unwrap();
         let endpoint = Endpoint::start([(400, json!({"error": "invalid_grant"})), granted(None)]).await;
@@ -435,7 +456,8 @@ mod tests {
         let secret = Grant { refresh_token: "first-refresh".into(), ..grant(None) };
         secret.write(&home.path().join("token.json")).unwrap();
         user.fetch().await.unwrap();
-        *user.dead() = Some(("first-refresh".into(), Error::LoginNeeded { why: String::new() }));
+        let death = Error::LoginNeeded { why: String::new() };
+        *user.dead() = Some(("first-refresh".into(), death, Instant::now()));
         let source = Source::Credentials(home.path().to_owned(), secret.clone());
         let all = format!("{user:?} {:?} {secret:?} {source:?}", user.client);
         for secret in ["first-refresh", "second-refresh", "client-secret"] {
