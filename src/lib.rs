@@ -50,8 +50,8 @@
 //!   page was requested with.
 //! - The start token is fetched before the folders are listed: changes during the listing come after it. A refused token
 //!   is replaced in the same way, and the listing is compared with the ledger.
-//! - A content is new when the ledger does not have it under `(file id, head revision id)`, and does not have the same
-//!   bytes under another revision. Times and versions prove nothing.
+//! - A content is new when it is not the newest content that the ledger has of the file. An earlier content never takes the
+//!   place of a later one. Times and versions prove nothing.
 //! - No byte of a file belongs to two connections. A part without a file of ranges was written from its beginning without
 //!   gaps. A file of ranges contains only ranges that were durable when it was written.
 //! - A transfer has a fixed number of buffers and waits for a free one: that bounds memory.
@@ -63,11 +63,19 @@
 //!   the destination. A failing disk holds all deliveries to it, and no others.
 //! - The target of a shortcut is treated as if it were in the place of the shortcut, unless it is in a watched folder
 //!   itself.
+//! - A connection on which a call failed takes no further calls; calls under way stay on it. A read that broke off is made
+//!   once more over a new connection. Answers are read up to a limit, which counts unpacked bytes.
+//! - The database belongs to one Drive account. Before the first call under a login whose account is not known, `about.get`
+//!   tells whose it is; another account's logs begin anew.
+//! - The database remembers the newest content of each file as long as Drive shows the file, and the newest content that was
+//!   delivered; otherwise they would be delivered again. Earlier contents, and files that have been gone from Drive for 90
+//!   days, are removed, a hundred rows at a time.
 //! - When Drive asks for fewer calls, or does not answer at all, all calls pause, and one caller tests whether that is over.
 //! - A channel's row is written before Drive is asked for the channel: its first message can arrive before the answer.
-//! - The files `model/*`, `retry`, `sync/decide`, `sync/rules`, `sync/tree`, `channel/plan`, `delivery/step`,
-//!   `download/plan`, `download/streams`, `spool/ranges`, `receiver/notification`, `admin/health`, `admin/origin` and
-//!   `drive/error` are pure: no clock, no disk, no network, no random numbers, no `async`. Time and random numbers are
+//! - The files `model/*`, `retry`, `sync/contents`, `sync/decide`, `sync/decision`, `sync/heard`, `sync/rules`, `sync/tree`,
+//!   `channel/plan`, `delivery/load`, `delivery/step`, `download/plan`, `download/streams`, `spool/ranges`,
+//!   `receiver/notification`, `admin/health`, `admin/origin`, `drive/error`, `drive/odd`, `drive/pages`, `drive/wire`,
+//!   `config/folders` and `config/validate` are pure: no clock, no disk, no network, no random numbers, no `async`. Time and random numbers are
 //!   arguments.
 //! - Relative paths are relative to the configuration file. The program's own files are in the state directory; only `run`
 //!   and `sync` create it and the database. Its files are created with mode 0600, and root gives them to the directory's
@@ -79,6 +87,12 @@
 //!   engine is stuck, systemd's watchdog gets no keep-alive.
 //! - Steps that must precede a second thread are in `cli`: taking the socket from systemd, and restricting writes.
 //! - A new configuration takes effect as a whole or not at all. Engines read theirs at the beginning of a step.
+//! - Change logs are read and folders are listed side by side: at most one reader for each log, one lister, one asker. A log or
+//!   a folder that fails waits alone. What a log says of an item is newer than a listing that was under way.
+//! - A change or a listing that shows an item says where it is. An item that a listing does not show, and an entry that
+//!   cannot be read, is a question for `files.get`, which the ledger keeps until it is answered. `removed` counts only from
+//!   the log that the item belongs to.
+//! - Listings of Drive lag: a folder that is new to the ledger is listed at once, after a minute, and after ten more.
 //! - Change logs are read only while the rule of each watched folder is known. A folder that no rule names is suspended for
 //!   a day, and listed again if it comes back.
 #![doc = ""]
