@@ -14,6 +14,9 @@ use crate::world::World;
 /// SIGTERM came before the daemon was far enough to listen for it.
 const TERMINATED_EARLY: i32 = 143;
 
+/// The change logs of the daemon's account: its own and the shared drive's.
+const LOGS: usize = 2;
+
 pub(super) struct Play {
     pub(super) luck: Luck,
     pub(super) world: World,
@@ -86,6 +89,7 @@ impl Play {
         }
         self.plain.note();
         self.world.start().await;
+        self.until_noted().await;
         for _ in 0..10 + self.luck.below(25) {
             if self.luck.once_in(10) {
                 if let Some(wrong) = self.daemon().await {
@@ -99,6 +103,22 @@ impl Play {
             }
         }
         self.end().await
+    }
+
+    /// Waits until what was there before the first run is told from what comes now: all folders are listed, and the logs
+    /// were read after that.
+    async fn until_noted(&self) {
+        let drive = &self.world.drive;
+        self.world
+            .wait("no folder waits to be listed", async || {
+                self.world.status().await["folders"]["waiting"].as_i64() == Some(0)
+            })
+            .await;
+        // Each log twice: a call that is under way may have begun before.
+        let before = drive.count("changes.list");
+        self.world
+            .wait("the logs are read again", async || drive.count("changes.list") >= before + 2 * LOGS)
+            .await;
     }
 
     /// Something that somebody does, or that goes wrong.
