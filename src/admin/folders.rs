@@ -57,7 +57,7 @@ pub(super) async fn report(store: &Store) -> Result<FoldersReport, Error> {
     Ok(FoldersReport {
         waiting: store.unlisted().await?,
         problems: troubled.into_iter().map(folder).collect(),
-        polled_drives: closed.into_iter().map(drive).collect(),
+        polled_drives: closed.iter().map(drive).collect(),
     })
 }
 
@@ -82,7 +82,7 @@ fn folder(Troubled { folder, since, next }: Troubled) -> FolderReport {
     }
 }
 
-fn drive(closed: ClosedLog) -> PolledDriveReport {
+fn drive(closed: &ClosedLog) -> PolledDriveReport {
     let problem = format!(
         "the account is no member of this shared drive, so that Drive does not tell of its changes ({}); its folders are \
          listed at every poll. Make the account a member, and new files are found at once",
