@@ -218,8 +218,10 @@ impl Lister<'_> {
             warn!(folder.id = %folder.id, folder.name = folder.name, why, "a folder cannot be listed");
         }
         let wait = error.retry_after().unwrap_or_default().max(self.waits.failed(self.due.attempt));
-        // A page token of a listing that is refused has grown too old; the listing begins again.
-        let wait = if error.fault() == Fault::PageToken { Duration::ZERO } else { wait };
+        // A page token of a listing that is refused has grown too old; the listing begins again. One that is refused at
+        // once again is no matter of its age.
+        let is_old = error.fault() == Fault::PageToken && self.due.attempt == 0;
+        let wait = if is_old { Duration::ZERO } else { wait };
         self.wait(wait, is_named.then_some(why)).await
     }
 

@@ -71,6 +71,20 @@ async fn a_page_that_leads_back_to_itself_is_tried_again_later_and_not_at_once()
     world.wait_for_file("film.mp4").await;
 }
 
+/// The token of a listing's second page is refused, whenever it is asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_whose_second_page_is_always_refused_is_tried_again_later_and_not_at_once() {
+    let world = World::running("[sync]\npoll = \"1s\"").await;
+    world.wait_until_idle().await;
+    world.drive.fail(Fault::always("files.list", patch("/nextPageToken", "\"no token\"")));
+    world.drive.clear_requests();
+    world.drive.folder(&world.inbox, "Folder");
+    world.wait("it is refused", async || world.drive.count("files.list") >= 2).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let calls = world.drive.count("files.list");
+    assert!((2..=8).contains(&calls), "{calls} calls in 3 s");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notification_does_not_put_a_retry_off() {
     let world = World::running("[sync]\npoll = \"1s\"").await;
