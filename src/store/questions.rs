@@ -16,7 +16,7 @@ pub struct Question {
     pub resource_key: Option<String>,
     /// Why it is asked for.
     pub why: Why,
-    /// How often Drive did not show it, or did not answer.
+    /// How often Drive did not show it.
     pub attempt: u32,
     /// Since when it is asked for.
     pub since: Timestamp,

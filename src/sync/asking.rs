@@ -8,11 +8,11 @@ use tracing::{debug, info, warn};
 
 use super::decision::{Evidence, Origin, Trouble};
 use super::desk::Desk;
-use super::error::{Error, concerns_all, is_hidden};
+use super::error::{Error, concerns_others, is_hidden};
 use super::heard::Moment;
 use super::targets;
 use super::waits::{Waits, after, until};
-use crate::drive::{self, Drive};
+use crate::drive::{self, Drive, Fault};
 use crate::model::{Change, Delivery, Entry, FileId, ResourceKeys, Stage};
 use crate::store::{Outcome, Question, Why};
 
@@ -66,7 +66,7 @@ impl Asker<'_> {
                     self.answered(question, Entry::Gone, moment).await
                 }
             },
-            Err(error) if concerns_all(&error) => Err(error.into()),
+            Err(error) if concerns_others(&error) => Err(error.into()),
             Err(error) => self.unanswered(question, &error).await,
         }
     }
@@ -136,8 +136,9 @@ impl Asker<'_> {
 
     /// Drive gives no answer for this item.
     async fn unanswered(&self, question: &Question, error: &drive::Error) -> Result<usize, Error> {
-        let is_over = until(Timestamp::now(), question.since) > self.waits.patience;
-        if is_over && question.why != Why::Watched {
+        let asked_for = until(Timestamp::now(), question.since);
+        let is_answer = error.fault() != Fault::Connection;
+        if asked_for > self.waits.patience && is_answer && question.why != Why::Watched {
             warn!(
                 file.id = %question.file_id, %error,
                 "Drive has not said for a day what this item is; it is left until the next comparison"
@@ -145,11 +146,14 @@ impl Asker<'_> {
             return self.given_up(question).await;
         }
         debug!(file.id = %question.file_id, %error, "Drive does not say what an item is; it is asked again later");
-        let wait = error.retry_after().unwrap_or_default().max(self.waits.failed(question.attempt));
-        self.later(question, wait).await?;
+        let wait = error.retry_after().unwrap_or_default().max(self.waits.unanswered(asked_for));
+        // That nothing is said is no sign that the item is hidden.
+        let at = after(Timestamp::now(), wait);
+        self.desk.store().ask_again(&question.file_id, question.attempt, at).await?;
         Ok(0)
     }
 
+    /// Drive does not show the item.
     async fn later(&self, question: &Question, wait: Duration) -> Result<(), Error> {
         let at = after(Timestamp::now(), wait);
         Ok(self.desk.store().ask_again(&question.file_id, question.attempt + 1, at).await?)
@@ -185,7 +189,7 @@ impl Asker<'_> {
                 self.desk.store().record(&outcome, now).await?;
                 return Ok(0);
             }
-            Err(error) if concerns_all(&error) => return Err(error.into()),
+            Err(error) if concerns_others(&error) => return Err(error.into()),
             Err(error) => {
                 debug!(file.id = %id, %error, "a file cannot be looked at; it is tried again later");
                 return Ok(0);

@@ -57,6 +57,12 @@ pub(super) fn concerns_all(error: &drive::Error) -> bool {
     }
 }
 
+/// Whether calls about other items are likely to fail in the same way. A connection may break at the answer about one
+/// item alone, again and again.
+pub(super) fn concerns_others(error: &drive::Error) -> bool {
+    concerns_all(error) && error.fault() != Fault::Connection
+}
+
 /// Whether Drive says that the account may not see something, or that it is not there. Both may pass: permissions take
 /// effect late.
 pub(super) fn is_hidden(error: &drive::Error) -> bool {

@@ -3,7 +3,7 @@
 use tracing::{debug, info, warn};
 
 use super::desk::Desk;
-use super::error::{Error, concerns_all, is_hidden};
+use super::error::{Error, concerns_others, is_hidden};
 use super::shortcuts::Target;
 pub(super) use super::shortcuts::Targets;
 use super::source::Source;
@@ -21,7 +21,7 @@ pub(super) async fn look_up(source: &impl Source, desk: &Desk, changes: &[Change
             Ok(file) => {
                 targets.insert(id, Target::Shown(Box::new(file)));
             }
-            Err(error) if concerns_all(&error) => return Err(error.into()),
+            Err(error) if concerns_others(&error) => return Err(error.into()),
             Err(error) if is_hidden(&error) => {
                 info!(file.id = %id, reason = "Drive does not show what a shortcut points at; share that as well", "skipped");
             }

@@ -53,6 +53,12 @@ impl Waits {
     pub(super) fn failed(&self, attempt: u32) -> Duration {
         doubled(self.failed, attempt)
     }
+
+    /// Until something is asked again that has not been answered for this long: about as long again.
+    pub(super) fn unanswered(&self, asked_for: Duration) -> Duration {
+        let [first, most] = self.failed;
+        asked_for.max(first).min(most)
+    }
 }
 
 fn doubled([first, most]: [Duration; 2], attempt: u32) -> Duration {
@@ -82,6 +88,11 @@ mod tests {
         assert_eq!(
             [0, 1, 3, 4, 99].map(|n| waits.watched(n)),
             [minutes(1), minutes(2), minutes(8), minutes(10), minutes(10)]
+        );
+        let seconds = Duration::from_secs;
+        assert_eq!(
+            [0, 1, 90, 9_000].map(|n| waits.unanswered(seconds(n))),
+            [seconds(1), seconds(1), seconds(90), minutes(10)]
         );
         assert_eq!(until(Timestamp::UNIX_EPOCH, Timestamp::now()), Duration::ZERO);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drive_emulator::Upload;
+use drive_emulator::{Action, Fault, Matching, Upload};
 use gdrive_webhook::config::{self, follow};
 use gdrive_webhook::daemon::Parts;
 use gdrive_webhook::store::Access;
@@ -87,7 +87,6 @@ async fn a_new_folder_is_listed_again_since_listings_lag() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_drive_does_not_show_for_a_moment_is_not_dropped_and_what_stays_away_is() {
-    use drive_emulator::{Action, Fault, Matching};
     let world = World::new("").await;
     let mut reader = Reader::new(&world).await;
     let folder = world.drive.folder(&world.inbox, "Folder");
@@ -118,4 +117,31 @@ async fn what_drive_does_not_show_for_a_moment_is_not_dropped_and_what_stays_awa
     }
     let known = reader.parts.store.folders(&[id]).await.unwrap();
     assert!(known.is_empty(), "{known:?}");
+}
+
+/// That Drive does not answer says nothing of whether it shows something.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_404_that_passes_loses_no_folder_after_errors_either() {
+    let world = World::new("").await;
+    let folder = world.drive.folder(&world.inbox, "Folder");
+    let mut reader = Reader::new(&world).await;
+    let of_folder = || Matching::operation("files.get").file(&folder);
+    for (times, action) in [(2, Action::status(500, "internalError")), (1, Action::status(404, "notFound"))] {
+        world.drive.fail(Fault { matching: of_folder(), times, action });
+    }
+    world.drive.hide_from_listings(&folder, Duration::from_mins(10));
+    world.drive.refuse_page_tokens_before_now();
+    let is_hidden = || {
+        let asked = world.drive.requests();
+        asked.iter().any(|asked| asked.operation == "files.get" && asked.status == 404)
+    };
+    let hidden = async {
+        while !is_hidden() {
+            reader.engine.catch_up().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(crate::world::BOUND, hidden).await.expect("Drive does not show it once");
+    world.drive.upload(Upload::new(&folder, "film.mp4", content_of("film.mp4", 1_000)));
+    reader.until_queued(1).await;
 }

@@ -194,6 +194,33 @@ async fn a_404_that_passes_loses_no_folder() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_item_whose_answer_always_breaks_off_holds_up_no_other() {
+    let world = World::running("").await;
+    world.wait_until_idle().await;
+    let without_file =
+        || Fault::once("changes.list", Action::Remove { pointer: "/changes/0/file".to_owned() });
+    let broken = |file: &str| {
+        let matching = Matching::operation("files.get").file(file);
+        Fault { matching, times: u32::MAX, action: Action::ResetAfter { bytes: 0 } }
+    };
+    world.drive.set_notifications(false);
+    let first = upload_into(&world, &world.inbox, "first.mp4");
+    world.drive.fail(broken(&first));
+    world.drive.fail(without_file());
+    world.drive.set_notifications(true);
+    world.drive.push_now();
+    let is_asked = async || {
+        let asked = world.drive.requests();
+        asked.iter().any(|request| request.operation == "files.get" && request.path.contains(&first))
+    };
+    world.wait("Drive is asked for it", is_asked).await;
+    world.drive.fail(without_file());
+    upload_into(&world, &world.inbox, "second.mp4");
+    world.wait_for_file("second.mp4").await;
+    world.until_ready().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_moves_from_a_shared_drive_is_delivered_whichever_log_tells_first() {
     for lag in [Duration::ZERO, Duration::from_secs(2)] {
         let mut world = World::new(POLLS).await;

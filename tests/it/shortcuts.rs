@@ -161,7 +161,11 @@ async fn shortcuts_are_left_alone_if_that_is_configured_or_if_nothing_is_there()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_cannot_be_looked_at_holds_up_nobody() {
-    for action in [Action::status(403, "insufficientPermissions"), Action::status(500, "internalError")] {
+    for action in [
+        Action::status(403, "insufficientPermissions"),
+        Action::status(500, "internalError"),
+        Action::ResetAfter { bytes: 0 },
+    ] {
         let world = World::running("[sync]\npoll = \"1s\"").await;
         let film = upload_into(&world, &world.drive.root_id(), "film.mp4");
         let matching = Matching::operation("files.get").file(&film);
