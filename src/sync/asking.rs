@@ -101,8 +101,8 @@ impl Asker<'_> {
         }
         let evidence = Evidence { read: Some(question.since), ..Evidence::of(origin, now) };
         let mut evaluated = turn.evaluate(changes, &targets, &evidence).await?;
-        // Its own question stays as it is or ends.
-        evaluated.outcome.questions.retain(|new| new.file_id != *id);
+        // Its own question stays as it is, ends, or becomes another one.
+        evaluated.outcome.questions.retain(|new| new.file_id != *id || new.why != question.why);
         let stays = question.why == Why::Watched && is_trashed;
         if !stays {
             evaluated.outcome.answered.push(id.clone());

@@ -31,6 +31,7 @@ impl Reader {
         let mut wanted = follow::to_sync(&settings);
         wanted.config.waits.looks = [FIRST, SECOND];
         wanted.config.waits.hidden = [FIRST, SECOND];
+        wanted.config.waits.watched = [FIRST, SECOND];
         let (_, wanted) = watch::channel(wanted);
         let engine = parts.sync(wanted, wake_up().0, wake_up().0);
         let mut reader = Self { engine, parts };
@@ -144,4 +145,32 @@ async fn a_404_that_passes_loses_no_folder_after_errors_either() {
     tokio::time::timeout(crate::world::BOUND, hidden).await.expect("Drive does not show it once");
     world.drive.upload(Upload::new(&folder, "film.mp4", content_of("film.mp4", 1_000)));
     reader.until_queued(1).await;
+}
+
+/// An entry says nothing of it, and Drive does not show it for a while: no other entry tells that it is back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watched_folder_that_an_answer_says_is_away_is_asked_for_until_it_is_back() {
+    let world = World::new("").await;
+    let mut reader = Reader::new(&world).await;
+    for _ in 0..2 {
+        tokio::time::sleep(SECOND + FIRST).await;
+        reader.engine.catch_up().await.unwrap();
+    }
+    let matching = Matching::operation("files.get").file(&world.inbox);
+    world.drive.fail(Fault { matching, times: u32::MAX, action: Action::status(404, "notFound") });
+    world.drive.fail(Fault::once("changes.list", Action::Remove { pointer: "/changes/0/file".to_owned() }));
+    world.drive.touch(&world.inbox);
+    let away = async {
+        while reader.engine.catch_up().await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(crate::world::BOUND, away).await.expect("it is named");
+    world.drive.clear_faults();
+    let back = async {
+        while reader.engine.catch_up().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(crate::world::BOUND, back).await.expect("it is watched again");
 }
