@@ -74,7 +74,7 @@ impl Listing {
 /// A folder that changed without a visible cause is compared after this long, together with what happens to it meanwhile.
 const COMPARED_AFTER: Duration = Duration::from_mins(1);
 /// How often a new folder is listed again after its first listing.
-const LOOKS: i64 = 2;
+pub(super) const LOOKS: u32 = 2;
 
 impl Store {
     /// Those of the folders that are known.
@@ -169,7 +169,7 @@ pub(super) async fn adopt(connection: &mut AnyConnection, new: &Folder, now: Tim
     .bind(new.name.as_str())
     .bind(new.resource_key.as_deref())
     .bind(new.listing.as_str())
-    .bind(LOOKS)
+    .bind(i64::from(LOOKS))
     .bind(millis(at))
     .execute(&mut *connection)
     .await?;

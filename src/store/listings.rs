@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
-use super::folders::{folder, mark};
+use super::folders::{LOOKS, folder, mark};
 use super::questions::{Question, Why, ask};
 use super::sql::{Sql, lists};
 use super::{Error, Folder, LONGEST_WAIT_MS, Listing, Store, millis, optional_time, time};
@@ -256,7 +256,8 @@ fn due(row: &AnyRow, urgency: Urgency, by: By) -> Result<DueFolder, Error> {
         folder,
         urgency,
         attempt: row.try_get::<i64, _>("attempt")? as u32,
-        looks: row.try_get::<i64, _>("looks")? as u32,
+        // An urgent listing stands in for entries that were not read, and listings lag.
+        looks: if urgency == Urgency::Urgent { LOOKS } else { row.try_get::<i64, _>("looks")? as u32 },
         round: row.try_get::<Option<i64>, _>("log_round")?.unwrap_or_default(),
         marked: row.try_get("marked")?,
         deep: row.try_get::<i64, _>("deep")? != 0,
@@ -276,7 +277,7 @@ pub(super) async fn finish(
     let next = if due.looks == 0 { Listing::Done } else { Listing::Look };
     sqlx::query(
         "update folder set round = $1, attempt = 0, problem = null, problem_since = null, \
-         looks = case when looks > 0 and marked = $2 then looks - 1 else looks end, \
+         looks = case when marked = $2 then $6 else looks end, \
          deep = case when marked = $2 then 0 else deep end, \
          retry_at = case when marked = $2 then $3 else retry_at end, \
          listing = case when marked = $2 then $4 else listing end where id = $5",
@@ -286,6 +287,7 @@ pub(super) async fn finish(
     .bind(millis(look_at))
     .bind(next.as_str())
     .bind(due.folder.id.as_str())
+    .bind(i64::from(due.looks.saturating_sub(1)))
     .execute(&mut *connection)
     .await?;
     if matches!(due.folder.listing, Listing::Note | Listing::Widen) {

@@ -86,6 +86,24 @@ async fn a_new_folder_is_listed_again_since_listings_lag() {
     assert_eq!(reader.engine.catch_up().await.unwrap().listed, 0);
 }
 
+/// What the log can no longer tell is told by listings, and those lag.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_refused_page_token_folders_are_listed_again_since_listings_lag() {
+    let world = World::new("").await;
+    let folder = world.drive.folder(&world.inbox, "Folder");
+    let mut reader = Reader::new(&world).await;
+    for wait in [FIRST, SECOND] {
+        tokio::time::sleep(wait * 2).await;
+        reader.engine.catch_up().await.unwrap();
+    }
+    let late = world.drive.upload(Upload::new(&folder, "late.mp4", content_of("late.mp4", 1_000)));
+    world.drive.hide_from_listings(&late, Duration::from_millis(400));
+    world.drive.refuse_page_tokens_before_now();
+    reader.engine.catch_up().await.unwrap();
+    assert_eq!(reader.queued().await, 0, "the listing that stands in for the log does not show it");
+    reader.until_queued(1).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_drive_does_not_show_for_a_moment_is_not_dropped_and_what_stays_away_is() {
     let world = World::new("").await;
@@ -108,6 +126,7 @@ async fn what_drive_does_not_show_for_a_moment_is_not_dropped_and_what_stays_awa
 
     // A comparison finds that it is not to be seen, and asks three times.
     hide(u32::MAX);
+    world.drive.hide_from_listings(&folder, Duration::from_hours(1));
     world.drive.refuse_page_tokens_before_now();
     let id = gdrive_webhook::model::FileId::new(folder.as_str());
     for wait in [Duration::ZERO, FIRST * 2, SECOND + FIRST] {
