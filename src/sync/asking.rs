@@ -195,16 +195,21 @@ impl Asker<'_> {
                 return Ok(0);
             }
         };
-        let found = self.taken(id, entry, moment).await?;
+        let Some(found) = self.taken(id, entry, moment).await? else {
+            // What was heard of it may be forgotten already.
+            self.desk.store().still_unready(&delivery.id, now, delivery.attempt).await?;
+            return Ok(0);
+        };
         self.desk.store().settle_setting(&delivery.id).await?;
         Ok(found)
     }
 
-    async fn taken(&self, id: &FileId, entry: Entry, moment: Moment) -> Result<usize, Error> {
+    /// Takes in what Drive says of a file. `None`: it is not known to be news.
+    async fn taken(&self, id: &FileId, entry: Entry, moment: Moment) -> Result<Option<usize>, Error> {
         let now = Timestamp::now();
         let mut turn = self.desk.turn().await;
         if turn.has_heard(moment, id) {
-            return Ok(0);
+            return Ok(None);
         }
         let changes = vec![Change { file_id: id.clone(), entry }];
         let evidence = Evidence { read: Some(now), ..Evidence::of(Origin::Change, now) };
@@ -212,7 +217,7 @@ impl Asker<'_> {
         let found = evaluated.found;
         self.desk.store().record(&evaluated.outcome, now).await?;
         turn.recorded(evaluated);
-        Ok(found)
+        Ok(Some(found))
     }
 }
 

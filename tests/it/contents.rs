@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drive_emulator::{Action, Content, Fault, Quirk, RequestRecord, Upload};
+use drive_emulator::{Action, Content, Fault, Matching, Quirk, RequestRecord, Upload};
 
 use crate::world::{World, content_of, sha256};
 
@@ -162,6 +162,31 @@ async fn a_new_content_that_was_ignored_comes_when_the_setting_changes() {
     world.wait("it is in place", async || sha256(&world.videos().join("film.mp4")) == second).await;
     world.wait_until_idle().await;
     assert_eq!(world.delivered(), ["film.mp4"]);
+}
+
+/// More is heard from the log than is remembered before Drive answers for the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_content_that_was_ignored_comes_whatever_is_heard_while_drive_is_asked_for_it() {
+    let mut world = World::with_folder("", "on_update = \"ignore\"").await;
+    world.start().await;
+    let id = world.upload("film.mp4", 10_000);
+    world.wait_for_file("film.mp4").await;
+    world.wait_until_idle().await;
+    world.drive.revise(&id, Content::pattern(99, 12_000));
+    world.wait("it is skipped", async || counted(&world, "skipped").await == 1).await;
+    world.wait_until_idle().await;
+
+    world.drive.set_notifications(false);
+    let elsewhere = world.drive.folder(&world.drive.root_id(), "Elsewhere");
+    (0..20_500).for_each(|number| drop(world.drive.folder(&elsewhere, &number.to_string())));
+    let matching = Matching::operation("files.get").file(&id);
+    world.drive.fail(Fault { matching, times: 1, action: Action::AnswerLate { milliseconds: 15_000 } });
+    world.replace_config("on_update = \"ignore\"", "on_update = \"replace\"");
+    assert_eq!(world.output(&["reload"]).await.status.code(), Some(0));
+    let second = world.drive.content_sha256(&id).unwrap();
+    let is_there = async || sha256(&world.videos().join("film.mp4")) == second;
+    // The second listing of a new folder, after a minute, would find it as well.
+    world.wait_for("it is in place", Duration::from_secs(40), is_there).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
