@@ -11,13 +11,17 @@ demo:
 test:
     cargo test --workspace
 
-# Google's client and rclone against the emulator; installs both first
+# Google's client, gdrive_fsspec, rclone and google-drive3 against the emulator; installs them first
 clients:
     bash .ci/clients
 
 # Random users, faults and crashes: MODEL_SEQUENCES=1000 just model
 model:
     bash .ci/model
+
+# Change the deciding files and count what the unit tests notice; takes an hour or more: just mutants retry channel
+mutants *rooms:
+    bash .ci/mutants {{rooms}}
 
 # The order of system calls that survives a power failure
 durability:

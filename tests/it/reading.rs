@@ -86,7 +86,7 @@ async fn a_folder_that_cannot_be_listed_waits_alone_and_is_named() {
 async fn a_new_video_does_not_wait_for_folders_that_are_listed() {
     let world = World::running("").await;
     let big = world.drive.folder(&world.drive.root_id(), "Big");
-    for number in 0..60 {
+    for number in 0..400 {
         world.drive.folder(&big, &format!("{number}"));
     }
     world.drive.set_latency(Duration::from_millis(150));
