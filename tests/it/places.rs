@@ -364,8 +364,8 @@ async fn a_token_is_sent_only_where_the_file_leads_without_doubt() {
         for connection in listener.incoming() {
             let (mut connection, mut head) = (connection.unwrap(), [0; 4096]);
             let length = connection.read(&mut head).unwrap();
-            connection.write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").unwrap();
             heads.send(String::from_utf8_lossy(&head[..length]).to_lowercase()).unwrap();
+            connection.write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").unwrap();
         }
     });
     for (broken, is_sent) in [

@@ -345,3 +345,32 @@ async fn a_listing_that_a_log_has_overtaken_brings_nothing_back() {
     world.wait_until_idle().await;
     assert_eq!(world.delivered(), ["after.mp4", "last.mp4"]);
 }
+
+/// Nobody has shared the folder with the account: the keys in the address and in the listings open it.
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_and_targets_of_shortcuts_with_resource_keys_are_read() {
+    let mut world = World::new("").await;
+    let ann = world.drive.user("ann@example.com");
+    let shared = ann.folder(&ann.root_id(), "Shared");
+    let below = ann.folder(&shared, "below");
+    let elsewhere = ann.folder(&ann.root_id(), "Elsewhere");
+    let put = |folder: &str, name: &str| ann.upload(Upload::new(folder, name, content_of(name, 1_000)));
+    put(&below, "deep.mp4");
+    let target = put(&elsewhere, "target.mp4");
+    for open in [&shared, &target] {
+        world.drive.share_link(open, Some(Role::Reader));
+    }
+    world.drive.require_resource_key(&below);
+    world.drive.require_resource_key(&target);
+    let key = world.drive.require_resource_key(&shared);
+    world.drive.shortcut(&shared, "by shortcut.mp4", &target);
+    let there = world.home().join("shared");
+    world.add_config(&format!(
+        "[[folder]]\nid = \"https://drive.google.com/drive/folders/{shared}?resourcekey={key}\"\n\
+         destination = {there:?}\nexisting = \"download\""
+    ));
+    world.start().await;
+    for name in ["below/deep.mp4", "by shortcut.mp4"] {
+        world.wait(name, async || there.join(name).exists()).await;
+    }
+}
