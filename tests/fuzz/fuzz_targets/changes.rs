@@ -20,7 +20,7 @@ fn check(file: &File) {
 /// to count by.
 fn count(body: &[u8], list: &str) -> Option<usize> {
     let answer: Value = serde_json::from_slice(body).ok()?;
-    let entries = answer.as_object()?[list].as_array()?;
+    let entries = answer.as_object()?.get(list)?.as_array()?;
     let counts = |entry: &Value| entry.is_object() && entry.get("changeType").is_none();
     entries.iter().all(counts).then_some(entries.len())
 }
