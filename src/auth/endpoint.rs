@@ -1,22 +1,21 @@
 //! The token endpoint: one form post, and an answer that is believed no further than it can be. The form has secrets in
-//! it, so a redirect is not followed; the answer may come from anywhere, so its length and its times have limits.
+//! it, so a redirect to another host is not followed. The answer may come from anywhere, so its length and its times have
+//! limits.
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Limited};
-use hyper::header::{CONTENT_TYPE, HeaderMap};
-use hyper::{Request, StatusCode};
 use jiff::Timestamp;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{AccessToken, Error, TOO_MANY_WAIT};
-use crate::http::{Plain, retry_after};
+use crate::http::api::{Api, Repeat};
+use crate::http::retry_after;
 use crate::model::LoginId;
 use crate::telemetry::log::{one_line, with_causes};
 
-/// Google answers within a second.
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// Google's longest answer has three tokens in it, of 2 KB each.
 const ANSWER_LIMIT: usize = 64 * 1024;
 /// How many characters of an explanation are kept.
@@ -57,29 +56,21 @@ pub(super) struct Refusal {
 }
 
 /// Asks the token endpoint. An answer that is neither a grant nor a refusal in due form is an outage.
-pub(super) async fn post(http: &Plain, uri: &str, form: &[(&str, &str)]) -> Result<Answer, Error> {
-    // An address of its own only encodes the form.
-    let form = reqwest::Url::parse_with_params("http://form/", form);
-    let form = form.ok().and_then(|form| form.query().map(str::to_owned)).unwrap_or_default();
-    post_encoded(http, uri, form).await
+pub(super) async fn post(http: &Api, uri: &str, form: &[(&str, &str)]) -> Result<Answer, Error> {
+    ask(http, http.request(Method::POST, uri).form(form)).await
 }
 
 /// The same with a form that is encoded already.
-pub(super) async fn post_encoded(http: &Plain, uri: &str, form: String) -> Result<Answer, Error> {
-    let asked = tokio::time::timeout(TIMEOUT, ask(http, uri, form)).await;
-    let asked = asked.unwrap_or_else(|_| Err(format!("no answer within {} s", TIMEOUT.as_secs())));
-    let (status, headers, body) = asked.map_err(|why| unavailable(&why))?;
-    read(status, &headers, &body)
+pub(super) async fn post_encoded(http: &Api, uri: &str, form: String) -> Result<Answer, Error> {
+    let request = http.request(Method::POST, uri).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    ask(http, request.body(form)).await
 }
 
-async fn ask(http: &Plain, uri: &str, form: String) -> Result<(StatusCode, HeaderMap, Vec<u8>), String> {
-    let request = Request::post(uri).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
-    let request = request.map_err(|error| with_causes(&error))?;
-    let response = http.request(request).await.map_err(|error| with_causes(&error))?;
-    let (head, body) = response.into_parts();
-    let body = Limited::new(body, ANSWER_LIMIT).collect().await;
-    let body = body.map_err(|error| format!("the answer cannot be read: {}", with_causes(error.as_ref())))?;
-    Ok((head.status, head.headers, body.to_bytes().into()))
+async fn ask(http: &Api, request: RequestBuilder) -> Result<Answer, Error> {
+    // Asking twice is what would be done after the failure, only later.
+    let sent = http.send(request, ANSWER_LIMIT, Repeat::Always).await;
+    let answer = sent.map_err(|error| unavailable(&with_causes(&error)))?;
+    read(answer.status, &answer.headers, &answer.body)
 }
 
 fn unavailable(why: &str) -> Error {
@@ -93,12 +84,6 @@ fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<Answer, 
     };
     if status == StatusCode::TOO_MANY_REQUESTS {
         return too_many(status.to_string());
-    }
-    if status.is_redirection() {
-        return Err(unavailable(&format!(
-            "{status}: it redirects to another address, which is not followed, because the credentials would be sent \
-             there; check `token_uri` in the credentials file, and whether a proxy answers in its place"
-        )));
     }
     if status.is_success() {
         let tokens = serde_json::from_slice::<Tokens>(body).ok().filter(Tokens::can_be_shown);
@@ -251,9 +236,9 @@ pub(super) mod tests {
         response.body(body.into()).unwrap()
     }
 
-    pub(in crate::auth) fn client() -> Plain {
+    pub(in crate::auth) fn client() -> Api {
         install_tls();
-        Http::new(Duration::from_secs(10)).unwrap().tokens
+        Http::new(Duration::from_secs(10)).unwrap().api
     }
 
     async fn posted(canned: Canned) -> Result<Answer, Error> {
@@ -303,7 +288,7 @@ pub(super) mod tests {
     async fn an_answer_without_an_end_is_cut_off() {
         let body = format!(r#"{{"access_token":"x","more":"{}"}}"#, "x".repeat(ANSWER_LIMIT));
         let Err(Error::Unavailable { why }) = posted((200, None, body)).await else { panic!() };
-        assert!(why.contains("length limit exceeded"), "{why}");
+        assert!(why.contains("more than 65536 bytes"), "{why}");
     }
 
     #[tokio::test]

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::endpoint::{Answer, post};
 use super::user::scope_suffices;
 use super::{Client, Error, Grant, SCOPE};
-use crate::http::Plain;
+use crate::http::api::Api;
 use crate::listen::Door;
 use crate::owner::{self, SERVICE, SYSTEM_STATE, Want};
 
@@ -82,7 +82,7 @@ impl Login {
     /// Waits for the consent, by the callback or as the address that the user pasted back, and exchanges it.
     pub async fn finish(
         mut self,
-        http: &Plain,
+        http: &Api,
         pasted: impl Future<Output = Option<String>>,
     ) -> Result<Grant, Error> {
         let query = tokio::select! {
@@ -97,7 +97,7 @@ impl Login {
         self.exchange(http, &code).await
     }
 
-    async fn exchange(&self, http: &Plain, code: &str) -> Result<Grant, Error> {
+    async fn exchange(&self, http: &Api, code: &str) -> Result<Grant, Error> {
         let answer = post(
             http,
             &self.client.token_uri,

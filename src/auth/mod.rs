@@ -143,16 +143,15 @@ impl Auth {
         let (text, json) = read(&path)?;
         let kind = match kind_of(&json).map_err(wrong)? {
             FileKind::ServiceAccount => Kind::ServiceAccount(Box::new(
-                ServiceAccount::read(&text, config.impersonate.clone(), http.tokens.clone())
-                    .map_err(wrong)?,
+                ServiceAccount::read(&text, config.impersonate.clone(), http.api.clone()).map_err(wrong)?,
             )),
             FileKind::InstalledClient => {
                 let client = Client::from_installed(&text).map_err(wrong)?;
-                Kind::User(Box::new(User::logged_in(client, config.token.clone(), http.tokens.clone())))
+                Kind::User(Box::new(User::logged_in(client, config.token.clone(), http.api.clone())))
             }
             FileKind::AuthorizedUser => {
                 let (client, grant) = user::authorized(&json).map_err(wrong)?;
-                Kind::User(Box::new(User::with_grant(client, grant, path.clone(), http.tokens.clone())))
+                Kind::User(Box::new(User::with_grant(client, grant, path.clone(), http.api.clone())))
             }
         };
         if config.impersonate.is_some() && matches!(kind, Kind::User(_)) {

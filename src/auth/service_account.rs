@@ -6,13 +6,13 @@ use yup_oauth2::ServiceAccountKey;
 
 use super::endpoint::{Answer, Refusal, post_encoded};
 use super::{AccessToken, Error, assertion, check_endpoint};
-use crate::http::Plain;
+use crate::http::api::Api;
 use crate::model::LoginId;
 
 pub(super) struct ServiceAccount {
     key: ServiceAccountKey,
     impersonate: Option<String>,
-    http: Plain,
+    http: Api,
 }
 
 impl fmt::Debug for ServiceAccount {
@@ -23,7 +23,7 @@ impl fmt::Debug for ServiceAccount {
 }
 
 impl ServiceAccount {
-    pub(super) fn read(text: &str, impersonate: Option<String>, http: Plain) -> Result<Self, String> {
+    pub(super) fn read(text: &str, impersonate: Option<String>, http: Api) -> Result<Self, String> {
         let key = yup_oauth2::parse_service_account_key(text)
             .map_err(|error| format!("is not a complete service-account key: {error}"))?;
         check_endpoint(&key.token_uri)?;

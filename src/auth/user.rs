@@ -18,7 +18,7 @@ use tracing::{error, warn};
 
 use super::endpoint::{Answer, Refusal, post};
 use super::{AccessToken, Error, SCOPE, WIDER_SCOPE, check_endpoint};
-use crate::http::Plain;
+use crate::http::api::Api;
 use crate::model::LoginId;
 use crate::owner::{self, Absent, Want};
 
@@ -119,7 +119,7 @@ pub(super) fn scope_suffices(granted: &str) -> bool {
 pub(super) struct User {
     client: Client,
     source: Source,
-    http: Plain,
+    http: Api,
     /// The refresh token that died, what of, and when. As long as no other one is there, nobody is asked for a while.
     dead: Mutex<Option<(String, Error, Instant)>>,
     /// A refresh token that the source still has, and the grant that took its place.
@@ -164,15 +164,15 @@ pub(super) fn authorized(json: &serde_json::Value) -> Result<(Client, Grant), St
 }
 
 impl User {
-    pub(super) fn logged_in(client: Client, token: PathBuf, http: Plain) -> Self {
+    pub(super) fn logged_in(client: Client, token: PathBuf, http: Api) -> Self {
         Self::new(client, Source::TokenFile(token), http)
     }
 
-    pub(super) fn with_grant(client: Client, grant: Grant, path: PathBuf, http: Plain) -> Self {
+    pub(super) fn with_grant(client: Client, grant: Grant, path: PathBuf, http: Api) -> Self {
         Self::new(client, Source::Credentials(path, grant), http)
     }
 
-    fn new(client: Client, source: Source, http: Plain) -> Self {
+    fn new(client: Client, source: Source, http: Api) -> Self {
         Self { client, source, http, dead: Mutex::default(), exchanged: Mutex::default() }
     }
 

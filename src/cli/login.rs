@@ -23,7 +23,7 @@ pub(super) async fn login(settings: &Settings) -> anyhow::Result<Exit> {
     println!("If the browser is on another machine, it ends on an address of 127.0.0.1 that it cannot open:");
     println!("copy that whole address and paste it here.");
     open_browser(&login.address());
-    let grant = login.finish(&http.tokens, pasted_line()).await?;
+    let grant = login.finish(&http.api, pasted_line()).await?;
     keep(&grant, &settings.google.token)?;
     let auth = Auth::load(&settings.google, &http)?;
     match Drive::new(&settings.drive, http, Arc::new(auth)).account().await {

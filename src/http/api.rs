@@ -170,7 +170,7 @@ fn redirects() -> redirect::Policy {
         } else if stays {
             attempt.follow()
         } else {
-            attempt.error("redirected to another host")
+            attempt.error("redirected to another host, which is not followed: check the address, and whether a proxy answers in its place")
         }
     })
 }

@@ -11,7 +11,6 @@ pub mod connect;
 pub mod gate;
 pub mod media;
 mod proxies;
-mod tower;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,8 +20,6 @@ use crate::telemetry::log::with_causes;
 use api::{Api, Recipe};
 use connect::Connect;
 use gate::Gate;
-use hyper_util::client::legacy;
-use hyper_util::rt::TokioExecutor;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use media::Media;
@@ -40,18 +37,13 @@ const LONGEST_WAIT: Duration = Duration::from_hours(1);
 /// The word "gzip" in the agent is what makes Google compress, besides `Accept-Encoding`.
 const USER_AGENT: &str = concat!("gdrive-webhook/", env!("CARGO_PKG_VERSION"), " (gzip)");
 
-/// hyper's own client, as yup-oauth2 wants it.
-pub type Plain = legacy::Client<Connect, String>;
-
 /// The clients and their gate.
 #[derive(Debug)]
 pub struct Http {
-    /// For JSON.
+    /// For JSON, access tokens included.
     pub api: Api,
     /// For bytes.
     pub media: Media,
-    /// For the access tokens of service accounts.
-    pub tokens: Plain,
     /// Passed before every call to Drive.
     pub gate: Gate,
 }
@@ -84,15 +76,7 @@ impl Http {
         let api = Recipe { tls: speaking(&["h2", "http/1.1"]), proxies: proxies.clone() };
         let agent = HeaderValue::from_static(USER_AGENT);
         let connect = Connect::new(Arc::new(speaking(&["http/1.1"])), proxies, agent.clone());
-        // A token is fetched once an hour: no connection is worth keeping.
-        let tokens =
-            legacy::Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connect.clone());
-        Ok(Self {
-            api: Api::new(api)?,
-            media: Media::new(connect, agent, stall),
-            tokens,
-            gate: Gate::default(),
-        })
+        Ok(Self { api: Api::new(api)?, media: Media::new(connect, agent, stall), gate: Gate::default() })
     }
 }
 
@@ -207,27 +191,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn calls_and_tokens_take_the_proxy_and_show_what_it_wants() {
+    async fn calls_take_the_proxy_and_show_what_it_wants() {
         let relayed = "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nrelayed";
-        let server = Server::start(vec![vec![REFUSED], vec![REFUSED], vec![relayed]]).await;
+        let server = Server::start(vec![vec![REFUSED], vec![relayed]]).await;
         let http = through(&server.address.replace("://", "://user:a%40b@"));
         let refusal = get(&http, "https://drive.example/drive/v3/about").await.unwrap_err();
         let told = with_causes(&refusal);
         assert!(told.contains("proxy authorization required") && !told.contains("a@b"), "{told}");
-        let refusal = http.tokens.get("https://token.example/token".parse().unwrap()).await.unwrap_err();
-        let told = with_causes(&refusal);
-        assert!(told.contains("token.example") && told.contains("proxy authorization required"), "{told}");
-        let answer = http.tokens.get("http://token.example/token".parse().unwrap()).await.unwrap();
-        assert!(answer.status().is_success());
+        let answer = get(&http, "http://token.example/token").await.unwrap();
+        assert!(answer.status.is_success());
         let heads = server.heads();
         let firsts: Vec<_> = heads.iter().filter_map(|head| head.lines().next()).collect();
-        let expected = [
-            "CONNECT drive.example:443 HTTP/1.1",
-            "CONNECT token.example:443 HTTP/1.1",
-            "GET http://token.example/token HTTP/1.1",
-        ];
+        let expected = ["CONNECT drive.example:443 HTTP/1.1", "GET http://token.example/token HTTP/1.1"];
         assert_eq!(firsts, expected);
-        for head in &heads[..2] {
+        for head in &heads {
             assert!(head.to_lowercase().contains("proxy-authorization: basic dxnlcjphqgi=\r\n"), "{head}");
         }
     }
@@ -235,26 +212,9 @@ mod tests {
     #[tokio::test]
     async fn this_machine_is_asked_directly() {
         let hello = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
-        let server = Server::start(vec![vec![hello]; 2]).await;
+        let server = Server::start(vec![vec![hello]]).await;
         let http = through("http://127.0.0.1:1");
         assert!(get(&http, &server.address).await.unwrap().status.is_success());
-        assert!(http.tokens.get(server.address.parse().unwrap()).await.unwrap().status().is_success());
-    }
-
-    #[tokio::test]
-    async fn an_answer_without_an_end_is_not_read_for_ever() {
-        const HEAD: &str = "HTTP/1.1 200 OK\r\n\r\n";
-        let fits: &str = Box::leak(format!("{HEAD}{}", "x".repeat(500_000)).into_boxed_str());
-        let endless: &str = Box::leak(format!("{HEAD}{}", "x".repeat(api::ANSWER_LIMIT)).into_boxed_str());
-        let server = Server::start(vec![vec![fits], vec![endless]]).await;
-        let http = through("http://127.0.0.1:1");
-        let read = async || {
-            let answer = http.tokens.get(server.address.parse().unwrap()).await.unwrap();
-            http_body_util::BodyExt::collect(answer.into_body()).await.map(|body| body.to_bytes().len())
-        };
-        assert_eq!(read().await.unwrap(), 500_000);
-        let told = with_causes(&read().await.unwrap_err());
-        assert!(told.contains("more than 1048576 bytes"), "{told}");
     }
 
     #[tokio::test]

@@ -153,12 +153,19 @@ fn peak_kib(world: &World) -> u64 {
 async fn the_token_endpoint_is_read_with_the_same_care() {
     let mut world = World::over_tls("[sync]\npoll = \"1s\"").await;
     std::fs::write(world.home().join("credentials.json"), world.drive.authorized_user_json()).unwrap();
+    world.drive.fail(Fault::once("token", Action::reset_stream()));
     world.start().await;
+    let asked = over_http2(&world, "token");
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert!(asked[1].connection > asked[0].connection, "{asked:?}");
+    assert!(!world.log().contains("no access token"), "{}", world.log());
     world.drive.fail(Fault::once("token", Action::Bomb { megabytes: 1_000 }));
     world.drive.expire_access_tokens();
     let id = world.upload("film.mp4", 1_000);
     world
-        .wait("it is said", async || world.log().contains("the token endpoint: the answer cannot be read"))
+        .wait("it is said", async || {
+            world.log().contains("the token endpoint: the answer has more than 65536 bytes")
+        })
         .await;
     world.wait_for_file("film.mp4").await;
     world.assert_same("film.mp4", &id);
