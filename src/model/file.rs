@@ -151,7 +151,7 @@ impl Checksum {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn sums(sha256: Option<&str>, sha1: Option<&str>, md5: Option<&str>) -> Checksums {
@@ -159,7 +159,8 @@ mod tests {
         Checksums { sha256, sha1, md5 }
     }
 
-    fn file(mime_type: &str) -> File {
+    /// A file of which nothing is known but its type.
+    pub(crate) fn file(mime_type: &str) -> File {
         File {
             id: FileId::new("1AbC"),
             name: "clip.mp4".to_owned(),

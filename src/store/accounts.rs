@@ -66,7 +66,7 @@ mod tests {
 
     use super::*;
     use crate::model::{AccountId, ChangeLog, Channel, ChannelId, ChannelState, FileId, PageToken};
-    use crate::store::{Access, Config};
+    use crate::store::tests::store;
 
     fn account(name: &str) -> Account {
         Account { id: AccountId::new(format!("id of {name}")), name: name.to_owned() }
@@ -88,8 +88,7 @@ mod tests {
     #[tokio::test]
     async fn another_account_inherits_neither_tokens_nor_channels() {
         let home = tempfile::tempdir().unwrap();
-        let config = Config { url: format!("sqlite:{}", home.path().join("state.db").display()) };
-        let store = Store::open(&config, Access::Exclusive).await.unwrap();
+        let store = store(home.path()).await;
         store.begin_log(&ChangeLog::User, &PageToken::new("7"), Timestamp::now()).await.unwrap();
         for (id, state) in [("a", ChannelState::Live), ("b", ChannelState::Ended)] {
             store.add_channel(&channel(id, state)).await.unwrap();

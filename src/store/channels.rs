@@ -106,7 +106,7 @@ fn channel(row: &AnyRow) -> Result<Channel, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Access, Config};
+    use crate::store::tests::store;
 
     fn opening(id: &str, log: &ChangeLog, created: i64) -> Channel {
         Channel {
@@ -128,8 +128,7 @@ mod tests {
     #[tokio::test]
     async fn attempts_that_fail_do_not_add_up() {
         let home = tempfile::tempdir().unwrap();
-        let config = Config { url: format!("sqlite:{}", home.path().join("state.db").display()) };
-        let store = Store::open(&config, Access::Exclusive).await.unwrap();
+        let store = store(home.path()).await;
         let other = ChangeLog::SharedDrive("0A".into());
         store.add_channel(&opening("other", &other, 0)).await.unwrap();
         store.set_channel_state(&ChannelId::new("other"), ChannelState::Ended).await.unwrap();
@@ -150,8 +149,7 @@ mod tests {
     #[tokio::test]
     async fn a_channel_that_is_forgotten_is_gone() {
         let home = tempfile::tempdir().unwrap();
-        let config = Config { url: format!("sqlite:{}", home.path().join("state.db").display()) };
-        let store = Store::open(&config, Access::Exclusive).await.unwrap();
+        let store = store(home.path()).await;
         for id in ["a", "b"] {
             store.add_channel(&opening(id, &ChangeLog::User, 0)).await.unwrap();
         }

@@ -234,37 +234,21 @@ pub(super) async fn stop_waiting(connection: &mut AnyConnection, file_id: &FileI
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Stage;
     use crate::model::delivery::PublishedFile;
-    use crate::model::{Checksums, Stage};
-    use crate::store::{Access, Config, Ending, Outcome, Store};
+    use crate::store::tests::store;
+    use crate::store::{Ending, Outcome, Store};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + seconds).unwrap()
-    }
-
-    async fn store(home: &std::path::Path) -> Store {
-        let config = Config { url: format!("sqlite:{}", home.join("state.db").display()) };
-        Store::open(&config, Access::Exclusive).await.unwrap()
     }
 
     fn content(revision: &str, found: Found) -> NewDelivery {
         let file = File {
             id: FileId::new("f"),
             name: "a.mp4".into(),
-            mime_type: "video/mp4".into(),
-            parent: None,
             size: Some(1),
-            checksums: Checksums::default(),
-            revision: None,
-            created: None,
-            modified: None,
-            trashed: false,
-            resource_key: None,
-            can_download: None,
-            owner: None,
-            shortcut_target: None,
-            shortcut_target_key: None,
-            drive_id: None,
+            ..crate::model::file::tests::file("video/mp4")
         };
         NewDelivery {
             file: Box::new(file),

@@ -413,13 +413,12 @@ fn published(row: &AnyRow) -> Result<Option<PublishedFile>, Error> {
 mod tests {
     use super::*;
     use crate::store::sql::SIZES;
-    use crate::store::{Access, Config};
+    use crate::store::tests::store;
 
     #[tokio::test]
     async fn what_was_delivered_is_found_by_its_file() {
         let home = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", home.path().join("state.db").display());
-        let store = Store::open(&Config { url }, Access::Exclusive).await.unwrap();
+        let store = store(home.path()).await;
         for size in SIZES {
             let files: Vec<FileId> = (0..size).map(|number| FileId::new(number.to_string())).collect();
             let rows = newest_delivered(&files).explained().fetch_all(&store.pool).await.unwrap();

@@ -101,17 +101,13 @@ pub(super) async fn returned(connection: &mut AnyConnection, file_id: &FileId) -
 mod tests {
     use super::*;
     use crate::model::Stage;
-    use crate::store::{Access, Config, Outcome};
+    use crate::store::Outcome;
+    use crate::store::tests::store;
 
     const DAY: i64 = 24 * 3600;
 
     fn at(days: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + days * DAY).unwrap()
-    }
-
-    async fn store(home: &std::path::Path) -> Store {
-        let config = Config { url: format!("sqlite:{}", home.join("state.db").display()) };
-        Store::open(&config, Access::Exclusive).await.unwrap()
     }
 
     /// Removes all that is to be removed, and says what is left.

@@ -399,8 +399,14 @@ fn optional_time(row: &AnyRow, column: &str) -> Result<Option<Timestamp>, Error>
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A new database in this directory.
+    pub(crate) async fn store(home: &Path) -> Store {
+        let config = Config { url: format!("sqlite:{}", home.join("state.db").display()) };
+        Store::open(&config, Access::Exclusive).await.unwrap()
+    }
 
     #[tokio::test]
     async fn one_database_has_one_lock_whichever_way_leads_to_it() {

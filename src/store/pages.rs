@@ -199,13 +199,9 @@ async fn record_questions(
 mod tests {
     use super::*;
     use crate::model::delivery::OnUpdate;
-    use crate::model::{Checksums, File, RelativePath, RevisionId, Stage};
-    use crate::store::{Access, Config, Found};
-
-    async fn store(home: &std::path::Path) -> Store {
-        let config = Config { url: format!("sqlite:{}", home.join("state.db").display()) };
-        Store::open(&config, Access::Exclusive).await.unwrap()
-    }
+    use crate::model::{File, RelativePath, RevisionId, Stage};
+    use crate::store::Found;
+    use crate::store::tests::store;
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + seconds).unwrap()
@@ -215,20 +211,8 @@ mod tests {
         let file = File {
             id: FileId::new(id),
             name: "a.mp4".into(),
-            mime_type: "video/mp4".into(),
-            parent: None,
             size: Some(1),
-            checksums: Checksums::default(),
-            revision: None,
-            created: None,
-            modified: None,
-            trashed: false,
-            resource_key: None,
-            can_download: None,
-            owner: None,
-            shortcut_target: None,
-            shortcut_target_key: None,
-            drive_id: None,
+            ..crate::model::file::tests::file("video/mp4")
         };
         let new = NewDelivery {
             file: Box::new(file),

@@ -100,7 +100,7 @@ impl Store {
 mod tests {
     use super::*;
     use crate::model::{FileId, RelativePath, Stage};
-    use crate::store::{Access, Config};
+    use crate::store::tests::store;
 
     fn place(number: i64) -> PublishedFile {
         PublishedFile {
@@ -116,8 +116,7 @@ mod tests {
     #[tokio::test]
     async fn each_delivery_of_many_moves_if_its_stage_allows_it() {
         let home = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", home.path().join("state.db").display());
-        let store = Store::open(&Config { url }, Access::Exclusive).await.unwrap();
+        let store = store(home.path()).await;
         for number in 0..600_i64 {
             let stage = if number % 2 == 0 { Stage::Downloading } else { Stage::Superseded };
             store.put_bare(&format!("d{number}"), "/videos", number, stage).await;
@@ -147,8 +146,7 @@ mod tests {
     #[tokio::test]
     async fn of_several_contents_the_newest_that_was_delivered_counts() {
         let home = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", home.path().join("state.db").display());
-        let store = Store::open(&Config { url }, Access::Exclusive).await.unwrap();
+        let store = store(home.path()).await;
         let contents =
             [("a@1", Stage::Done), ("a@2", Stage::Done), ("a@3", Stage::Pending), ("b@1", Stage::Failed)];
         for (number, (id, stage)) in contents.into_iter().enumerate() {

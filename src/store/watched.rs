@@ -206,7 +206,8 @@ pub(super) async fn pause_below_suspended(connection: &mut AnyConnection) -> Res
 mod tests {
     use super::*;
     use crate::model::{ChangeLog, PageToken};
-    use crate::store::{Access, Config, Finished, Outcome, Urgency};
+    use crate::store::tests::store;
+    use crate::store::{Finished, Outcome, Urgency};
 
     const SCOPE: Scope = Scope { recursive: true, shortcuts: true };
 
@@ -229,8 +230,7 @@ mod tests {
 
     /// `outer` with `inner` and `sub` in it; `inner` is watched as well, and has `deep` in it.
     async fn nested(home: &std::path::Path) -> Store {
-        let config = Config { url: format!("sqlite:{}", home.join("state.db").display()) };
-        let store = Store::open(&config, Access::Exclusive).await.unwrap();
+        let store = store(home).await;
         store.begin_log(&ChangeLog::User, &PageToken::new("1"), at(0)).await.unwrap();
         for (id, parent) in [("outer", None), ("inner", Some("outer"))] {
             store.watch(&folder(id, parent, Listing::Done), SCOPE).await.unwrap();

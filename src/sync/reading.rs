@@ -291,7 +291,7 @@ mod tests {
     use crate::drive::Error as Refusal;
     use crate::model::file::SHORTCUT;
     use crate::model::{Change, Entry, File, FileId, ResourceKeys, Stage};
-    use crate::store::{Access, Config, Folder, Listing, Scope, Store};
+    use crate::store::{Folder, Listing, Scope};
     use crate::task::wake_up;
 
     /// A log of pages, which leads from each token to the next, and the items that Drive shows.
@@ -336,8 +336,7 @@ mod tests {
     }
 
     async fn desk(home: &std::path::Path) -> Desk {
-        let config = Config { url: format!("sqlite:{}", home.join("state.db").display()) };
-        let store = Store::open(&config, Access::Exclusive).await.unwrap();
+        let store = crate::store::tests::store(home).await;
         let watched = Folder {
             id: FileId::new("watched"),
             log: ChangeLog::User,

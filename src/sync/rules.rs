@@ -292,20 +292,12 @@ pub(super) mod tests {
         File {
             id: FileId::new("f1"),
             name: name.into(),
-            mime_type: mime_type.into(),
             parent: Some(FileId::new("watched")),
             size: Some(10),
             checksums: Checksums { md5: Some("00".into()), ..Checksums::default() },
             revision: Some(crate::model::RevisionId::new("r1")),
-            created: None,
-            modified: None,
-            trashed: false,
-            resource_key: None,
             can_download: Some(true),
-            owner: None,
-            shortcut_target: None,
-            shortcut_target_key: None,
-            drive_id: None,
+            ..crate::model::file::tests::file(mime_type)
         }
     }
 
