@@ -27,6 +27,7 @@ use crate::model::{Delivery, DeliveryId};
 use crate::store::{self, Store};
 use crate::task::{Activation, Next, Reason, Step, Wake};
 use crate::telemetry::holds::Holds;
+use crate::telemetry::log::with_causes;
 use crate::telemetry::transfers::Transfers;
 use attempt::Attempt;
 use history::Pruning;
@@ -477,7 +478,7 @@ impl Step for Engine {
                 Next { due, settle: Duration::ZERO, outcome: Ok(format!("{} running", self.attempts.len())) }
             }
             Err(error) => {
-                let said = error.to_string();
+                let said = with_causes(&error);
                 if self.last_error.as_ref() != Some(&said) {
                     error!(error = said, "no files are delivered");
                 }

@@ -136,7 +136,8 @@ pub fn start(config: &Config) -> Level {
 }
 
 fn filter(level: &str) -> EnvFilter {
-    EnvFilter::builder().parse_lossy(format!("{STATEMENTS}=warn,{level}"))
+    // Without this, each statement that has to wait is a warning with its SQL. What fails is told by whoever asked for it.
+    EnvFilter::builder().parse_lossy(format!("sqlx=error,{level}"))
 }
 
 /// Whether an event may be written at all, whatever the level says.
