@@ -232,16 +232,22 @@ impl Store {
 
     /// No wait is longer than a day: what waits for a later time was written while the clock was ahead.
     pub async fn forget_far_waits(&self, now: Timestamp) -> Result<(), Error> {
-        for sql in [
-            "update folder set retry_at = $1 where listing <> 'done' and retry_at > $2",
-            "update question set retry_at = $1 where retry_at > $2",
-        ] {
-            sqlx::query(sql)
-                .bind(millis(now))
-                .bind(millis(now) + LONGEST_WAIT_MS)
-                .execute(&self.pool)
-                .await?;
+        let (now, latest) = (millis(now), millis(now) + LONGEST_WAIT_MS);
+        for kind in KINDS.iter().flat_map(|(_, kinds)| *kinds) {
+            sqlx::query(
+                "update folder set retry_at = $1 where listing = $2 and paused = 0 and retry_at > $3",
+            )
+            .bind(now)
+            .bind(kind.as_str())
+            .bind(latest)
+            .execute(&self.pool)
+            .await?;
         }
+        sqlx::query("update question set retry_at = $1 where retry_at > $2")
+            .bind(now)
+            .bind(latest)
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 }

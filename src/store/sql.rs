@@ -98,8 +98,9 @@ impl Sql {
     }
 }
 
-/// Values per statement. A few sizes only, so that each statement is prepared once.
-pub(super) const SIZES: [usize; 5] = [1, 4, 16, 64, 512];
+/// Values per statement. A few sizes only, so that each statement is prepared once; the largest takes some milliseconds in a
+/// ledger of a million files, and others wait for it.
+pub(super) const SIZES: [usize; 5] = [1, 4, 16, 64, 256];
 
 /// Splits values into lists of these sizes. The last list is filled up with a value that it already contains.
 pub(super) fn lists<T>(values: &[T]) -> impl Iterator<Item = Vec<&T>> {
@@ -184,7 +185,7 @@ mod tests {
 
     #[test]
     fn lists_have_a_few_sizes_only_and_contain_every_value() {
-        for count in [0, 1, 2, 5, 64, 65, 512, 513, 1100] {
+        for count in [0, 1, 2, 5, 64, 65, 256, 257, 1100] {
             let values: Vec<usize> = (0..count).collect();
             let mut seen = Vec::new();
             for list in lists(&values) {

@@ -13,7 +13,7 @@ use super::asking::Asker;
 use super::desk::Desk;
 use super::error::Error;
 use super::follower::{Follower, SETTLE};
-use super::jobs::{Ended, Jobs};
+use super::jobs::{Ended, Jobs, Tally};
 use super::listing::{self, Lister};
 use super::pace::Pace;
 use super::reading::{Read, Reader};
@@ -35,17 +35,6 @@ const STORE_WAIT: Duration = Duration::from_secs(10);
 const BUDGET: Duration = Duration::from_millis(250);
 /// What is due but cannot begin is looked at again after this long.
 const BLOCKED: Duration = Duration::from_secs(1);
-
-/// What was done since the last outcome.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Entries of change logs read.
-    pub changes: usize,
-    /// Folders listed.
-    pub listed: usize,
-    /// Deliveries left for the delivery engine.
-    pub found: usize,
-}
 
 /// Whether the engine goes on after what it does now.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -167,6 +156,7 @@ impl Engine {
     fn interrupt(&mut self) {
         self.jobs.clear();
         self.listing = None;
+        self.logs.values_mut().for_each(|follower| follower.is_watched = false);
         for pace in [&mut self.looker, &mut self.lister, &mut self.asker] {
             pace.interrupted();
         }
@@ -244,15 +234,15 @@ impl Engine {
         if !self.claims.is_known() {
             return Ok(());
         }
+        // A new file is in a log that is known. Whatever else may be due is looked for while Drive answers.
+        self.read_due(now);
         self.list(mode, now).await?;
         let logs = self.jobs.beside(self.store.folder_logs()).await?;
         self.logs.retain(|log, follower| follower.pace.is_running() || logs.contains(log));
         for log in logs {
-            let follower = self.logs.entry(log.clone()).or_insert_with(|| Follower::new(now));
-            if follower.is_due(now) {
-                self.read(log, now);
-            }
+            self.logs.entry(log).or_insert_with(|| Follower::new(now)).is_watched = true;
         }
+        self.read_due(now);
         let questions = self.jobs.beside(self.store.next_question()).await?;
         let unready = self.jobs.beside(self.store.next_unready()).await?;
         let at = Timestamp::now();
@@ -264,6 +254,14 @@ impl Engine {
             });
         }
         Ok(())
+    }
+
+    /// Begins to read each log that is due.
+    fn read_due(&mut self, now: Instant) {
+        let due = self.logs.iter().filter(|(_, follower)| follower.is_watched && follower.is_due(now));
+        for log in due.map(|(log, _)| log.clone()).collect::<Vec<_>>() {
+            self.read(log, now);
+        }
     }
 
     fn read(&mut self, log: ChangeLog, now: Instant) {
@@ -473,14 +471,12 @@ impl Step for Engine {
             self.want_logs();
         }
         let outcome = async {
-            if !self.is_busy {
-                self.jobs.beside(forget_suspended(&self.store)).await?;
-            }
             self.advance(Mode::Until(Instant::now() + BUDGET)).await?;
             if self.is_busy {
                 let outcome = Ok("reads Drive".to_owned());
                 return Ok(Next { due: Some(Duration::ZERO), settle: Duration::ZERO, outcome });
             }
+            self.jobs.beside(forget_suspended(&self.store)).await?;
             self.outcome().await
         };
         match outcome.await {

@@ -13,6 +13,8 @@ pub(super) const SETTLE: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) struct Follower {
     pub(super) pace: Pace,
+    /// A watched folder is in it. Unknown until the database has been asked under the present rules.
+    pub(super) is_watched: bool,
     /// It is to be read as soon as it can be.
     pub(super) is_wanted: bool,
     /// It is read then at the latest.
@@ -25,7 +27,14 @@ pub(super) struct Follower {
 
 impl Follower {
     pub(super) fn new(now: Instant) -> Self {
-        Self { pace: Pace::default(), is_wanted: true, next: now, began: None, is_unsettled: false }
+        Self {
+            pace: Pace::default(),
+            is_watched: false,
+            is_wanted: true,
+            next: now,
+            began: None,
+            is_unsettled: false,
+        }
     }
 
     /// When it is read, unless it is being read.

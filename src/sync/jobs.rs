@@ -27,6 +27,17 @@ pub(super) enum Ended {
     Asked(Result<usize, Error>),
 }
 
+/// What was done since the last outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Entries of change logs read.
+    pub changes: usize,
+    /// Folders listed.
+    pub listed: usize,
+    /// Deliveries left for the delivery engine.
+    pub found: usize,
+}
+
 type Job = Pin<Box<dyn Future<Output = Ended> + Send>>;
 
 /// All jobs.

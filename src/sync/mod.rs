@@ -25,7 +25,8 @@ pub mod tree;
 mod waits;
 mod watched;
 
-pub use engine::{Engine, Tally};
+pub use engine::Engine;
 pub use error::Error;
+pub use jobs::Tally;
 pub use settings::{Config, Wanted};
 pub use waits::Waits;

@@ -28,7 +28,7 @@ const FEW: [&str; 9] = [
 ];
 
 /// Beginnings of statements that may read a whole table, and why.
-const SELDOM: [(&str, &str); 4] = [
+const SELDOM: [(&str, &str); 3] = [
     ("select 1 from shortcut limit 1", "it ends with the first row"),
     (
         "delete from shortcut where parent_id not in",
@@ -37,10 +37,6 @@ const SELDOM: [(&str, &str); 4] = [
     (
         "with recursive active (id) as",
         "the configuration has changed, or a folder has moved out of a suspended one",
-    ),
-    (
-        "update folder set retry_at = $1 where listing <> 'done' and retry_at > $2",
-        "the program has just started",
     ),
 ];
 

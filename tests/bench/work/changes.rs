@@ -78,11 +78,12 @@ fn served(
     Ok(())
 }
 
-/// One process, one connection, the very requests that the daemon made.
+/// One process, one connection, the very requests that the daemon made. Like Google, the emulator compresses its answers
+/// only for clients that say `gzip` in their `User-Agent`, which the daemon does.
 fn curl(server: &Server<'_>, pages: &[(String, String)]) -> anyhow::Result<Cost> {
     let place = &server.bench.place;
     let mut config = format!(
-        "header = \"Authorization: Bearer {}\"\nfail\nsilent\nshow-error\ncompressed\nnoproxy = \"*\"\n",
+        "header = \"Authorization: Bearer {}\"\nfail\nsilent\nshow-error\ncompressed\nuser-agent = \"curl (gzip)\"\nnoproxy = \"*\"\n",
         server.drive.access_token()
     );
     for (path, query) in pages {
