@@ -24,7 +24,9 @@ pub enum Point {
     Planned,
     /// It has taken the place of an earlier content, which is still there under the part's name.
     Exchanged,
-    /// It is in its place.
+    /// It is in its place, and nothing says so.
+    Moved,
+    /// It is in its place, and that is durable.
     Published,
     /// The ledger says so.
     Done,

@@ -129,8 +129,8 @@ async fn publish_all(store: &Store, place: Local, batch: Vec<Waiting>) {
     if planned.is_empty() {
         return;
     }
-    let published = move_all(place, planned).await;
-    finish(store, published).await;
+    let published = move_all(place.clone(), planned).await;
+    finish(store, place, published).await;
 }
 
 /// The earlier contents at this destination whose places are to be taken.
@@ -213,7 +213,7 @@ async fn move_all(place: Local, planned: Vec<(Ticket, Planned)>) -> Vec<(Ticket,
 }
 
 /// The ledger says so, and then everybody knows.
-async fn finish(store: &Store, published: Vec<(Ticket, PublishedFile)>) {
+async fn finish(store: &Store, place: Local, published: Vec<(Ticket, PublishedFile)>) {
     let ids: Vec<DeliveryId> = published.iter().map(|(ticket, _)| ticket.id.clone()).collect();
     let written = store.done(&ids, Timestamp::now()).await;
     for (ticket, file) in published {
@@ -227,6 +227,11 @@ async fn finish(store: &Store, published: Vec<(Ticket, PublishedFile)>) {
             }
             Err(error) => ticket.end(Err(error.again().into())),
         }
+    }
+    if let Ok(written) = written {
+        let known: Vec<DeliveryId> = written.into_iter().collect();
+        // What it leaves is removed with the parts that nobody needs.
+        let _ = blocking(move || Ok(place.forget_moves(&known))).await;
     }
 }
 

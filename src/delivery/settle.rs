@@ -16,6 +16,7 @@ use crate::store;
 
 /// How often unneeded parts are removed when the queue never becomes empty.
 const TIDY_INTERVAL: Duration = Duration::from_mins(10);
+const LOST: &str = "its downloaded bytes were removed before it was put in its place";
 
 impl Engine {
     /// Takes up what an earlier run left.
@@ -121,8 +122,7 @@ impl Engine {
     async fn settle_one(&mut self, delivery: &Delivery, place: Local) -> Result<bool, store::Error> {
         let now = Timestamp::now();
         let Some(file) = delivery.published.clone() else {
-            self.store.put_back(&delivery.id, now, delivery.attempt, delivery.reason.as_deref(), now).await?;
-            return Ok(true);
+            return self.again(delivery, delivery.reason.as_deref(), now).await;
         };
         let newest = self.store.delivered(std::slice::from_ref(&delivery.file_id)).await?;
         let earlier = newest.into_values().next().and_then(|earlier| earlier.published);
@@ -133,13 +133,14 @@ impl Engine {
             Ok(Settled::Published) => {
                 self.store.done(std::slice::from_ref(&delivery.id), now).await?;
                 info!(delivery.id = %delivery.id, file.id = %delivery.file_id, path = %file.path, "delivered just before the program stopped");
+                // What it leaves is removed with the parts that nobody needs.
+                self.has_parts = true;
                 Ok(true)
             }
-            Ok(Settled::NotYet) => {
-                self.store
-                    .put_back(&delivery.id, now, delivery.attempt, delivery.reason.as_deref(), now)
-                    .await?;
-                Ok(true)
+            Ok(Settled::NotYet) => self.again(delivery, delivery.reason.as_deref(), now).await,
+            Ok(Settled::Lost) => {
+                warn!(delivery.id = %delivery.id, file.name = delivery.name, "a downloaded file was removed before it was put in its place; it is downloaded again");
+                self.again(delivery, Some(LOST), now).await
             }
             Err(error) => {
                 warn!(delivery.id = %delivery.id, %error, "cannot check now whether a file was published");
@@ -147,5 +148,16 @@ impl Engine {
                 Ok(false)
             }
         }
+    }
+
+    /// It was not published: its turn comes at once.
+    async fn again(
+        &self,
+        delivery: &Delivery,
+        reason: Option<&str>,
+        now: Timestamp,
+    ) -> Result<bool, store::Error> {
+        self.store.put_back(&delivery.id, now, delivery.attempt, reason, now).await?;
+        Ok(true)
     }
 }

@@ -78,6 +78,7 @@ pub fn after_destination(error: &destination::Error, attempt: u32, jitter: f64) 
         destination::Error::NotMounted { .. } | destination::Error::NoRoom { .. } => {
             Step::Hold(error.to_string())
         }
+        destination::Error::PartGone { .. } => again(ATTEMPTS, attempt, None, error.to_string(), jitter),
         destination::Error::Taken { .. } | destination::Error::Changed { .. } => {
             Step::Fail(None, error.to_string())
         }

@@ -44,6 +44,15 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// The downloaded file was removed before it was put in its place.
+    #[error(
+        "the downloaded file is no longer in {hidden}: something has removed or moved it; it is downloaded again. Keep whatever \
+         cleans or empties this folder away from {hidden}"
+    )]
+    PartGone {
+        /// The hidden folder.
+        hidden: PathBuf,
+    },
     /// There is no space for any file.
     #[error("{why}")]
     NoRoom {
@@ -77,6 +86,7 @@ impl Error {
             Self::Taken { path } => Self::Taken { path: path.clone() },
             Self::Changed { path } => Self::Changed { path: path.clone() },
             Self::NotMounted { path, why } => Self::NotMounted { path: path.clone(), why },
+            Self::PartGone { hidden } => Self::PartGone { hidden: hidden.clone() },
             Self::NoRoom { why } => Self::NoRoom { why: why.clone() },
             Self::Io { doing, path, source } => Self::Io {
                 doing,

@@ -2,12 +2,13 @@
 //! because an fsync of a folder costs the same for one name as for twenty.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{self as sys, AtFlags, RenameFlags};
 use rustix::io::Errno;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::local::{Place, matches_record};
 use super::rights::inherit_group;
@@ -16,7 +17,7 @@ use crate::checkpoint::{Point, reached};
 use crate::model::RelativePath;
 use crate::model::delivery::PublishedFile;
 use crate::owner;
-use crate::spool::VerifiedPart;
+use crate::spool::{HIDDEN, VerifiedPart};
 
 /// A verified part without a path.
 #[derive(Clone, Debug)]
@@ -41,7 +42,7 @@ pub struct Planned {
 }
 
 impl Local {
-    /// Finds a place for each of the parts. From here on a part that is missing has been moved: their names are durable.
+    /// Finds a place for each of the parts, whose names are durable from here on.
     pub fn plan(&self, wishes: &[Wish]) -> Result<Vec<Result<Planned, Error>>, Error> {
         self.check()?;
         self.spool.sync().map_err(|source| Error::Io {
@@ -60,6 +61,8 @@ impl Local {
 
     fn plan_one(&self, wish: &Wish, given: &HashSet<RelativePath>) -> Result<Planned, Error> {
         let part = &wish.part;
+        self.expect_part(part)?;
+        part.is_not_moved().map_err(|source| self.unreadable(part, source))?;
         let mut earlier = wish.earlier.clone();
         if let Some(file) = &earlier
             && !self.is_untouched(file)?
@@ -105,6 +108,19 @@ impl Local {
         outcomes
     }
 
+    /// Looks at the part: a cleaner may have removed it, and another file may have its name.
+    fn expect_part(&self, part: &VerifiedPart) -> Result<(), Error> {
+        match part.is_there() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::PartGone { hidden: self.root.join(HIDDEN) }),
+            Err(source) => Err(self.unreadable(part, source)),
+        }
+    }
+
+    fn unreadable(&self, part: &VerifiedPart, source: io::Error) -> Error {
+        Error::Io { doing: "look at", path: part.path().to_owned(), source }
+    }
+
     fn inherit(&self, part: &VerifiedPart, place: &Place, path: &RelativePath) -> Result<(), Error> {
         let shown = self.absolute(path);
         inherit_group(part.path(), &place.directory, owner::parent(&shown))
@@ -114,11 +130,15 @@ impl Local {
     /// Moves a verified part to its path, which must be free. The name is not durable yet.
     fn put(&self, part: &VerifiedPart, path: &RelativePath) -> Result<Place, Error> {
         let place = self.enter(path)?;
+        self.expect_part(part)?;
         self.inherit(part, &place, path)?;
-        move_without_overwriting(part.path(), &place).map_err(|errno| match errno {
-            Errno::EXIST => Error::Taken { path: path.clone() },
-            other => self.io("publish", path, other),
-        })?;
+        match move_without_overwriting(part.path(), &place) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Err(Error::Taken { path: path.clone() }),
+            Err(errno) => return Err(self.expect_part(part).err().unwrap_or_else(|| self.io("publish", path, errno))),
+        }
+        reached(Point::Moved);
+        note_move(part);
         Ok(place)
     }
 
@@ -131,6 +151,7 @@ impl Local {
             return Err(changed());
         }
         let place = self.enter(path)?;
+        self.expect_part(part)?;
         self.inherit(part, &place, path)?;
         match sys::renameat_with(sys::CWD, part.path(), &place.directory, &place.name, RenameFlags::EXCHANGE)
         {
@@ -139,6 +160,7 @@ impl Local {
                 // No exchange on this file system: a plain rename, a moment after the check.
                 sys::renameat(sys::CWD, part.path(), &place.directory, &place.name)
                     .map_err(|errno| self.io("replace", path, errno))?;
+                note_move(part);
                 return self.sync(&place, path);
             }
             Err(Errno::NOENT) => return Err(changed()),
@@ -153,8 +175,17 @@ impl Local {
                 .map_err(|errno| self.io("restore", path, errno))?;
             return Err(changed());
         }
+        // Until now the earlier content under the part's name says that it was moved.
+        note_move(part);
         self.sync(&place, path)?;
         sys::unlink(part.path()).map_err(|errno| self.io("remove the earlier content of", path, errno))
+    }
+}
+
+/// Without this note a crash costs another download of a file that was taken away at once; it is not worth an error.
+fn note_move(part: &VerifiedPart) {
+    if let Err(error) = part.is_moved() {
+        debug!(path = %part.path().display(), %error, "that a file was put in its place cannot be noted");
     }
 }
 
@@ -315,14 +346,57 @@ mod tests {
         assert_eq!(place.settle(&id("d1"), &planned, None).unwrap(), Settled::Published, "after it");
         fs::remove_file(home.path().join("film.mp4")).unwrap();
         assert_eq!(place.settle(&id("d1"), &planned, None).unwrap(), Settled::Published, "and taken away");
-        fs::remove_dir_all(home.path().join(crate::spool::HIDDEN)).unwrap();
-        let anew = Local::open(home.path(), None, Rights::default()).unwrap();
-        assert_eq!(anew.settle(&id("d1"), &planned, None).unwrap(), Settled::NotYet, "the evidence is gone");
+        place.forget_moves(&[id("d1")]);
+        assert_eq!(place.settle(&id("d1"), &planned, None).unwrap(), Settled::Lost, "the evidence is gone");
+        assert_eq!(place.parts().unwrap(), [], "and nothing else is left");
+    }
+
+    #[tokio::test]
+    async fn a_part_that_is_gone_or_replaced_is_never_taken_for_published() {
+        let home = tempfile::tempdir().unwrap();
+        let place = Local::open(home.path(), None, Rights::default()).unwrap();
+        let wish = |part| Wish { part, wanted: path("film.mp4"), mark: "d".to_owned(), earlier: None };
+        let gone = |outcome: &Result<_, Error>| matches!(outcome, Err(Error::PartGone { .. }));
+        let hands: [fn(&Path); 3] = [
+            |part| fs::remove_file(part).unwrap(),
+            |part| {
+                fs::remove_file(part).unwrap();
+                fs::write(part, "another").unwrap();
+            },
+            |part| fs::hard_link(part, part.with_extension("link")).unwrap(),
+        ];
+        for (number, hand) in hands.into_iter().enumerate() {
+            for is_planned in [false, true] {
+                let part = Arc::new(part(&place, &format!("d{number}{is_planned}"), b"new").await);
+                let file = record(&part, "film.mp4", false);
+                if is_planned {
+                    let planned = Planned { part: part.clone(), file: file.clone(), earlier: None };
+                    hand(part.path());
+                    assert!(gone(&place.publish(&[planned]).remove(0)), "{number}");
+                } else {
+                    hand(part.path());
+                    assert!(gone(&place.plan(&[wish(part)]).unwrap().remove(0).map(drop)), "{number}");
+                }
+            }
+        }
+        assert!(!home.path().join("film.mp4").exists());
+
+        // A note of an earlier move proves nothing.
+        let part = Arc::new(part(&place, "d9", b"new").await);
+        part.is_moved().unwrap();
+        let planned = place.plan(&[wish(part.clone())]).unwrap().remove(0).unwrap();
+        fs::remove_file(part.path()).unwrap();
+        assert_eq!(place.settle(&id("d9"), &planned.file, None).unwrap(), Settled::Lost);
     }
 
     #[tokio::test]
     async fn an_interrupted_replacement_is_finished_and_keeps_what_was_edited() {
-        for (edited, left) in [(false, vec!["film.mp4"]), (true, vec!["film [kept].mp4", "film.mp4"])] {
+        for (edited, taken, left) in [
+            (false, false, vec!["film.mp4"]),
+            (true, false, vec!["film [kept].mp4", "film.mp4"]),
+            (false, true, vec![]),
+            (true, true, vec!["film.mp4"]),
+        ] {
             let home = tempfile::tempdir().unwrap();
             Local::open(home.path(), None, Rights::default()).unwrap();
             let place = Local::open(home.path(), None, Rights::default()).unwrap();
@@ -337,7 +411,11 @@ mod tests {
             // The exchange happened, and then the power went.
             let film = home.path().join("film.mp4");
             sys::renameat_with(sys::CWD, second.path(), sys::CWD, &film, RenameFlags::EXCHANGE).unwrap();
+            if taken {
+                fs::remove_file(&film).unwrap();
+            }
             assert_eq!(place.settle(&id("d2"), &planned, Some(&earlier)).unwrap(), Settled::Published);
+            assert_eq!(place.parts().unwrap(), []);
             let mut names: Vec<String> = fs::read_dir(home.path())
                 .unwrap()
                 .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -345,7 +423,11 @@ mod tests {
                 .collect();
             names.sort();
             assert_eq!(names, left);
-            assert_eq!(read(&place, "film.mp4"), "second");
+            match (edited, taken) {
+                (_, false) => assert_eq!(read(&place, "film.mp4"), "second"),
+                (true, true) => assert_eq!(read(&place, "film.mp4"), "edited", "it is kept in the free place"),
+                (false, true) => {}
+            }
         }
     }
 

@@ -11,6 +11,7 @@ pub mod ranges;
 mod saver;
 mod sink;
 mod waits;
+mod witness;
 mod writer;
 
 use std::fs;
@@ -70,7 +71,23 @@ impl Spool {
         let path = self.path(id);
         durable::remove(&path)?;
         // Last: without it the part's length would count.
-        progress::discard(&path)
+        progress::discard(&path)?;
+        witness::forget(&path)
+    }
+
+    /// Whether the part of a delivery was moved to its place, and the database has not said so since.
+    pub fn was_moved(&self, id: &DeliveryId) -> io::Result<bool> {
+        witness::is_there(&self.path(id))
+    }
+
+    /// It was moved, and something else that says so goes away.
+    pub fn note_move(&self, id: &DeliveryId) -> io::Result<()> {
+        witness::make(&self.path(id))
+    }
+
+    /// The database knows that it was moved.
+    pub fn forget_move(&self, id: &DeliveryId) -> io::Result<()> {
+        witness::forget(&self.path(id))
     }
 
     /// How much of the disk a part has taken. It may be more than has come: large files take their room beforehand.

@@ -20,6 +20,7 @@ use super::progress::{Known, Progress};
 use super::ranges::Ranges;
 use super::saver::Saving;
 use super::sink::Sink;
+use super::witness;
 use super::writer::Output;
 use crate::model::DeliveryId;
 use crate::model::file::Checksum;
@@ -225,6 +226,27 @@ impl VerifiedPart {
     /// Where it waits.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether it still waits there: the same file, with no other name.
+    pub fn is_there(&self) -> io::Result<bool> {
+        match std::fs::symlink_metadata(&self.path) {
+            Ok(metadata) => {
+                Ok(metadata.is_file() && metadata.ino() == self.inode && metadata.nlink() == 1)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// It is about to be moved: nothing may say that it was.
+    pub fn is_not_moved(&self) -> io::Result<()> {
+        witness::forget(&self.path)
+    }
+
+    /// It was moved to its place: from now on its absence is no loss.
+    pub fn is_moved(&self) -> io::Result<()> {
+        witness::make(&self.path)
     }
 
     /// Its inode number, which it keeps when it is published.

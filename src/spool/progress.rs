@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::durable::remove;
 use super::ranges::Ranges;
+use super::witness::WITNESS;
 use super::{EXTENSION, sync_directory};
 use crate::owner::{self, Absent};
 
@@ -107,7 +108,7 @@ pub(super) fn discard(part: &Path) -> io::Result<()> {
 
 /// Whether a file in the hidden folder belongs to a part.
 pub(super) fn is_beside(extension: &str) -> bool {
-    [EXTENSION, SAVED, SAVING].contains(&extension)
+    [EXTENSION, SAVED, SAVING, WITNESS].contains(&extension)
 }
 
 #[cfg(test)]

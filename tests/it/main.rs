@@ -15,6 +15,9 @@ mod demo;
 mod disk;
 mod door;
 mod folders;
+// Only a debug build can be killed at a point.
+#[cfg(debug_assertions)]
+mod hands;
 mod heal;
 mod lies;
 mod limits;
