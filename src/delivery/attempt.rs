@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::publisher::Publisher;
-use super::step::{DISK_WAIT, Step, after_destination, after_download};
+use super::step::{DISK_WAIT, Step, after_destination, after_download, after_publishing};
 use super::{Error, Turn};
 use crate::checkpoint::{Point, reached};
 use crate::destination::{self, Local};
@@ -115,11 +115,7 @@ impl Attempt {
             Error::Destination(error) => after_destination(&error, delivery.attempt, jitter()),
             Error::Unpublished(error) => {
                 // It may be published or not: the engine checks the disk before anything else.
-                let (wait, hold) = match after_destination(&error, delivery.attempt, jitter()) {
-                    Step::Again { after, .. } => (after, None),
-                    Step::Hold(why) => (DISK_WAIT, Some(why)),
-                    Step::Release | Step::Fail(..) | Step::Skip(..) | Step::Supersede(_) => (DISK_WAIT, None),
-                };
+                let (wait, hold) = after_publishing(&error, delivery.attempt, jitter());
                 let (until, reason) = (now.checked_add(wait).unwrap_or(now), error.to_string());
                 if delivery.reason.as_ref() != Some(&reason) {
                     warn!(%error, "a verified file could not be published yet");

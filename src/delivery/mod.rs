@@ -294,7 +294,8 @@ impl Engine {
         }
         let now = Timestamp::now();
         let waiting = self.holds.waiting(now);
-        let due = self.store.next_due(&waiting).await?.map(|at| {
+        let due = [self.store.next_due(&waiting).await?, self.store.next_look(now).await?];
+        let due = due.into_iter().flatten().min().map(|at| {
             Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO).min(LONGEST_SLEEP)
         });
         if self.attempts.is_empty() {
@@ -384,7 +385,7 @@ impl Engine {
             publisher: self.publishers.entry(delivery.destination.clone()).or_default().clone(),
             stop,
         };
-        let ended = Ended { id: delivery.id.clone(), whole: false, hold: None };
+        let ended = Ended { id: delivery.id.clone(), attempt: delivery.attempt + 1, whole: false, hold: None };
         let mut end = End { ended: Some(ended), events: self.events.0.clone(), wake: self.wake.clone() };
         self.tasks.spawn(async move {
             if let Some(hold) = attempt.run(delivery, turn).await {
@@ -411,7 +412,7 @@ impl Engine {
         Ok(())
     }
 
-    async fn reap(&mut self, Ended { id, whole, hold }: Ended) -> Result<(), store::Error> {
+    async fn reap(&mut self, Ended { id, attempt, whole, hold }: Ended) -> Result<(), store::Error> {
         let running = self.attempts.remove(&id);
         if let (Some(running), Some(why)) = (running, hold) {
             self.hold(&running.root, &why);
@@ -422,13 +423,13 @@ impl Engine {
             let later = now.checked_add(FAULT_WAIT).unwrap_or(now);
             let reason = "its last attempt ended without an outcome; see the log";
             // A file that was being published may be at its path; the disk is checked.
-            let back = match self.store.hold(&id, later, 1, reason, now).await {
-                Ok(false) => self.store.put_back(&id, later, 1, Some(reason), now).await,
+            let back = match self.store.hold(&id, later, attempt, reason, now).await {
+                Ok(false) => self.store.put_back(&id, later, attempt, Some(reason), now).await,
                 held => held,
             };
             if back.is_err() {
                 // The ledger fails still; this one must not be forgotten.
-                let _ = self.events.0.send(Event::Ended(Ended { id, whole, hold: None }));
+                let _ = self.events.0.send(Event::Ended(Ended { id, attempt, whole, hold: None }));
             }
             back?;
         }
@@ -440,6 +441,8 @@ impl Engine {
 #[derive(Debug)]
 struct Ended {
     id: DeliveryId,
+    /// Failed attempts, if this one has failed.
+    attempt: u32,
     /// Not so if it panicked, or if its outcome could not be written down.
     whole: bool,
     /// What is wrong with its destination.

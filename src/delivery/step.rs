@@ -14,6 +14,9 @@ const ATTEMPTS: Policy =
     Policy { base: Duration::from_secs(2), cap: Duration::from_mins(10), attempts: None };
 /// A new content is in the change log within seconds; then this delivery is overtaken.
 const CHANGED: Policy = Policy { base: Duration::from_secs(3), cap: Duration::from_mins(10), attempts: None };
+/// A file that is complete and could not be published: somebody has to change something, or has done so a moment ago.
+const PUBLISHING: Policy =
+    Policy { base: Duration::from_secs(10), cap: Duration::from_mins(10), attempts: None };
 /// How often a full or read-only disk is checked again; a check makes no call to Drive.
 pub(super) const DISK_WAIT: Duration = Duration::from_secs(30);
 /// How long to wait for a disk.
@@ -81,6 +84,20 @@ pub fn after_destination(error: &destination::Error, attempt: u32, jitter: f64) 
         destination::Error::PartGone { .. } => again(ATTEMPTS, attempt, None, error.to_string(), jitter),
         destination::Error::Taken { .. } | destination::Error::Changed { .. } => {
             Step::Fail(None, error.to_string())
+        }
+    }
+}
+
+/// Decides after a verified file could not be published, or not be made durable in its place: when the disk is checked, and
+/// what is wrong with the whole destination.
+pub fn after_publishing(error: &destination::Error, attempt: u32, jitter: f64) -> (Duration, Option<String>) {
+    match after_destination(error, attempt, jitter) {
+        Step::Hold(why) => (DISK_WAIT, Some(why)),
+        Step::Again { .. } | Step::Release | Step::Fail(..) | Step::Skip(..) | Step::Supersede(_) => {
+            match PUBLISHING.decide(Class::Transient, attempt + 1, None, jitter) {
+                Verdict::After(wait) => (wait, None),
+                Verdict::GiveUp => (DISK_WAIT, None),
+            }
         }
     }
 }
@@ -289,6 +306,26 @@ mod tests {
         let step = after_disk(&io::Error::from(io::ErrorKind::InvalidFilename), 20, 1.0);
         let cap = Duration::from_mins(10);
         assert!(matches!(step, Step::Again { after, counts: true, .. } if after == cap), "the others go on");
+    }
+
+    #[test]
+    fn what_cannot_be_published_is_tried_again_after_ten_seconds_and_then_less_and_less_often() {
+        let denied = || destination::Error::Io {
+            doing: "publish",
+            path: "/videos/film.mp4".into(),
+            source: io::ErrorKind::PermissionDenied.into(),
+        };
+        let waits: Vec<u64> =
+            (0..8).map(|attempt| after_publishing(&denied(), attempt, 1.0).0.as_secs()).collect();
+        assert_eq!(waits, [10, 20, 40, 80, 160, 320, 600, 600]);
+        let full = destination::Error::Io {
+            doing: "publish",
+            path: "/videos/film.mp4".into(),
+            source: io::ErrorKind::StorageFull.into(),
+        };
+        assert!(matches!(after_publishing(&full, 7, 1.0), (DISK_WAIT, Some(why)) if why.contains("full")));
+        let gone = destination::Error::PartGone { hidden: "/videos/.gdrive-webhook".into() };
+        assert!(matches!(after_destination(&gone, 0, 1.0), Step::Again { counts: true, .. }));
     }
 
     #[test]

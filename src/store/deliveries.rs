@@ -140,6 +140,17 @@ impl Store {
         rows.iter().map(delivery).collect()
     }
 
+    /// When the next look is due at those that are said to be publishing and are not to be looked at before.
+    pub async fn next_look(&self, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+        let row = sqlx::query(
+            "select min(run_at) as run_at from delivery where stage = 'publishing' and run_at > $1",
+        )
+        .bind(millis(now))
+        .fetch_one(&self.pool)
+        .await?;
+        optional_time(&row, "run_at")
+    }
+
     /// Whether it could be put in its place is not known; somebody looks at the disk, but not before this.
     pub async fn hold(
         &self,

@@ -2,7 +2,9 @@
 //! once. What is gone without a trace is fetched again, and what was taken from its place is not.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use drive_emulator::Content;
 
@@ -106,4 +108,28 @@ async fn killed_between_the_move_and_its_note_nothing_is_lost() {
     let (world, id) =
         killed_at("moved", false, |world| fs::remove_file(world.videos().join("film.mp4")).unwrap()).await;
     world.assert_same("film.mp4", &id);
+}
+
+/// Nothing else wakes it: the next poll is ten minutes away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_could_not_be_put_in_its_place_is_tried_again_by_itself() {
+    let mut world = World::new("").await;
+    // Root ignores modes unless it has lost the right to.
+    let (run, mut command) = (world.command(&["run"]), Command::new("setpriv"));
+    command.env_clear().args(["--bounding-set=-dac_override", "--inh-caps=-dac_override"]);
+    command.arg(run.get_program()).args(run.get_args());
+    command.stderr(fs::File::create(world.home().join("log")).unwrap());
+    world.spawn_command(command);
+    world.until_ready().await;
+    world.upload("first.mp4", 1_000);
+    world.wait_for_file("first.mp4").await;
+    world.wait_until_idle().await;
+    let allow = |mode| fs::set_permissions(world.videos(), fs::Permissions::from_mode(mode)).unwrap();
+    allow(0o500);
+    world.upload("film.mp4", 1_000);
+    let counted = async |stage: &str| world.status().await["deliveries"][stage].as_i64().unwrap_or(0);
+    world.wait("it cannot be published", async || counted("publishing").await == 1).await;
+    allow(0o700);
+    world.wait_for_file("film.mp4").await;
+    world.wait_until_idle().await;
 }
