@@ -27,6 +27,9 @@ use crate::telemetry::transfers::Transfers;
 /// When a name is taken between planning and publishing, another one is chosen. This many in a row do not happen.
 const PLACE_TRIES: usize = 100;
 
+/// What became of an earlier content is known after one look at the disk, unless the disk has an error.
+const SETTLED_WITHIN: Duration = Duration::from_secs(1);
+
 pub(super) struct Attempt {
     pub(super) store: Store,
     pub(super) downloader: Downloader,
@@ -124,6 +127,7 @@ impl Attempt {
                 self.store.hold(&delivery.id, until, attempt, &reason, now).await?;
                 return Ok(hold);
             }
+            Error::Unsettled => Step::Again { after: SETTLED_WITHIN, counts: false, reason: error.to_string() },
             Error::Overtaken | Error::Unfinished => Step::Release,
             Error::Store(error) => return Err(error),
         };

@@ -76,6 +76,9 @@ pub enum Error {
     /// It was superseded meanwhile.
     #[error("overtaken")]
     Overtaken,
+    /// It is not known whether an earlier content of its file is in its place.
+    #[error("waits until it is known whether an earlier content of the file is in its place")]
+    Unsettled,
     /// The task that published it has failed.
     #[error("publishing it ended without an outcome")]
     Unfinished,

@@ -2,7 +2,7 @@
 //! the next ones. The steps are the same for one and for twenty, and so is what they cost: two fsyncs of folders, two
 //! statements in the ledger, and a question to it where new contents take the places of earlier ones.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -37,6 +37,13 @@ struct Waiting {
     /// The file whose earlier content it replaces, if there is one.
     replaces: Option<FileId>,
     ticket: Ticket,
+}
+
+impl Waiting {
+    /// Whether it takes the place of another content of one of these files.
+    fn is_among(&self, files: &HashSet<FileId>) -> bool {
+        self.replaces.as_ref().is_some_and(|file_id| files.contains(file_id))
+    }
 }
 
 /// Whose part it is, and who waits for the outcome.
@@ -110,8 +117,8 @@ impl Publisher {
 }
 
 async fn publish_all(store: &Store, place: Local, batch: Vec<Waiting>) {
-    let earlier = match earlier(store, &place, &batch).await {
-        Ok(earlier) => earlier,
+    let known = match contents(store, &place, &batch).await {
+        Ok(known) => known,
         Err(error) => {
             for waiting in batch {
                 waiting.ticket.end(Err(error.again().into()));
@@ -119,8 +126,16 @@ async fn publish_all(store: &Store, place: Local, batch: Vec<Waiting>) {
             return;
         }
     };
+    let (unsettled, batch): (Vec<_>, Vec<_>) =
+        batch.into_iter().partition(|waiting| waiting.is_among(&known.unsettled));
+    for waiting in unsettled {
+        waiting.ticket.end(Err(Error::Unsettled));
+    }
+    if batch.is_empty() {
+        return;
+    }
     let with_earlier = batch.into_iter().map(|Waiting { wish, replaces, ticket, .. }| {
-        let earlier = replaces.and_then(|file_id| earlier.get(&file_id).cloned());
+        let earlier = replaces.and_then(|file_id| known.earlier.get(&file_id).cloned());
         (Wish { earlier, ..wish }, ticket)
     });
     let (wishes, tickets): (Vec<Wish>, Vec<Ticket>) = with_earlier.unzip();
@@ -131,6 +146,36 @@ async fn publish_all(store: &Store, place: Local, batch: Vec<Waiting>) {
     }
     let published = move_all(place.clone(), planned).await;
     finish(store, place, published).await;
+}
+
+/// Other contents of the files at this destination.
+struct Contents {
+    /// Those whose places are to be taken.
+    earlier: HashMap<FileId, PublishedFile>,
+    /// The files of which one may be in its place or not: what takes its place goes after it.
+    unsettled: HashSet<FileId>,
+}
+
+async fn contents(store: &Store, place: &Local, batch: &[Waiting]) -> Result<Contents, store::Error> {
+    // In this order: one that is settled in between is found.
+    let unsettled = unsettled(store, place, batch).await?;
+    Ok(Contents { earlier: earlier(store, place, batch).await?, unsettled })
+}
+
+/// Another content of theirs is said to be publishing, and nobody moves it now: the disk is asked at once what became of it.
+async fn unsettled(store: &Store, place: &Local, batch: &[Waiting]) -> Result<HashSet<FileId>, store::Error> {
+    let now = Timestamp::now();
+    let mut found = HashSet::new();
+    for (id, file_id) in store.publishing_to(place.root()).await? {
+        // One that comes once more because its place was taken.
+        let is_own = batch.iter().any(|waiting| waiting.ticket.id == id);
+        let files = HashSet::from([file_id.clone()]);
+        if !is_own && batch.iter().any(|waiting| waiting.is_among(&files)) {
+            store.look_now(&id, now).await?;
+            found.insert(file_id);
+        }
+    }
+    Ok(found)
 }
 
 /// The earlier contents at this destination whose places are to be taken.
@@ -352,5 +397,44 @@ mod tests {
         }
         assert_eq!(std::fs::read_to_string(videos.join("d9.mp4")).unwrap(), "d9@0", "what lay there stays");
         assert_eq!(std::fs::read_dir(&videos).unwrap().count(), FILES + 2, "and the hidden folder");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_content_waits_until_it_is_known_what_became_of_the_one_before() {
+        let home = tempfile::tempdir().unwrap();
+        let store = ledger(home.path(), &[]).await;
+        let videos = home.path().join("videos");
+        let place = Local::open(&videos, None, Rights::default()).unwrap();
+        for seq in 0..2 {
+            let id = format!("f@{seq}");
+            store.put_bare(&id, videos.to_str().unwrap(), seq, Stage::Downloading).await;
+        }
+        let deliveries = store.in_stages(&[Stage::Downloading], 2).await.unwrap();
+        let [first, second] = deliveries.try_into().unwrap();
+        let later = Timestamp::now() + jiff::SignedDuration::from_hours(1);
+        // The first one is in its place, and the disk has not said that this is durable.
+        let wish = Wish {
+            part: part(&place, &first.id).await,
+            wanted: first.wanted.clone(),
+            mark: "f".into(),
+            earlier: None,
+        };
+        let planned = place.plan(&[wish]).unwrap().remove(0).unwrap();
+        store.publishing(&[(first.id.clone(), planned.file.clone())], later).await.unwrap();
+        assert!(place.publish(std::slice::from_ref(&planned)).remove(0).is_ok());
+        store.hold(&first.id, later, 1, "the disk failed", later).await.unwrap();
+
+        let publisher = Publisher::default();
+        let part = part(&place, &second.id).await;
+        let outcome = publisher.publish(&store, &place, &second, &part).await;
+        assert!(matches!(outcome, Err(Error::Unsettled)), "{outcome:?}");
+        let due = store.publishing_since(Timestamp::now()).await.unwrap();
+        assert_eq!(due.len(), 1, "the disk is asked at once");
+
+        store.done(&[first.id], later).await.unwrap();
+        let file = publisher.publish(&store, &place, &second, &part).await.unwrap();
+        assert_eq!((file.path, file.replaces), (planned.file.path, true));
+        assert_eq!(std::fs::read_to_string(videos.join("n")).unwrap(), "f@1");
+        assert_eq!(std::fs::read_dir(&videos).unwrap().count(), 2, "and the hidden folder");
     }
 }

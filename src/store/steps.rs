@@ -1,15 +1,17 @@
 //! The last steps of many deliveries, each in one statement: it has to be on disk before the next one is taken, and a
 //! disk makes twenty steps durable in the time of one.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use jiff::Timestamp;
+use sqlx::Row;
 
 use super::sql::{Sql, Value, lists};
 use super::{Error, Store, millis};
 use crate::model::delivery::PublishedFile;
 use crate::model::file::Checksum;
-use crate::model::{DeliveryId, Stage};
+use crate::model::{DeliveryId, FileId, Stage};
 
 impl Store {
     /// Verified and about to be moved to these places. What is not given back was overtaken: it was superseded, or a later
@@ -32,6 +34,30 @@ impl Store {
             count += sql.query().execute(&self.pool).await?.rows_affected();
         }
         self.moved(steps.iter().map(|(id, _)| id.clone()).collect(), count, Stage::Publishing).await
+    }
+
+    /// Those that are said to be publishing to this destination, with their files. There are few of them at any time.
+    pub async fn publishing_to(&self, destination: &Path) -> Result<HashMap<DeliveryId, FileId>, Error> {
+        let rows =
+            sqlx::query("select id, file_id from delivery where stage = 'publishing' and destination = $1")
+                .bind(destination.to_string_lossy().into_owned())
+                .fetch_all(&self.pool)
+                .await?;
+        let ids = rows.iter().map(|row| {
+            let file_id = FileId::new(row.try_get::<String, _>("file_id")?);
+            Ok((DeliveryId::new(row.try_get::<String, _>("id")?), file_id))
+        });
+        ids.collect()
+    }
+
+    /// The disk is to be looked at now for one that is said to be publishing.
+    pub async fn look_now(&self, id: &DeliveryId, now: Timestamp) -> Result<(), Error> {
+        sqlx::query("update delivery set run_at = $1 where id = $2 and stage = 'publishing' and run_at > $1")
+            .bind(millis(now))
+            .bind(id.as_str())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
     }
 
     /// They are in their places. What is not given back was not being published, nor done before.
@@ -99,7 +125,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{FileId, RelativePath, Stage};
+    use crate::model::{RelativePath, Stage};
     use crate::store::tests::store;
 
     fn place(number: i64) -> PublishedFile {
