@@ -97,6 +97,13 @@ def _lines_of_others(trace, ledger, deliveries):
     yield "a delivery without fsync", without(trace, between(one.found_written, one.opened.begin)), "recorded"
     yield "a token without fsync", without(trace, between(token_moves[0], next_asked.begin)), "request"
     yield "a ledger without fsync", without(trace, journal), "commits"
+    crashed = next(d for d in deliveries if d.row["place"] == "crashed.mp4")
+    settled = [s for s in trace.of(crashed.folder, SYNCS) if crashed.rename.end < s.begin < crashed.done_written]
+    yield "a file that a crash has left, taken for durable", without(trace, settled), "done"
+    stopped = next(d for d in deliveries if d.stops())
+    last, end = stopped.stops()[0]
+    kept = [s for s in trace.of(stopped.part, SYNCS) if last.end < s.begin < end]
+    yield "a stop without fsync", without(trace, kept), "stop"
     media = next(call for call, _, path in trace.requests if "alt=media" in path)
     yield "media asked for too early", moved(trace, media, one.found_written), "media"
     yield "the ledger's directory without fsync", without(trace, trace.of(trace.home, SYNCS)), "files"

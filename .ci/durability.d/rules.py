@@ -18,6 +18,7 @@ RULES = {
     "whole": "every byte is written before the part's last fsync, and none after it",
     "ranges": "which bytes with gaps between them are there is said durably, and only of bytes that are durable",
     "gap": "that it is said at all is durable before the first byte beyond a gap is written",
+    "stop": "what is there when the program is stopped is durable before it ends",
     "named": "the part's name is durable before the ledger says 'publishing'",
     "publishing": "'publishing' is written after the part's fsync, and durable before the rename",
     "rename": "one rename, after the part's fsync, that overwrites nothing",
@@ -114,6 +115,8 @@ class Delivery:
         for rule in RULES:
             if rule == "earlier" and not self.row["place_replaces"]:
                 continue
+            if rule == "stop" and not self.stops():
+                continue
             if rule in ("ranges", "gap") and not (self.saves or self._beyond()):
                 continue
             try:
@@ -144,6 +147,22 @@ class Delivery:
             for start, end in json.loads(write.text(1))["ranges"]:
                 if not any(first <= start and end <= last for first, last in there):
                     yield f"{start} to {end} were not durable at {self.trace.time(write.begin)}"
+
+    def stops(self):
+        """(the last bytes of a run, its orderly end) for each run but the last that has brought some."""
+        data = [w for w in self.writes if w.name in DATA]
+        ends = [call.begin for call in self.trace.all({"exit_group"})]
+        found = []
+        for before, end in zip([-1, *ends], ends):
+            written = [w for w in data if before < w.begin < end]
+            if written and end < data[-1].begin:
+                found.append((written[-1], end))
+        return found
+
+    def _stop(self):
+        for last, end in self.stops():
+            if not self.trace.sync(self.part, last.end, end):
+                yield f"what came until {self.trace.time(last.begin)} was not"
 
     def _gap(self):
         if not self.saves or not self.trace.sync(os.path.dirname(self.part), self.saves[0].end, self._beyond().begin):

@@ -46,14 +46,35 @@ def deliver(daemon_binary, emulator_binary, home, count):
             long = emulator.upload("long.mp4", 80 * MEGABYTE, emulator.inbox)
             daemon.until_done(6)
             count("the daemon ends in order", daemon.terminate() == 0, "it did not")
+            crashed, stopped = crash_and_stop(emulator, daemon, count)
         except BaseException:
             print(daemon.log.read_text())
             raise
-    parents = {file["id"]: emulator.inbox for file in (small, large, long)}
+    parents = {file["id"]: emulator.inbox for file in (small, large, long, crashed, stopped)}
     parents |= {file["id"]: folder for file in (first, second)}
     contents = {"small.mp4": revised, "large.mp4": large, "long.mp4": long}
+    contents |= {"crashed.mp4": crashed, "stopped.mp4": stopped}
     contents |= {"Holiday/first.mp4": first, "Holiday/second.mp4": second}
     return daemon, parents, {path: file["sha256Checksum"] for path, file in contents.items()}
+
+
+def crash_and_stop(emulator, daemon, count):
+    """Two more files: one is moved when the daemon crashes, the other one comes while it is stopped."""
+    emulator.control("settings", {"rate": None})
+    daemon.start(GDRIVE_WEBHOOK_KILL_AT="moved")
+    crashed = emulator.upload("crashed.mp4", 5 * MEGABYTE, emulator.inbox)
+    count("the daemon crashes", daemon.until_killed(), "it did not")
+    daemon.start()
+    daemon.until_done(7)
+    emulator.control("settings", {"rate": 4 * MEGABYTE})
+    stopped = emulator.upload("stopped.mp4", 80 * MEGABYTE, emulator.inbox)
+    daemon.until_writing()
+    count("the daemon stops in the middle of a download", daemon.terminate() == 0, "it did not")
+    emulator.control("settings", {"rate": None})
+    daemon.start()
+    daemon.until_done(8)
+    count("the daemon ends in order once more", daemon.terminate() == 0, "it did not")
+    return crashed, stopped
 
 
 def look_at_disk(daemon, contents, count):
@@ -95,8 +116,9 @@ def prove(daemon, parents, scratch, count):
     checks, deliveries = judge(trace, ledger, parents)
     show(trace, deliveries)
     ways = sorted((d.row["place"], d.row["place_replaces"]) for d in deliveries)
-    wanted = [(path, 0) for path in ("Holiday/first.mp4", "Holiday/second.mp4", "large.mp4", "long.mp4", "small.mp4")]
-    count("six deliveries, one of them an exchange", ways == [*wanted, ("small.mp4", 1)], ways)
+    names = ["Holiday/first.mp4", "Holiday/second.mp4", "crashed.mp4", "large.mp4", "long.mp4", "small.mp4"]
+    wanted = [*((path, 0) for path in names), ("small.mp4", 1), ("stopped.mp4", 0)]
+    count("eight deliveries, one of them an exchange", ways == wanted, ways)
     unused = sum_up(checks)
     count("every rule was put to use", not unused, unused)
     for check in checks:

@@ -28,7 +28,7 @@ FILES = {
     "fsync": [0], "fdatasync": [0],
     "write": [0], "pwrite64": [0], "writev": [0], "pwritev": [0], "pwritev2": [0], "sendfile": [0],
     "copy_file_range": [2], "splice": [2], "ftruncate": [0], "fallocate": [0], "utimensat": [0],
-    "sendto": [0], "sendmsg": [0], "close": [0], "io_uring_setup": [],
+    "sendto": [0], "sendmsg": [0], "close": [0], "io_uring_setup": [], "exit_group": [],
 }  # fmt: skip
 OPENS = {"open", "openat", "creat"}
 MAKES = {"mkdir", "mkdirat"}

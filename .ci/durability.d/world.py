@@ -96,13 +96,16 @@ def pattern(seed, size):
 
 
 class Daemon(Service):
+    """Starts, and may be started again; all its runs are in one trace."""
+
     def __init__(self, binary, emulator, home):
+        self.binary = binary
         self.home, self.traced = home / "home", home / "trace"
         self.home.mkdir()
         self.log = home / "log"
         public, self.private = free_port(), free_port()
-        config = self.home / "gdrive-webhook.toml"
-        config.write_text(
+        self.config = self.home / "gdrive-webhook.toml"
+        self.config.write_text(
             f"[google]\n"
             f'credentials = "{emulator.credentials}/service-account.json"\n'
             f'api_url = "{emulator.url}"\n'
@@ -111,12 +114,16 @@ class Daemon(Service):
             f'[admin]\nlisten = "127.0.0.1:{self.private}"\n'
             f'[[folder]]\nid = "{emulator.inbox}"\ndestination = "{self.home}/new/videos"\n'
         )
+        self.start()
+
+    def start(self, **variables):
         # A slow mkdirat leaves another delivery to the same new folder the time to come in between.
         delay = ["-e", "inject=mkdirat:delay_exit=200000"]
-        with open(self.log, "w") as log:
+        self.before = self.traced.stat().st_size if self.traced.exists() else 0
+        with open(self.log, "a") as log:
             super().__init__(
-                ["strace", *OPTIONS, *delay, "-o", self.traced, binary, "--config", config, "run"],
-                cwd=self.home, env={"PATH": os.environ["PATH"]}, stdout=log, stderr=log,
+                ["strace", "-A", *OPTIONS, *delay, "-o", self.traced, self.binary, "--config", self.config, "run"],
+                cwd=self.home, env={"PATH": os.environ["PATH"], **variables}, stdout=log, stderr=log,
             )  # fmt: skip
         eventually("daemon that is ready", lambda: self.check() or self.ask("readyz"))
 
@@ -128,9 +135,21 @@ class Daemon(Service):
 
         eventually(f"end of {count} deliveries", look)
 
+    def until_writing(self):
+        """Several connections write to one part."""
+        hidden = self.home / "new/videos/.gdrive-webhook"
+        eventually("part with gaps", lambda: self.check() or list(hidden.glob("*.ranges")))
+        # It comes at the rate that the emulator has been told.
+        time.sleep(1)
+
+    def until_killed(self):
+        return self.process.wait(30) == -signal.SIGKILL
+
     def pid(self):
         """strace hands no signals on; every line that it writes begins with a process, the first with the program."""
-        return int(self.traced.read_text().split(None, 1)[0])
+        with open(self.traced, "rb") as trace:
+            trace.seek(self.before)
+            return int(trace.readline().split(None, 1)[0])
 
     def terminate(self):
         os.kill(self.pid(), signal.SIGTERM)
