@@ -1,5 +1,5 @@
 //! Named points on the way of a delivery. In a debug build a test can have the program killed there, as hard as the
-//! system can; in a release build there is nothing here.
+//! system can, or have the system fail; in a release build there is nothing here.
 
 /// A point on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub enum Point {
 }
 
 #[cfg(debug_assertions)]
-mod kill {
+mod wanted {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -41,24 +41,35 @@ mod kill {
 
     use super::Point;
 
-    /// `half`, or `half:3` for the third time.
-    const VARIABLE: &str = "GDRIVE_WEBHOOK_KILL_AT";
+    pub(super) static KILL: Wanted = Wanted::by("GDRIVE_WEBHOOK_KILL_AT");
+    pub(super) static FAIL: Wanted = Wanted::by("GDRIVE_WEBHOOK_FAIL_AT");
 
-    pub(super) fn at(point: Point) {
-        static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
-        static PASSED: AtomicU64 = AtomicU64::new(0);
-        let wanted = WANTED.get_or_init(|| {
-            let text = std::env::var(VARIABLE).ok()?;
-            let (name, count) = text.split_once(':').unwrap_or((&text, "1"));
-            Some((name.replace('-', ""), count.parse().unwrap_or(1)))
-        });
-        let Some((name, count)) = wanted else { return };
-        if !format!("{point:?}").eq_ignore_ascii_case(name) {
-            return;
+    /// A point that a variable names: `half`, or `half:3` for the third time.
+    pub(super) struct Wanted {
+        variable: &'static str,
+        point: OnceLock<Option<(String, u64)>>,
+        passed: AtomicU64,
+    }
+
+    impl Wanted {
+        const fn by(variable: &'static str) -> Self {
+            Self { variable, point: OnceLock::new(), passed: AtomicU64::new(0) }
         }
-        if PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *count
-            && kill_process(getpid(), Signal::KILL).is_ok()
-        {
+
+        pub(super) fn is(&self, point: Point) -> bool {
+            let wanted = self.point.get_or_init(|| {
+                let text = std::env::var(self.variable).ok()?;
+                let (name, count) = text.split_once(':').unwrap_or((&text, "1"));
+                Some((name.replace('-', ""), count.parse().unwrap_or(1)))
+            });
+            let Some((name, count)) = wanted else { return false };
+            format!("{point:?}").eq_ignore_ascii_case(name)
+                && self.passed.fetch_add(1, Ordering::Relaxed) + 1 == *count
+        }
+    }
+
+    pub(super) fn die() {
+        if kill_process(getpid(), Signal::KILL).is_ok() {
             // The signal is on its way; nothing more happens until it is here.
             loop {
                 std::thread::park();
@@ -70,9 +81,23 @@ mod kill {
 /// The program is here.
 #[cfg(debug_assertions)]
 pub fn reached(point: Point) {
-    kill::at(point);
+    if wanted::KILL.is(point) {
+        wanted::die();
+    }
 }
 
 /// The program is here.
 #[cfg(not(debug_assertions))]
 pub const fn reached(_: Point) {}
+
+/// Whether a test wants the system to fail here.
+#[cfg(debug_assertions)]
+pub fn fails(point: Point) -> bool {
+    wanted::FAIL.is(point)
+}
+
+/// Whether a test wants the system to fail here.
+#[cfg(not(debug_assertions))]
+pub const fn fails(_: Point) -> bool {
+    false
+}

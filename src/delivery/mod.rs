@@ -8,6 +8,8 @@ mod places;
 mod publisher;
 mod settle;
 pub mod step;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;

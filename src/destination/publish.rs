@@ -13,7 +13,7 @@ use tracing::{debug, info};
 use super::local::{Place, matches_record};
 use super::rights::inherit_group;
 use super::{Error, Local};
-use crate::checkpoint::{Point, reached};
+use crate::checkpoint::{Point, fails, reached};
 use crate::model::RelativePath;
 use crate::model::delivery::PublishedFile;
 use crate::owner;
@@ -100,7 +100,8 @@ impl Local {
             outcomes.push(moved);
         }
         for (place, indices) in folders.into_values() {
-            let Err(errno) = sys::fsync(&place.directory) else { continue };
+            let synced = if fails(Point::Moved) { Err(Errno::IO) } else { sys::fsync(&place.directory) };
+            let Err(errno) = synced else { continue };
             for index in indices {
                 outcomes[index] = Err(self.not_durable(&parts[index].file.path, errno));
             }

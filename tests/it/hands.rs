@@ -12,6 +12,7 @@ use crate::world::World;
 
 const SIZE: u64 = 3_000_000;
 const KILL_AT: &str = "GDRIVE_WEBHOOK_KILL_AT";
+const FAIL_AT: &str = "GDRIVE_WEBHOOK_FAIL_AT";
 
 /// Removes the files of the hidden folder, but for its marker.
 fn clean(world: &World) {
@@ -110,26 +111,73 @@ async fn killed_between_the_move_and_its_note_nothing_is_lost() {
     world.assert_same("film.mp4", &id);
 }
 
-/// Nothing else wakes it: the next poll is ten minutes away.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_could_not_be_put_in_its_place_is_tried_again_by_itself() {
+/// A daemon whom modes keep out though it is root, and a file that it has delivered.
+async fn without_rights() -> (World, String) {
     let mut world = World::new("").await;
-    // Root ignores modes unless it has lost the right to.
-    let (run, mut command) = (world.command(&["run"]), Command::new("setpriv"));
-    command.env_clear().args(["--bounding-set=-dac_override", "--inh-caps=-dac_override"]);
-    command.arg(run.get_program()).args(run.get_args());
+    let mut command = world.command(&["run"]);
+    if rustix::process::geteuid().is_root() {
+        let run = command;
+        command = Command::new("setpriv");
+        command.env_clear().args(["--bounding-set=-dac_override", "--inh-caps=-dac_override"]);
+        command.arg(run.get_program()).args(run.get_args());
+    }
     command.stderr(fs::File::create(world.home().join("log")).unwrap());
     world.spawn_command(command);
     world.until_ready().await;
-    world.upload("first.mp4", 1_000);
-    world.wait_for_file("first.mp4").await;
-    world.wait_until_idle().await;
-    let allow = |mode| fs::set_permissions(world.videos(), fs::Permissions::from_mode(mode)).unwrap();
-    allow(0o500);
-    world.upload("film.mp4", 1_000);
-    let counted = async |stage: &str| world.status().await["deliveries"][stage].as_i64().unwrap_or(0);
-    world.wait("it cannot be published", async || counted("publishing").await == 1).await;
-    allow(0o700);
+    let id = world.upload("film.mp4", 1_000);
     world.wait_for_file("film.mp4").await;
     world.wait_until_idle().await;
+    (world, id)
+}
+
+/// Makes the destination read-only for its owner, or not.
+fn close(world: &World, is_closed: bool) {
+    let mode = if is_closed { 0o500 } else { 0o700 };
+    fs::set_permissions(world.videos(), fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Nothing else wakes it: the next poll is ten minutes away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_could_not_be_put_in_its_place_is_tried_again_by_itself() {
+    let (world, _) = without_rights().await;
+    close(&world, true);
+    world.upload("second.mp4", 1_000);
+    world
+        .wait("it cannot be published", async || world.status().await["deliveries"]["publishing"] == 1)
+        .await;
+    close(&world, false);
+    world.wait_for_file("second.mp4").await;
+    world.wait_until_idle().await;
+}
+
+/// Whether it is in its place is for the disk to say: an attempt from the beginning would put a second file beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_could_not_be_made_durable_is_not_made_twice() {
+    let mut world = World::new("").await;
+    world.spawn_with(&[(FAIL_AT, "moved")]);
+    world.until_ready().await;
+    let id = world.upload("film.mp4", SIZE);
+    world.wait("it fails", async || world.log().contains("could not be published yet")).await;
+    world.wait_until_idle().await;
+    assert_eq!(world.delivered(), ["film.mp4"]);
+    world.assert_same("film.mp4", &id);
+    assert_eq!(downloads(&world), 1);
+    world.wait("nothing is left", async || hidden(&world).is_empty()).await;
+}
+
+/// The last content wins, however often it could not be put in its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_content_that_could_not_be_put_in_its_place_never_replaces_a_later_one() {
+    let (world, id) = without_rights().await;
+    let counted = async |stage: &str| world.status().await["deliveries"][stage].as_i64().unwrap_or(0);
+    close(&world, true);
+    world.drive.revise(&id, Content::pattern(2, SIZE));
+    world.wait("the second waits", async || counted("publishing").await == 1).await;
+    world.drive.revise(&id, Content::pattern(3, SIZE));
+    world.wait("the third came, and the second is void", async || counted("superseded").await == 1).await;
+    close(&world, false);
+    world.wait_until_idle().await;
+    world.assert_same("film.mp4", &id);
+    assert_eq!(world.delivered(), ["film.mp4"]);
+    assert_eq!(world.status().await["deliveries"], serde_json::json!({"done": 2, "superseded": 1}));
 }

@@ -1,0 +1,145 @@
+//! The engine's own steps, on a ledger and a disk, without a Drive that answers.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::auth::{self, Auth};
+use crate::drive::Drive;
+use crate::http::Http;
+use crate::model::delivery::PublishedFile;
+use crate::model::{RelativePath, Stage};
+use crate::task::wake_up;
+
+struct World {
+    engine: Engine,
+    store: Store,
+    videos: PathBuf,
+    _home: tempfile::TempDir,
+}
+
+impl World {
+    /// With one delivery at this stage, `d`.
+    async fn new(stage: Stage) -> Self {
+        crate::http::install_tls();
+        let home = tempfile::tempdir().unwrap();
+        let store = crate::store::tests::store(home.path()).await;
+        let videos = home.path().join("videos");
+        store.put_bare("d", videos.to_str().unwrap(), 1, stage).await;
+        let emulator = drive_emulator::Emulator::start(drive_emulator::Options::default()).await.unwrap();
+        let credentials = home.path().join("credentials.json");
+        std::fs::write(&credentials, emulator.service_account_json()).unwrap();
+        let http = Arc::new(Http::new(Duration::from_secs(1)).unwrap());
+        let config = auth::Config { credentials: Some(credentials), ..auth::Config::default() };
+        let auth = Arc::new(Auth::load(&config, &http).unwrap());
+        let drive = Drive::new(&crate::drive::Config { api_url: emulator.url() }, http, auth);
+        let downloader = Downloader::new(drive, download::Config::default());
+        let wanted = Wanted {
+            destinations: [(videos.clone(), Rights::default())].into(),
+            config: Config { reserve: 0, ..Config::default() },
+        };
+        let (_, wanted) = watch::channel(wanted);
+        let (wake, _) = wake_up();
+        let engine =
+            Engine::new(store.clone(), downloader, wanted, Arc::default(), Arc::default(), wake);
+        Self { engine, store, videos, _home: home }
+    }
+
+    async fn delivery(&self) -> Delivery {
+        let all = [Stage::Pending, Stage::Downloading, Stage::Publishing, Stage::Done];
+        self.store.in_stages(&all, 1).await.unwrap().remove(0)
+    }
+
+    /// An attempt at the delivery is under way.
+    async fn attempt(&mut self) {
+        let delivery = self.delivery().await;
+        let opened = self.engine.place_for(&delivery).await.unwrap().unwrap();
+        let turn = Arc::new(Turn { events: self.engine.events.0.clone(), wake: self.engine.wake.clone() });
+        let running = Running::new(&opened, &delivery, CancellationToken::new(), &turn);
+        self.engine.attempts.insert(delivery.id, running);
+    }
+}
+
+fn id() -> DeliveryId {
+    DeliveryId::new("d")
+}
+
+fn file(inode: u64) -> PublishedFile {
+    PublishedFile {
+        path: RelativePath::from_stored("film.mp4"),
+        inode,
+        size: 4,
+        modified_ns: 0,
+        checksum: None,
+        replaces: false,
+    }
+}
+
+#[tokio::test]
+async fn what_is_published_at_this_moment_is_left_alone() {
+    let mut world = World::new(Stage::Downloading).await;
+    world.attempt().await;
+    world.store.publishing(&[(id(), file(1))], Timestamp::now()).await.unwrap();
+    assert!(!world.engine.settle().await.unwrap());
+    assert_eq!(world.delivery().await.stage, Stage::Publishing, "its part may be on its way");
+    world.engine.attempts.clear();
+    world.engine.settle().await.unwrap();
+    assert_eq!(world.delivery().await.stage, Stage::Pending, "nobody publishes it any more");
+}
+
+#[tokio::test]
+async fn a_delivery_never_has_two_attempts_at_once() {
+    let mut world = World::new(Stage::Downloading).await;
+    world.attempt().await;
+    let delivery = world.delivery().await;
+    world.engine.begin(delivery.clone()).await.unwrap();
+    assert_eq!(world.engine.tasks.len(), 0, "both would write one part");
+    let put_back = world.delivery().await;
+    assert_eq!(put_back.stage, Stage::Pending);
+    assert!(put_back.run_at > delivery.run_at);
+    world.engine.attempts.clear();
+    world.engine.begin(put_back).await.unwrap();
+    assert_eq!(world.engine.tasks.len(), 1);
+}
+
+#[tokio::test]
+async fn an_attempt_that_ends_without_an_outcome_counts_like_any_other() {
+    for stage in [Stage::Downloading, Stage::Publishing] {
+        let mut world = World::new(stage).await;
+        let delivery = Delivery { attempt: 7, ..world.delivery().await };
+        let opened = world.engine.place_for(&delivery).await.unwrap().unwrap();
+        world.engine.start(delivery, opened);
+        // Before it has run at all.
+        world.engine.tasks.abort_all();
+        while world.engine.tasks.join_next().await.is_some() {}
+        while let Ok(event) = world.engine.events.1.try_recv() {
+            if let Event::Ended(ended) = event {
+                world.engine.reap(ended).await.unwrap();
+            }
+        }
+        let delivery = world.delivery().await;
+        let expected = if stage == Stage::Publishing { stage } else { Stage::Pending };
+        assert_eq!((delivery.attempt, delivery.stage), (8, expected));
+        let reason = delivery.reason.unwrap();
+        assert!(reason.contains("without an outcome"), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_in_its_place_after_a_crash_is_made_durable_and_done() {
+    use std::os::unix::fs::MetadataExt;
+    let mut world = World::new(Stage::Downloading).await;
+    world.attempt().await;
+    world.engine.attempts.clear();
+    std::fs::write(world.videos.join("film.mp4"), "film").unwrap();
+    let inode = world.videos.join("film.mp4").metadata().unwrap().ino();
+    let later = Timestamp::now() + jiff::SignedDuration::from_mins(5);
+    world.store.publishing(&[(id(), file(inode))], later).await.unwrap();
+    world.store.hold(&id(), later, 3, "the disk failed", later).await.unwrap();
+    assert!(!world.engine.settle().await.unwrap());
+    assert_eq!(world.delivery().await.stage, Stage::Publishing, "not before its time");
+    let due = world.engine.start_due().await.unwrap();
+    assert!(due.is_some_and(|due| due <= Duration::from_mins(5)), "the engine comes by itself: {due:?}");
+    world.store.look_now(&id(), Timestamp::now()).await.unwrap();
+    world.engine.settle().await.unwrap();
+    assert_eq!(world.delivery().await.stage, Stage::Done);
+}
