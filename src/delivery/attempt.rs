@@ -1,18 +1,17 @@
 //! One attempt at one delivery, from the first byte to publishing.
 
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::publisher::Publisher;
-use super::step::{DISK_WAIT, Step, after_destination, after_download, after_publishing};
-use super::{Error, Turn};
+use super::reaction::{DISK_WAIT, Reaction, after_destination, after_download, after_publishing};
+use super::Error;
+use super::blocking::blocking;
+use super::events::Slot;
 use crate::checkpoint::{Point, reached};
 use crate::destination::{self, Local};
 use crate::download::{self, Control, Downloader, Source};
@@ -42,10 +41,10 @@ pub(super) struct Attempt {
 impl Attempt {
     /// Runs the attempt and records its outcome in the ledger. Returns what is wrong with the destination, if anything.
     /// `None`: the outcome could not be recorded.
-    pub(super) async fn run(self, delivery: Delivery, turn: Arc<Turn>) -> Option<Option<String>> {
+    pub(super) async fn run(self, delivery: Delivery, slot: Arc<Slot>) -> Option<Option<String>> {
         let span = info_span!("delivery", delivery.id = %delivery.id, file.id = %delivery.file_id, file.name = delivery.name);
         async {
-            let error = match self.deliver(&delivery, turn).await {
+            let error = match self.deliver(&delivery, slot).await {
                 Ok(()) => return Some(None),
                 Err(Error::Unfinished) => return None,
                 Err(error) => error,
@@ -62,7 +61,7 @@ impl Attempt {
         .await
     }
 
-    async fn deliver(&self, delivery: &Delivery, turn: Arc<Turn>) -> Result<(), Error> {
+    async fn deliver(&self, delivery: &Delivery, slot: Arc<Slot>) -> Result<(), Error> {
         reached(Point::Claimed);
         let began = Timestamp::now();
         let expected = expected(delivery)?;
@@ -76,7 +75,7 @@ impl Attempt {
         let control = Control {
             received: &shown.transfer.received,
             stop: &self.stop,
-            arrived: Box::new(move || drop(turn)),
+            arrived: Box::new(move || drop(slot)),
         };
         let part = self.downloader.fetch(&source, place.spool(), &delivery.id, expected, control).await?;
         reached(Point::Verified);
@@ -108,10 +107,10 @@ impl Attempt {
         Err(destination::Error::Taken { path: delivery.wanted.clone() }.into())
     }
 
-    /// Records the next step. Returns what is wrong with the whole destination, if anything.
+    /// Records what is done after a failure. Returns what is wrong with the whole destination, if anything.
     async fn went_wrong(&self, delivery: &Delivery, error: Error) -> Result<Option<String>, store::Error> {
         let now = Timestamp::now();
-        let step = match error {
+        let reaction = match error {
             Error::Download(error) => {
                 after_download(&error, delivery.attempt, delivery.reason.as_deref(), jitter())
             }
@@ -127,20 +126,20 @@ impl Attempt {
                 self.store.hold(&delivery.id, until, attempt, &reason, now).await?;
                 return Ok(hold);
             }
-            Error::Unsettled => Step::Again { after: SETTLED_WITHIN, counts: false, reason: error.to_string() },
-            Error::Overtaken | Error::Unfinished => Step::Release,
+            Error::Unsettled => Reaction::Again { after: SETTLED_WITHIN, counts: false, reason: error.to_string() },
+            Error::Overtaken | Error::Unfinished => Reaction::Release,
             Error::Store(error) => return Err(error),
         };
         let mut hold = None;
-        let waits = match step {
-            Step::Hold(reason) => {
+        let waits = match reaction {
+            Reaction::Hold(reason) => {
                 let run_at = now.checked_add(DISK_WAIT).unwrap_or(now);
                 let waits =
                     self.store.put_back(&delivery.id, run_at, delivery.attempt, Some(&reason), now).await?;
                 hold = Some(reason);
                 waits
             }
-            Step::Release => {
+            Reaction::Release => {
                 let reason = delivery.reason.as_deref();
                 let waits =
                     self.store.put_back(&delivery.id, delivery.run_at, delivery.attempt, reason, now).await?;
@@ -149,7 +148,7 @@ impl Attempt {
                 }
                 waits
             }
-            Step::Again { after, counts, reason } => {
+            Reaction::Again { after, counts, reason } => {
                 if delivery.reason.as_ref() != Some(&reason) {
                     let (wait_ms, attempt) = (after.as_millis() as u64, delivery.attempt + 1);
                     warn!(reason, wait_ms, attempt, "a delivery waits");
@@ -158,15 +157,15 @@ impl Attempt {
                 let attempt = delivery.attempt + u32::from(counts);
                 self.store.put_back(&delivery.id, run_at, attempt, Some(&reason), now).await?
             }
-            Step::Fail(cause, reason) => {
+            Reaction::Fail(cause, reason) => {
                 error!(reason, "a delivery has failed and is abandoned");
                 self.end(delivery, Stage::Failed, cause, &reason, now).await?
             }
-            Step::Skip(cause, reason) => {
+            Reaction::Skip(cause, reason) => {
                 info!(reason, "skipped");
                 self.end(delivery, Stage::Skipped, cause, &reason, now).await?
             }
-            Step::Supersede(reason) => {
+            Reaction::Supersede(reason) => {
                 info!(reason, "a delivery is superseded");
                 self.end(delivery, Stage::Superseded, None, &reason, now).await?
             }
@@ -220,18 +219,4 @@ fn expected(delivery: &Delivery) -> Result<Expected, Error> {
 
 fn millis_between(from: Timestamp, to: Timestamp) -> i64 {
     to.as_millisecond() - from.as_millisecond()
-}
-
-/// Runs file work off the runtime's threads.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, destination::Error> + Send + 'static,
-) -> Result<T, destination::Error> {
-    match spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => Err(destination::Error::Io {
-            doing: "work on",
-            path: PathBuf::new(),
-            source: io::Error::other(error),
-        }),
-    }
 }

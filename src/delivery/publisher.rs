@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::Error;
-use super::attempt::blocking;
+use super::blocking::blocking;
 use crate::checkpoint::{Point, reached};
 use crate::destination::{self, Local, Planned, Wish};
 use crate::model::delivery::{OnUpdate, PublishedFile};
@@ -27,7 +27,8 @@ const MARK_LENGTH: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Publisher {
     waiting: Mutex<Vec<Waiting>>,
-    turn: tokio::sync::Mutex<()>,
+    /// Held by whoever publishes the next ones.
+    publishing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -80,10 +81,10 @@ impl Publisher {
         let replaces = (delivery.on_update == OnUpdate::Replace).then(|| delivery.file_id.clone());
         let ticket = Ticket { id: delivery.id.clone(), answer };
         self.lock().push(Waiting { place: place.clone(), wish, replaces, ticket });
-        let _turn = tokio::select! {
+        let _publishing = tokio::select! {
             biased;
             outcome = &mut answered => return outcome.unwrap_or(Err(Error::Unfinished)),
-            turn = self.turn.lock() => turn,
+            publishing = self.publishing.lock() => publishing,
         };
         loop {
             match answered.try_recv() {

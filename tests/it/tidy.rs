@@ -46,7 +46,7 @@ const PURE: [&str; 23] = [
     "sync/tree.rs",
     "channel/plan.rs",
     "delivery/load.rs",
-    "delivery/step.rs",
+    "delivery/reaction.rs",
     "download/plan.rs",
     "download/streams.rs",
     "receiver/notification.rs",

@@ -16,11 +16,7 @@ struct Exception {
 }
 
 /// Every one of them is to be taken apart, so a row without a circle is refused.
-const EXCEPTIONS: [Exception; 2] = [
-    Exception {
-        files: &["delivery::attempt", "delivery::publisher"],
-        reason: "the publisher borrows the helper for blocking work from the attempts that it serves",
-    },
+const EXCEPTIONS: [Exception; 1] = [
     Exception {
         files: &["spool::front", "spool::part", "spool::sink", "spool::writer"],
         reason: "a part makes the sink whose writer gives back the part",

@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 
 use super::Engine;
 use super::places::why_held;
-use super::step::DISK_WAIT;
+use crate::delivery::reaction::DISK_WAIT;
 use crate::destination::{self, Local, Settled};
 use crate::model::{Delivery, DeliveryId, Stage};
 use crate::store;

@@ -2,8 +2,13 @@
 
 use std::path::PathBuf;
 
+use tokio_util::sync::CancellationToken;
+
 use super::*;
 use crate::auth::{self, Auth};
+use crate::delivery::events::Slot;
+use crate::destination::Rights;
+use crate::download;
 use crate::drive::Drive;
 use crate::http::Http;
 use crate::model::delivery::PublishedFile;
@@ -53,8 +58,8 @@ impl World {
     async fn attempt(&mut self) {
         let delivery = self.delivery().await;
         let opened = self.engine.place_for(&delivery).await.unwrap().unwrap();
-        let turn = Arc::new(Turn { events: self.engine.events.0.clone(), wake: self.engine.wake.clone() });
-        let running = Running::new(&opened, &delivery, CancellationToken::new(), &turn);
+        let slot = Arc::new(Slot::new(&self.engine.events));
+        let running = RunningAttempt::new(&opened, &delivery, CancellationToken::new(), &slot);
         self.engine.attempts.insert(delivery.id, running);
     }
 }
@@ -111,11 +116,7 @@ async fn an_attempt_that_ends_without_an_outcome_counts_like_any_other() {
         // Before it has run at all.
         world.engine.tasks.abort_all();
         while world.engine.tasks.join_next().await.is_some() {}
-        while let Ok(event) = world.engine.events.1.try_recv() {
-            if let Event::Ended(ended) = event {
-                world.engine.reap(ended).await.unwrap();
-            }
-        }
+        world.engine.reap_all().await.unwrap();
         let delivery = world.delivery().await;
         let expected = if stage == Stage::Publishing { stage } else { Stage::Pending };
         assert_eq!((delivery.attempt, delivery.stage), (8, expected));

@@ -3,7 +3,6 @@
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -11,9 +10,9 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
-use super::load::Load;
-use super::step::{DISK_PATIENCE, DISK_WAIT, Room, Step, after_destination, room};
-use super::{Engine, LOOK_AGAIN, Running, Turn};
+use super::{Engine, LOOK_AGAIN};
+use crate::delivery::load::Load;
+use crate::delivery::reaction::{DISK_PATIENCE, DISK_WAIT, Reaction, Room, after_destination, room};
 use crate::destination::{self, Local, Marker, Rights};
 use crate::model::delivery::PublishedFile;
 use crate::model::{Delivery, DeliveryId};
@@ -185,7 +184,7 @@ impl Engine {
     pub(super) fn load(&self) -> Load {
         let mut load = Load::new(self.config().concurrency);
         for running in self.attempts.values().filter(|running| !running.is_stuck) {
-            load.add(running.size, running.turn.strong_count() > 0);
+            load.add(running.size, running.slot.strong_count() > 0);
         }
         load
     }
@@ -205,7 +204,7 @@ impl Engine {
         }
         let opened = match self.look_at(root).await? {
             Ok(opened) => opened,
-            Err(error) => return self.turn_away(delivery, Step::Hold(why_held(&error))).await.map(|()| None),
+            Err(error) => return self.turn_away(delivery, Reaction::Hold(why_held(&error))).await.map(|()| None),
         };
         self.opened.insert(root.clone(), opened.clone());
         if opened.has_room(self.config().reserve, size) {
@@ -220,15 +219,15 @@ impl Engine {
         });
         let (taken, promised, free) = match looked.await {
             Ok(looked) => looked,
-            Err(error) => return self.turn_away(delivery, Step::Hold(why_held(&error))).await.map(|()| None),
+            Err(error) => return self.turn_away(delivery, Reaction::Hold(why_held(&error))).await.map(|()| None),
         };
         match room(free, self.config().reserve, promised, size.saturating_sub(taken)) {
             Room::Enough => Ok(Some(opened)),
-            Room::None(why) => self.turn_away(delivery, Step::Hold(why)).await.map(|()| None),
+            Room::None(why) => self.turn_away(delivery, Reaction::Hold(why)).await.map(|()| None),
             Room::TooLittle(reason) => {
                 self.turned_away += 1;
-                let step = Step::Again { after: DISK_WAIT, counts: false, reason };
-                self.turn_away(delivery, step).await.map(|()| None)
+                let reaction = Reaction::Again { after: DISK_WAIT, counts: false, reason };
+                self.turn_away(delivery, reaction).await.map(|()| None)
             }
         }
     }
@@ -260,15 +259,15 @@ impl Engine {
     }
 
     /// Puts back a delivery that cannot begin.
-    async fn turn_away(&mut self, delivery: &Delivery, step: Step) -> Result<(), store::Error> {
+    async fn turn_away(&mut self, delivery: &Delivery, reaction: Reaction) -> Result<(), store::Error> {
         let now = Timestamp::now();
-        let (later, reason) = match step {
-            Step::Hold(reason) => {
+        let (later, reason) = match reaction {
+            Reaction::Hold(reason) => {
                 self.hold(&delivery.destination, &reason);
                 // It keeps its turn: the destination waits as a whole.
                 (delivery.run_at, reason)
             }
-            Step::Again { after, reason, .. } => {
+            Reaction::Again { after, reason, .. } => {
                 let is_news = delivery.reason.as_ref() != Some(&reason);
                 if is_news && self.turned_away == 1 {
                     warn!(delivery.id = %delivery.id, file.name = delivery.name, reason, "a delivery waits, and others may as well");
@@ -276,10 +275,10 @@ impl Engine {
                 (now.checked_add(after).unwrap_or(now), reason)
             }
             // For an error of the destination, the only other step is a permanent failure.
-            Step::Fail(_, reason) | Step::Skip(_, reason) | Step::Supersede(reason) => {
+            Reaction::Fail(_, reason) | Reaction::Skip(_, reason) | Reaction::Supersede(reason) => {
                 (now.checked_add(DISK_WAIT).unwrap_or(now), reason)
             }
-            Step::Release => (delivery.run_at, delivery.reason.clone().unwrap_or_default()),
+            Reaction::Release => (delivery.run_at, delivery.reason.clone().unwrap_or_default()),
         };
         self.store.put_back(&delivery.id, later, delivery.attempt, Some(&reason), now).await?;
         Ok(())
@@ -328,28 +327,6 @@ fn promised(running: &[(DeliveryId, Local, u64, u64)], disk: u64) -> u64 {
     on_disk.map(|(id, place, _, size)| size.saturating_sub(place.taken(id))).sum()
 }
 
-impl Running {
-    /// A transfer that begins.
-    pub(super) fn new(
-        opened: &Opened,
-        delivery: &Delivery,
-        stop: tokio_util::sync::CancellationToken,
-        turn: &Arc<Turn>,
-    ) -> Self {
-        Self {
-            stop,
-            place: opened.place.clone(),
-            root: delivery.destination.clone(),
-            device: opened.device,
-            size: delivery.size.unwrap_or(0),
-            received: 0,
-            moved: Instant::now(),
-            is_stuck: false,
-            turn: Arc::downgrade(turn),
-        }
-    }
-}
-
 fn silent(root: &Path) -> destination::Error {
     destination::Error::Io { doing: "use", path: root.to_owned(), source: io::ErrorKind::TimedOut.into() }
 }
@@ -361,7 +338,7 @@ fn is_silence(error: &destination::Error) -> bool {
 /// Why a destination is held after this.
 pub(super) fn why_held(error: &destination::Error) -> String {
     match (after_destination(error, 0, 0.0), error) {
-        (Step::Hold(why), _) => why,
+        (Reaction::Hold(why), _) => why,
         // The error already names the owner and the remedy.
         (_, destination::Error::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
             source.to_string()

@@ -1,4 +1,4 @@
-//! The next step of a delivery after a failed attempt. Values in, a value out.
+//! What is done after a failed attempt. Values in, a value out.
 
 use std::io;
 use std::time::Duration;
@@ -27,9 +27,9 @@ const REFUSALS: u32 = 42;
 /// Begins the reason of a delivery whose bytes were wrong once.
 const WRONG_ONCE: &str = "wrong content, fetched once more";
 
-/// The next step.
+/// What is done with the delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum Reaction {
     /// Again after this long.
     Again {
         /// The wait.
@@ -52,11 +52,11 @@ pub enum Step {
 }
 
 /// Decides after a download failed. `attempt` counts the failures before this one.
-pub fn after_download(error: &download::Error, attempt: u32, reason: Option<&str>, jitter: f64) -> Step {
+pub fn after_download(error: &download::Error, attempt: u32, reason: Option<&str>, jitter: f64) -> Reaction {
     match error {
-        download::Error::Stopped => Step::Release,
-        download::Error::Replaced | download::Error::Gone => Step::Supersede(error.to_string()),
-        download::Error::NotAllowed => Step::Skip(Some(Cause::Permission), error.to_string()),
+        download::Error::Stopped => Reaction::Release,
+        download::Error::Replaced | download::Error::Gone => Reaction::Supersede(error.to_string()),
+        download::Error::NotAllowed => Reaction::Skip(Some(Cause::Permission), error.to_string()),
         download::Error::Refused(error) | download::Error::Drive(error) => {
             after_refusal(error, attempt, reason, jitter)
         }
@@ -65,7 +65,7 @@ pub fn after_download(error: &download::Error, attempt: u32, reason: Option<&str
             again(ATTEMPTS, attempt, None, error.to_string(), jitter)
         }
         download::Error::WrongContent(why) if reason.is_some_and(|reason| reason.starts_with(WRONG_ONCE)) => {
-            Step::Fail(None, format!("the content was wrong twice: {why}"))
+            Reaction::Fail(None, format!("the content was wrong twice: {why}"))
         }
         download::Error::WrongContent(why) => {
             again(CHANGED, attempt, None, format!("{WRONG_ONCE}: {why}"), jitter)
@@ -75,15 +75,15 @@ pub fn after_download(error: &download::Error, attempt: u32, reason: Option<&str
 }
 
 /// Decides after the destination could not be used.
-pub fn after_destination(error: &destination::Error, attempt: u32, jitter: f64) -> Step {
+pub fn after_destination(error: &destination::Error, attempt: u32, jitter: f64) -> Reaction {
     match error {
         destination::Error::Io { source, .. } => after_disk(source, attempt, jitter),
         destination::Error::NotMounted { .. } | destination::Error::NoRoom { .. } => {
-            Step::Hold(error.to_string())
+            Reaction::Hold(error.to_string())
         }
         destination::Error::PartGone { .. } => again(ATTEMPTS, attempt, None, error.to_string(), jitter),
         destination::Error::Taken { .. } | destination::Error::Changed { .. } => {
-            Step::Fail(None, error.to_string())
+            Reaction::Fail(None, error.to_string())
         }
     }
 }
@@ -92,8 +92,8 @@ pub fn after_destination(error: &destination::Error, attempt: u32, jitter: f64) 
 /// what is wrong with the whole destination.
 pub fn after_publishing(error: &destination::Error, attempt: u32, jitter: f64) -> (Duration, Option<String>) {
     match after_destination(error, attempt, jitter) {
-        Step::Hold(why) => (DISK_WAIT, Some(why)),
-        Step::Again { .. } | Step::Release | Step::Fail(..) | Step::Skip(..) | Step::Supersede(_) => {
+        Reaction::Hold(why) => (DISK_WAIT, Some(why)),
+        Reaction::Again { .. } | Reaction::Release | Reaction::Fail(..) | Reaction::Skip(..) | Reaction::Supersede(_) => {
             match PUBLISHING.decide(Class::Transient, attempt + 1, None, jitter) {
                 Verdict::After(wait) => (wait, None),
                 Verdict::GiveUp => (DISK_WAIT, None),
@@ -104,11 +104,11 @@ pub fn after_publishing(error: &destination::Error, attempt: u32, jitter: f64) -
 
 /// An error of the whole disk holds all deliveries to it. An error that may concern only this file, such as a name that the
 /// file system does not accept, does not.
-fn after_disk(error: &io::Error, attempt: u32, jitter: f64) -> Step {
+fn after_disk(error: &io::Error, attempt: u32, jitter: f64) -> Reaction {
     let of_this_file = |reason: String| again(ATTEMPTS, attempt, None, reason, jitter);
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Step::Hold("the disk is full; free some space, or raise the quota".to_owned())
+            Reaction::Hold("the disk is full; free some space, or raise the quota".to_owned())
         }
         io::ErrorKind::ReadOnlyFilesystem => {
             // Without an OS error code the text already explains the reason.
@@ -118,10 +118,10 @@ fn after_disk(error: &io::Error, attempt: u32, jitter: f64) -> Step {
             } else {
                 "the disk is read-only; mount it for writing".to_owned()
             };
-            Step::Hold(why)
+            Reaction::Hold(why)
         }
         io::ErrorKind::TimedOut => {
-            Step::Hold("the disk does not answer; check that its server is reachable".to_owned())
+            Reaction::Hold("the disk does not answer; check that its server is reachable".to_owned())
         }
         io::ErrorKind::PermissionDenied => of_this_file(format!("cannot write to the destination: {error}")),
         _ => of_this_file(format!("the destination: {error}")),
@@ -161,12 +161,12 @@ pub fn room(free: u64, reserve: u64, promised: u64, needed: u64) -> Room {
     Room::Enough
 }
 
-fn after_refusal(error: &drive::Error, attempt: u32, reason: Option<&str>, jitter: f64) -> Step {
+fn after_refusal(error: &drive::Error, attempt: u32, reason: Option<&str>, jitter: f64) -> Reaction {
     let said = error.to_string();
     match error.fault() {
-        Fault::NotFound => Step::Supersede("the file is no longer in Drive".to_owned()),
-        Fault::NotDownloadable => Step::Skip(None, said),
-        Fault::Abusive => Step::Fail(Some(Cause::Setting), said),
+        Fault::NotFound => Reaction::Supersede("the file is no longer in Drive".to_owned()),
+        Fault::NotDownloadable => Reaction::Skip(None, said),
+        Fault::Abusive => Reaction::Fail(Some(Cause::Setting), said),
         Fault::Connection
         | Fault::Unreadable
         | Fault::Server
@@ -196,10 +196,10 @@ fn after_refusal(error: &drive::Error, attempt: u32, reason: Option<&str>, jitte
     }
 }
 
-fn wait_out(error: &drive::Error, attempt: u32, said: String, jitter: f64) -> Step {
+fn wait_out(error: &drive::Error, attempt: u32, said: String, jitter: f64) -> Reaction {
     let class = error.class();
     if class == Class::Permission && attempt + 1 >= REFUSALS {
-        return Step::Skip(Some(Cause::Refused), format!("{said}; it is tried again once a day"));
+        return Reaction::Skip(Some(Cause::Refused), format!("{said}; it is tried again once a day"));
     }
     match ATTEMPTS.decide(class, attempt + 1, error.retry_after(), jitter) {
         Verdict::After(after) => {
@@ -208,16 +208,16 @@ fn wait_out(error: &drive::Error, attempt: u32, said: String, jitter: f64) -> St
                 class,
                 Class::Transient | Class::FileQuota | Class::Configuration | Class::Permission
             );
-            Step::Again { after, counts, reason: said }
+            Reaction::Again { after, counts, reason: said }
         }
-        Verdict::GiveUp => Step::Fail(None, said),
+        Verdict::GiveUp => Reaction::Fail(None, said),
     }
 }
 
-fn again(policy: Policy, attempt: u32, retry_after: Option<Duration>, reason: String, jitter: f64) -> Step {
+fn again(policy: Policy, attempt: u32, retry_after: Option<Duration>, reason: String, jitter: f64) -> Reaction {
     match policy.decide(Class::Transient, attempt + 1, retry_after, jitter) {
-        Verdict::After(after) => Step::Again { after, counts: true, reason },
-        Verdict::GiveUp => Step::Fail(None, reason),
+        Verdict::After(after) => Reaction::Again { after, counts: true, reason },
+        Verdict::GiveUp => Reaction::Fail(None, reason),
     }
 }
 
@@ -231,11 +231,11 @@ mod tests {
 
     #[test]
     fn wrong_content_is_fetched_once_more_and_then_given_up() {
-        let Step::Again { reason, counts: true, .. } = after_download(&wrong(), 0, None, 0.5) else {
+        let Reaction::Again { reason, counts: true, .. } = after_download(&wrong(), 0, None, 0.5) else {
             panic!()
         };
         assert!(
-            matches!(after_download(&wrong(), 1, Some(&reason), 0.5), Step::Fail(None, why) if why.contains("7 bytes"))
+            matches!(after_download(&wrong(), 1, Some(&reason), 0.5), Reaction::Fail(None, why) if why.contains("7 bytes"))
         );
     }
 
@@ -244,7 +244,7 @@ mod tests {
         let body = br#"{"error":{"errors":[{"reason":"downloadQuotaExceeded"}]}}"#;
         let quota = download::Error::Drive(drive::Error::refusal("download", 403, body, None));
         let wait = |attempt, reason: Option<&str>| match after_download(&quota, attempt, reason, 1.0) {
-            Step::Again { after, .. } => after,
+            Reaction::Again { after, .. } => after,
             other => panic!("{other:?}"),
         };
         assert_eq!(wait(7, Some("the connection broke off")), Duration::from_hours(1));
@@ -260,7 +260,7 @@ mod tests {
             let refusal = drive::Error::refusal("download", status, body.as_bytes(), None).of_media();
             let refused = download::Error::Refused(refusal);
             // The first one is soon over, whatever went wrong before.
-            let Step::Again { after, counts: true, reason } = after_download(&refused, 99, Some("no"), 1.0)
+            let Reaction::Again { after, counts: true, reason } = after_download(&refused, 99, Some("no"), 1.0)
             else {
                 panic!("{refused}")
             };
@@ -269,8 +269,8 @@ mod tests {
                 let (mut waited, mut attempt) = (Duration::ZERO, 1);
                 let cause = loop {
                     match after_download(&refused, attempt, Some(&reason), jitter) {
-                        Step::Again { after, .. } => waited += after,
-                        Step::Skip(cause, _) => break cause,
+                        Reaction::Again { after, .. } => waited += after,
+                        Reaction::Skip(cause, _) => break cause,
                         other => panic!("{other:?}"),
                     }
                     attempt += 1;
@@ -281,31 +281,31 @@ mod tests {
                 assert!((least..most).contains(&hours), "{hours} hours");
             }
         }
-        let other = |error| matches!(after_download(&error, 0, None, 0.5), Step::Supersede(_));
+        let other = |error| matches!(after_download(&error, 0, None, 0.5), Reaction::Supersede(_));
         assert!(other(download::Error::Gone) && other(download::Error::Replaced));
-        let step = after_download(&download::Error::NotAllowed, 0, None, 0.5);
-        assert!(matches!(step, Step::Skip(Some(Cause::Permission), _)), "{step:?}");
+        let reaction = after_download(&download::Error::NotAllowed, 0, None, 0.5);
+        assert!(matches!(reaction, Reaction::Skip(Some(Cause::Permission), _)), "{reaction:?}");
     }
 
     #[test]
     fn what_passes_is_never_given_up() {
         for error in [download::Error::Short, download::Error::Changed("x".into())] {
-            let step = after_download(&error, 1_000_000, None, 1.0);
+            let reaction = after_download(&error, 1_000_000, None, 1.0);
             assert!(
-                matches!(step, Step::Again { after, .. } if after == Duration::from_mins(10)),
-                "{step:?}"
+                matches!(reaction, Reaction::Again { after, .. } if after == Duration::from_mins(10)),
+                "{reaction:?}"
             );
         }
-        assert_eq!(after_download(&download::Error::Stopped, 3, None, 0.5), Step::Release);
+        assert_eq!(after_download(&download::Error::Stopped, 3, None, 0.5), Reaction::Release);
     }
 
     #[test]
     fn a_full_disk_holds_up_without_counting() {
-        let step = after_disk(&io::Error::from(io::ErrorKind::StorageFull), 0, 1.0);
-        assert!(matches!(step, Step::Hold(reason) if reason.contains("full")));
-        let step = after_disk(&io::Error::from(io::ErrorKind::InvalidFilename), 20, 1.0);
+        let reaction = after_disk(&io::Error::from(io::ErrorKind::StorageFull), 0, 1.0);
+        assert!(matches!(reaction, Reaction::Hold(reason) if reason.contains("full")));
+        let reaction = after_disk(&io::Error::from(io::ErrorKind::InvalidFilename), 20, 1.0);
         let cap = Duration::from_mins(10);
-        assert!(matches!(step, Step::Again { after, counts: true, .. } if after == cap), "the others go on");
+        assert!(matches!(reaction, Reaction::Again { after, counts: true, .. } if after == cap), "the others go on");
     }
 
     #[test]
@@ -325,7 +325,7 @@ mod tests {
         };
         assert!(matches!(after_publishing(&full, 7, 1.0), (DISK_WAIT, Some(why)) if why.contains("full")));
         let gone = destination::Error::PartGone { hidden: "/videos/.gdrive-webhook".into() };
-        assert!(matches!(after_destination(&gone, 0, 1.0), Step::Again { counts: true, .. }));
+        assert!(matches!(after_destination(&gone, 0, 1.0), Reaction::Again { counts: true, .. }));
     }
 
     #[test]
