@@ -1,9 +1,11 @@
 //! The admin address: whether the program is alive, whether it is ready, and its status. On loopback unless a token
 //! protects it.
 
+pub mod deliveries;
 pub mod folders;
 pub mod health;
 pub mod origin;
+mod requests;
 mod shared;
 pub mod status;
 
@@ -77,8 +79,7 @@ fn share(open_files: u64) -> usize {
 struct Admin {
     store: Store,
     live: Live,
-    /// The engine that reads the configuration again.
-    configuration: Wake,
+    wakes: Wakes,
     readiness: Arc<Shared<Answer>>,
     status: Arc<Shared<Answer>>,
 }
@@ -86,9 +87,25 @@ struct Admin {
 /// A shared answer.
 type Answer = (StatusCode, [(HeaderName, &'static str); 1], Bytes);
 
+/// What requests wake.
+#[derive(Clone, Debug)]
+pub struct Wakes {
+    /// The engine that reads the configuration again.
+    pub configuration: Wake,
+    /// The engine that downloads.
+    pub deliveries: Wake,
+}
+
 /// All routes. `token` protects all except the two health checks, which orchestrators request without a token.
-pub fn router(store: Store, live: Live, configuration: Wake, token: Option<&str>) -> Router {
-    let guarded = Router::new().route("/api/status", get(show)).route("/api/reload", post(reload));
+pub fn router(store: Store, live: Live, wakes: Wakes, token: Option<&str>) -> Router {
+    let guarded = Router::new()
+        .route("/api/status", get(show))
+        .route("/api/reload", post(reload))
+        .route("/api/deliveries", get(requests::history))
+        .route("/api/deliveries/failed/retry", post(requests::retry_failed))
+        .route("/api/deliveries/skipped/retry", post(requests::retry_skipped))
+        .route("/api/deliveries/{id}/retry", post(requests::retry))
+        .route("/api/deliveries/{id}/redeliver", post(requests::redeliver));
     let origins = if token.is_some() { Guard::Token } else { Guard::Loopback };
     let guarded = match token.map(|token| hash_token(token.as_bytes())) {
         Some(hash) => {
@@ -100,7 +117,7 @@ pub fn router(store: Store, live: Live, configuration: Wake, token: Option<&str>
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .layer(middleware::from_fn(move |request, next| refuse_strangers(origins, request, next)))
-        .with_state(Admin { store, live, configuration, readiness: Arc::default(), status: Arc::default() })
+        .with_state(Admin { store, live, wakes, readiness: Arc::default(), status: Arc::default() })
 }
 
 async fn refuse_strangers(guard: Guard, request: Request, next: Next) -> Response {
@@ -147,7 +164,7 @@ async fn ready(admin: &Admin) -> Answer {
 
 /// 200: what is in effect now, and what takes effect at the next start. 422: the file is wrong, and nothing has changed.
 async fn reload(State(admin): State<Admin>) -> Response {
-    match admin.configuration.ask(Reason::Handover).await {
+    match admin.wakes.configuration.ask(Reason::Handover).await {
         Ok(Ok(said)) => format!("{said}\n").into_response(),
         Ok(Err(said)) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{said}\n")).into_response(),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),

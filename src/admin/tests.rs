@@ -9,9 +9,10 @@ use tower_service::Service;
 
 use super::*;
 use crate::http::Http;
+use crate::model::Stage;
 use crate::model::channel::Known;
 use crate::store::{self, Access};
-use crate::task::{Activation, Next as After, Outcome, Status, Step, run, status_board, wake_up};
+use crate::task::{Activation, Next as After, Outcome, Status, Step, Wakeups, run, status_board, wake_up};
 
 /// Says the same each time.
 struct Saying(Outcome);
@@ -26,6 +27,7 @@ struct Door {
     router: Router,
     store: Store,
     sync: watch::Sender<Status>,
+    _woken: Wakeups,
     _home: tempfile::TempDir,
 }
 
@@ -55,7 +57,9 @@ async fn door(token: Option<&str>, outcome: Option<Outcome>) -> Door {
             run(wakeups, status_board(), CancellationToken::new(), &mut Saying(outcome)).await;
         });
     }
-    Door { router: router(store.clone(), live, configuration, token), store, sync, _home: home }
+    let (deliveries, woken) = wake_up();
+    let wakes = Wakes { configuration, deliveries };
+    Door { router: router(store.clone(), live, wakes, token), store, sync, _woken: woken, _home: home }
 }
 
 impl Door {
@@ -103,7 +107,15 @@ async fn without_the_token_only_the_health_checks_answer() {
         &[("authorization", "secret")],
         &[("authorization", "Basic secret")],
     ] {
-        for (method, path) in [("GET", "/api/status"), ("POST", "/api/reload")] {
+        for (method, path) in [
+            ("GET", "/api/status"),
+            ("POST", "/api/reload"),
+            ("GET", "/api/deliveries"),
+            ("POST", "/api/deliveries/x/retry"),
+            ("POST", "/api/deliveries/x/redeliver"),
+            ("POST", "/api/deliveries/failed/retry"),
+            ("POST", "/api/deliveries/skipped/retry"),
+        ] {
             assert_eq!(door.answer(method, path, headers).await.0, 401, "{path} {headers:?}");
         }
     }
@@ -120,6 +132,51 @@ async fn a_page_of_another_site_is_refused() {
     let page = [("host", "127.0.0.1:8081"), ("origin", "http://evil.example")];
     assert_eq!(door.answer("POST", "/api/reload", &page).await.0, 403);
     assert_eq!(door.answer("POST", "/api/reload", &page[..1]).await.0, 200);
+}
+
+#[tokio::test]
+async fn deliveries_are_shown_and_brought_again() {
+    let mut door = door(None, None).await;
+    for (number, (id, stage)) in
+        [("a", Stage::Failed), ("b", Stage::Skipped), ("c", Stage::Done), ("d", Stage::Failed)]
+            .into_iter()
+            .enumerate()
+    {
+        door.store.put_bare(id, "/nowhere", number as i64, stage).await;
+    }
+    let shown = async |door: &mut Door, query: &str| {
+        let (status, text) = door.get(&format!("/api/deliveries{query}")).await;
+        assert_eq!(status, 200, "{text}");
+        serde_json::from_str::<deliveries::HistoryReport>(&text).unwrap()
+    };
+    assert_eq!(shown(&mut door, "").await.deliveries.len(), 4);
+    let failed = shown(&mut door, "?failed=true&limit=1").await;
+    assert_eq!((failed.deliveries.len(), failed.deliveries[0].id.as_str()), (1, "d"));
+    let next = shown(&mut door, &format!("?failed=true&before={}", failed.next.unwrap())).await;
+    assert_eq!((next.deliveries.len(), next.deliveries[0].id.as_str()), (1, "a"));
+    for wrong in ["?limit=many", "?before=yesterday", "?failed=perhaps"] {
+        assert_eq!(door.get(&format!("/api/deliveries{wrong}")).await.0, 400, "{wrong}");
+    }
+    for (path, status, said) in [
+        ("a/retry", 200, "n is in the queue again"),
+        ("c/retry", 409, "it was delivered; `gdrive-webhook redeliver`"),
+        ("x/retry", 404, "there is no delivery x"),
+        ("%2e%2e%2fx/retry", 404, "there is no delivery ../x"),
+        ("b/redeliver", 409, "it was not delivered; `gdrive-webhook retry`"),
+        ("c/redeliver", 200, "n is in the queue again"),
+        ("x/redeliver", 404, "there is no delivery x"),
+        ("failed/retry", 200, "1 file that failed is in the queue again"),
+        ("skipped/retry", 200, "1 file that was skipped is in the queue again"),
+    ] {
+        let path = format!("/api/deliveries/{path}");
+        assert_eq!(door.get(&path).await.0, 405, "{path}");
+        let (answered, text) = door.answer("POST", &path, &[]).await;
+        assert!(answered == status && text.contains(said), "{path}: {answered} {text}");
+    }
+    assert_eq!(door.store.counts().await.unwrap()["pending"], 4);
+    door.store.close().await;
+    let (status, said) = door.get("/api/deliveries").await;
+    assert_eq!((status, said.contains("the database cannot be read")), (500, true), "{said}");
 }
 
 #[tokio::test]

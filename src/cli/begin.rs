@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::ask::fetch;
 use super::{ConfigCommand, Exit};
-use crate::config::{self, Problems, Settings, former, secrets};
+use crate::config::{self, Settings, former, secrets};
 use crate::daemon::connect;
 use crate::{owner, store};
 
@@ -96,16 +96,6 @@ pub(super) fn missing(error: store::Error, settings: &Settings) -> anyhow::Error
     match (&error, former::left_behind(settings)) {
         (store::Error::Missing { .. }, Some(said)) => anyhow::anyhow!(said),
         _ => error.into(),
-    }
-}
-
-/// A command that only asks has been answered, although the file has mistakes.
-pub(super) fn mistaken(problems: Option<&Problems>) {
-    if let Some(problems) = problems {
-        let said = problems.to_string().replace('\n', "; ");
-        eprintln!(
-            "gdrive-webhook: the configuration has mistakes, and the daemon keeps the configuration in effect: {said}"
-        );
     }
 }
 

@@ -1,9 +1,10 @@
 //! `channels list` and `channels stop`.
 
 use super::Exit;
+use super::ask::Asked;
 use super::begin::{alone, missing};
 use super::show::{columns, duration};
-use super::status::{Asked, ask, look};
+use super::status::{ask, look};
 use crate::admin::status::ChannelReport;
 use crate::channel;
 use crate::config::{Problems, Settings};

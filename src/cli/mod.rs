@@ -1,8 +1,10 @@
 //! The command line: its commands and exit codes.
 
+mod again;
 mod ask;
 mod begin;
 mod channels;
+mod history;
 mod login;
 mod reload;
 mod run;
@@ -65,6 +67,12 @@ enum Command {
     },
     /// Make the running daemon read its configuration again; a wrong file is refused
     Reload,
+    /// Show what became of each file: delivered, failed or skipped, with the reason and what brings it again
+    History(history::Options),
+    /// Download files again that failed or were skipped
+    Retry(again::Retry),
+    /// Download delivered files again, whose files were deleted from the destination
+    Redeliver(again::Redeliver),
     /// List or stop push channels
     Channels {
         #[command(subcommand)]
@@ -108,7 +116,10 @@ enum ConfigCommand {
 impl Command {
     /// Whether the running daemon answers it. These commands also work with mistakes in the configuration.
     fn only_asks(&self) -> bool {
-        matches!(self, Self::Status { .. } | Self::Channels { command: ChannelsCommand::List })
+        matches!(
+            self,
+            Self::Status { .. } | Self::History(_) | Self::Channels { command: ChannelsCommand::List }
+        )
     }
 
     /// The configuration file in its own arguments.
@@ -225,9 +236,10 @@ async fn dispatch(arguments: Arguments, prepared: Option<run::Prepared>) -> Exit
             }
             begin::writing(&settings);
         }
-        Command::Login | Command::Channels { command: ChannelsCommand::Stop { .. } } => {
-            begin::writing(&settings);
-        }
+        Command::Login
+        | Command::Retry(_)
+        | Command::Redeliver(_)
+        | Command::Channels { command: ChannelsCommand::Stop { .. } } => begin::writing(&settings),
         Command::Config { command: ConfigCommand::Check { .. } } => {}
         _ => settings.ignored.iter().for_each(|ignored| warn!("{ignored}")),
     }
@@ -236,6 +248,9 @@ async fn dispatch(arguments: Arguments, prepared: Option<run::Prepared>) -> Exit
         Command::Sync { dry_run: true } => sync_once::dry_run(&settings).await,
         Command::Login => login::login(&settings).await,
         Command::Status { json, check } => status::status(&settings, problems, json, check).await,
+        Command::History(options) => history::history(&settings, problems, options).await,
+        Command::Retry(options) => again::retry(&settings, options).await,
+        Command::Redeliver(options) => again::redeliver(&settings, options).await,
         Command::Channels { command: ChannelsCommand::List } => channels::list(&settings, problems).await,
         Command::Channels { command: ChannelsCommand::Stop { all } } => channels::stop(&settings, all).await,
         // Handled above.

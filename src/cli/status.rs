@@ -3,10 +3,10 @@
 use anyhow::Context;
 use jiff::Timestamp;
 
-use super::ask::{fetch, is_ready};
-use super::begin::{missing, mistaken};
+use super::Exit;
+use super::ask::{Asked, fetch, is_ready, judge};
+use super::begin::missing;
 use super::show::{columns, duration, printable, relative, size};
-use super::{Exit, misconfigured};
 use crate::admin::status::{AddressReport, DeliveryReport, EngineReport, Report, report};
 use crate::config::{Problems, Settings};
 use crate::store::{Access, Store};
@@ -33,31 +33,13 @@ pub(super) async fn status(
     Ok(if check && !is_ready { Exit::Failed } else { Exit::Done })
 }
 
-/// What comes of asking the daemon.
-pub(super) enum Asked {
-    Answered(Box<Report>),
-    /// The configuration has mistakes, and nobody answers where it leads; that has been said.
-    Mistaken(Exit),
-    Nobody,
-}
-
 /// Asks the daemon. A configuration with mistakes leads to it as well, if they are elsewhere in it, and a health check is
 /// about the daemon.
-pub(super) async fn ask(settings: &Settings, problems: Option<&Problems>) -> anyhow::Result<Asked> {
-    let answer = fetch(settings).await;
-    match (answer, problems) {
-        (Ok(Some(report)), _) => {
-            mistaken(problems);
-            Ok(Asked::Answered(Box::new(report)))
-        }
-        (Ok(None), None) => Ok(Asked::Nobody),
-        (Err(error), None) => Err(error),
-        (Ok(None), Some(problems)) => Ok(Asked::Mistaken(misconfigured(problems))),
-        (Err(error), Some(problems)) => {
-            eprintln!("gdrive-webhook: the daemon cannot be asked: {error:#}");
-            Ok(Asked::Mistaken(misconfigured(problems)))
-        }
-    }
+pub(super) async fn ask(
+    settings: &Settings,
+    problems: Option<&Problems>,
+) -> anyhow::Result<Asked<Box<Report>>> {
+    judge(fetch(settings).await.map(|report| report.map(Box::new)), problems)
 }
 
 /// What the database says where no daemon runs.

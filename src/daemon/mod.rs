@@ -234,8 +234,9 @@ impl Daemon {
         };
         let receiver = Receiver { registry: registry.clone(), sync: sync_wake, counters: notifications };
         let public_router = receiver.router(&settings.receiver);
-        let reload = configuration_wake.clone();
-        let admin_router = admin::router(parts.store.clone(), live.clone(), reload, admin_token.as_deref());
+        let wakes =
+            admin::Wakes { configuration: configuration_wake.clone(), deliveries: delivery_wake.clone() };
+        let admin_router = admin::router(parts.store.clone(), live.clone(), wakes, admin_token.as_deref());
 
         let (drive, store) = (parts.drive.clone(), parts.store.clone());
         let keeper = Keeper::new(drive, store, channel_config, address, registry);

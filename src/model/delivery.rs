@@ -44,7 +44,9 @@ pub struct Delivery {
     pub reason: Option<String>,
     /// What it depended on, if it was skipped and may be delivered later.
     pub cause: Option<Cause>,
-    /// First seen.
+    /// When Drive is asked about the file again, if it was skipped.
+    pub look_at: Option<Timestamp>,
+    /// First seen, or brought again by hand.
     pub created: Timestamp,
     /// Last moved.
     pub updated: Timestamp,

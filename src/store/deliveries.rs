@@ -402,6 +402,7 @@ pub(super) fn delivery(row: &AnyRow) -> Result<Delivery, Error> {
         run_at: time(row.try_get("run_at")?),
         reason: row.try_get("reason")?,
         cause: cause(row)?,
+        look_at: optional_time(row, "look_at")?,
         created: time(row.try_get("seen_at")?),
         updated: time(row.try_get("moved_at")?),
         published: published(row)?,

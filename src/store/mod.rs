@@ -4,6 +4,7 @@
 //! power cut. One connection serves the program; a second process may read beside it.
 
 mod accounts;
+mod again;
 mod channels;
 mod contents;
 mod deliveries;
@@ -15,6 +16,7 @@ mod logs;
 #[cfg(test)]
 mod older;
 mod pages;
+mod past;
 mod questions;
 mod settings;
 mod shortcuts;
@@ -34,6 +36,7 @@ use tracing::info;
 
 use crate::owner::{self, Absent, Want};
 pub use accounts::Bound;
+pub use again::{Asked, Retried};
 pub use contents::{Found, NewDelivery};
 pub use deliveries::{Counts, Ending, Ledger};
 pub use folders::{Folder, Listing};
@@ -41,6 +44,7 @@ pub use history::{Position, Pruned};
 pub use listings::{DueFolder, Finished, Troubled, Urgency};
 pub use logs::{ClosedLog, LogState};
 pub use pages::Outcome;
+pub use past::{Earlier, Past, Which};
 pub use questions::{Question, Why};
 pub use settings::{Comparison, Settings};
 pub use shortcuts::Shortcut;

@@ -4,6 +4,7 @@
 
 mod account;
 mod address;
+mod again;
 mod answers;
 mod channels;
 mod commands;

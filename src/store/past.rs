@@ -1,0 +1,172 @@
+//! The deliveries as `history` shows them, the latest first, and what is counted by its reason.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use sqlx::Row;
+
+use super::deliveries::delivery;
+use super::{Error, Store};
+use crate::model::Delivery;
+
+/// Which deliveries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// All but the files that were there before the first run and were left where they are.
+    All,
+    /// Those that failed.
+    Failed,
+}
+
+/// Where the next page begins: the deliveries before this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    moved_at: i64,
+    seq: i64,
+}
+
+impl Earlier {
+    /// Before the first page.
+    pub const LATEST: Self = Self { moved_at: i64::MAX, seq: i64::MAX };
+}
+
+impl fmt::Display for Earlier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.moved_at, self.seq)
+    }
+}
+
+/// The text is none that `Display` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoPosition;
+
+impl FromStr for Earlier {
+    type Err = NoPosition;
+
+    fn from_str(text: &str) -> Result<Self, NoPosition> {
+        let (moved_at, seq) = text.split_once('-').ok_or(NoPosition)?;
+        let number = |text: &str| text.parse().map_err(|_| NoPosition);
+        Ok(Self { moved_at: number(moved_at)?, seq: number(seq)? })
+    }
+}
+
+/// A page of deliveries.
+#[derive(Clone, Debug)]
+pub struct Past {
+    /// The latest first.
+    pub deliveries: Vec<Delivery>,
+    /// Where the next page begins, if this one was full.
+    pub next: Option<Earlier>,
+}
+
+impl Store {
+    /// The deliveries that moved last before that, the latest first.
+    pub async fn past(&self, which: Which, before: Earlier, limit: i64) -> Result<Past, Error> {
+        let sql = match which {
+            Which::All => {
+                "select * from delivery where (moved_at, seq) < ($1, $2) and stage <> 'existing' \
+                 order by moved_at desc, seq desc limit $3"
+            }
+            Which::Failed => {
+                "select * from delivery where (moved_at, seq) < ($1, $2) and stage = 'failed' \
+                 order by moved_at desc, seq desc limit $3"
+            }
+        };
+        let rows =
+            sqlx::query(sql).bind(before.moved_at).bind(before.seq).bind(limit).fetch_all(&self.pool).await?;
+        let last = rows.last().filter(|_| rows.len() as i64 == limit);
+        let next = last.map(|row| {
+            Ok::<_, Error>(Earlier { moved_at: row.try_get("moved_at")?, seq: row.try_get("seq")? })
+        });
+        Ok(Past { deliveries: rows.iter().map(delivery).collect::<Result<_, _>>()?, next: next.transpose()? })
+    }
+
+    /// Deliveries that failed, the one that failed last first.
+    pub async fn failed(&self) -> Result<Vec<Delivery>, Error> {
+        Ok(self.past(Which::Failed, Earlier::LATEST, i64::MAX).await?.deliveries)
+    }
+
+    /// Files that were there before the first run and are left where they are, counted by the reason for which they would
+    /// not have been delivered.
+    pub async fn existing(&self) -> Result<Vec<(Option<String>, i64)>, Error> {
+        let rows = sqlx::query(
+            "select reason, count(*) as count from delivery where stage = 'existing' and gone_at is null \
+             group by reason order by count desc, reason",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(|row| Ok((row.try_get("reason")?, row.try_get("count")?))).collect()
+    }
+
+    /// Files that were skipped since then and still are, counted by their reason.
+    pub async fn skipped(&self, since: Timestamp) -> Result<Vec<(Option<String>, i64)>, Error> {
+        let rows = sqlx::query(
+            "select reason, count(*) as count from delivery where stage = 'skipped' and moved_at >= $1 and overtaken = 0 \
+             group by reason order by count desc, reason",
+        )
+        .bind(super::millis(since))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(|row| Ok((row.try_get("reason")?, row.try_get("count")?))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Stage;
+    use crate::store::tests::store;
+
+    async fn run(store: &Store, sql: &'static str) {
+        sqlx::query(sql).execute(&store.pool).await.unwrap();
+    }
+
+    fn ids(page: &Past) -> Vec<&str> {
+        page.deliveries.iter().map(|delivery| delivery.id.as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn pages_follow_each_other_without_a_gap() {
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path()).await;
+        for number in 1..=7_i64 {
+            let stage = match number {
+                2 => Stage::Existing,
+                3 | 4 => Stage::Failed,
+                _ => Stage::Done,
+            };
+            store.put_bare(&number.to_string(), "/videos", number, stage).await;
+        }
+        // Two of them at the same time.
+        run(&store, "update delivery set moved_at = case when seq = 5 then 4 else seq end").await;
+        let (mut seen, mut before) = (Vec::new(), Some(Earlier::LATEST));
+        while let Some(from) = before {
+            let page = store.past(Which::All, from, 2).await.unwrap();
+            seen.extend(ids(&page).into_iter().map(str::to_owned));
+            before = page.next.map(|next| next.to_string().parse().unwrap());
+        }
+        assert_eq!(seen, ["7", "6", "5", "4", "3", "1"]);
+        assert_eq!(ids(&store.past(Which::Failed, Earlier::LATEST, 9).await.unwrap()), ["4", "3"]);
+        for wrong in ["", "1", "a-2", "1-b"] {
+            assert_eq!(wrong.parse::<Earlier>(), Err(NoPosition), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_left_out_is_counted_by_its_reason() {
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path()).await;
+        for number in 1..=6_i64 {
+            let stage = if number < 5 { Stage::Existing } else { Stage::Skipped };
+            store.put_bare(&number.to_string(), "/videos", number, stage).await;
+        }
+        run(&store, "update delivery set reason = 'its name' where seq in (1, 5)").await;
+        run(&store, "update delivery set gone_at = 1 where seq = 4").await;
+        run(&store, "update delivery set moved_at = seq").await;
+        let expected = [(None, 2), (Some("its name".to_owned()), 1)];
+        assert_eq!(store.existing().await.unwrap(), expected);
+        let since = Timestamp::from_millisecond(5).unwrap();
+        assert_eq!(store.skipped(since).await.unwrap(), [(None, 1), (Some("its name".to_owned()), 1)]);
+    }
+}

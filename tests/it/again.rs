@@ -1,0 +1,321 @@
+//! `history`, `retry` and `redeliver`, with the daemon running and stopped: what did not make it has a way back.
+
+use std::fs;
+use std::process::Output;
+
+use drive_emulator::{Action, Content, Fault};
+use serde_json::Value;
+
+use crate::world::{World, text};
+
+const ABUSIVE: &str = "cannotDownloadAbusiveFile";
+const NOT_DOWNLOADABLE: &str = "fileNotDownloadable";
+
+async fn counted(world: &World, stage: &str) -> i64 {
+    world.status().await["deliveries"][stage].as_i64().unwrap_or(0)
+}
+
+/// The history as the command prints it in JSON.
+async fn history(world: &World, more: &[&str]) -> Vec<Value> {
+    let arguments = [&["history", "--json"], more].concat();
+    let output = world.output(&arguments).await;
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    report["deliveries"].as_array().unwrap().clone()
+}
+
+async fn id_of(world: &World, name: &str) -> String {
+    let all = history(world, &[]).await;
+    let found = all.iter().find(|delivery| delivery["name"] == name);
+    found.unwrap_or_else(|| panic!("{name} is not in {all:?}"))["id"].as_str().unwrap().to_owned()
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", text(&output.stdout), text(&output.stderr))
+}
+
+/// Runs the command, which has to end with this code, and gives what it says.
+async fn told(world: &World, arguments: &[&str], code: i32) -> String {
+    let output = world.output(arguments).await;
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", said(&output));
+    said(&output)
+}
+
+/// A file that cannot be had as long as this fault lasts.
+async fn refused(world: &World, name: &str, reason: &'static str, stage: &str) -> String {
+    let before = counted(world, stage).await;
+    world.drive.fail(Fault::always("files.media", Action::status(403, reason)));
+    let id = world.upload(name, 1_000);
+    world.wait("it is refused", async || counted(world, stage).await > before).await;
+    world.drive.clear_faults();
+    id
+}
+
+/// The daemon, or nothing.
+async fn stop_if(world: &mut World, is_stopped: bool) {
+    if is_stopped {
+        assert_eq!(world.terminate().await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_shows_each_file_with_what_became_of_it() {
+    let mut world = World::running("").await;
+    world.upload("film.mp4", 2_048);
+    world.wait_for_file("film.mp4").await;
+    refused(&world, "harmful.mp4", ABUSIVE, "failed").await;
+    refused(&world, "locked.mp4", NOT_DOWNLOADABLE, "skipped").await;
+    world.wait_until_idle().await;
+    let running = history(&world, &[]).await;
+    let names: Vec<&str> = running.iter().map(|delivery| delivery["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["locked.mp4", "harmful.mp4", "film.mp4"], "the latest first");
+    let film = &running[2];
+    assert_eq!(film["path"], world.videos().join("film.mp4").to_str().unwrap());
+    assert!(film["size"] == 2_048 && film["seconds"].as_i64().unwrap() < 30, "{film}");
+    assert_eq!((&running[1]["stage"], &running[1]["again"]), (&"failed".into(), &"by-setting".into()));
+    assert_eq!((&running[0]["stage"], &running[0]["again"]), (&"skipped".into(), &"by-retry".into()));
+
+    let shown = told(&world, &["history"], 0).await;
+    for expected in [
+        "done     film.mp4",
+        "2.0 KiB",
+        "failed   harmful.mp4",
+        "download.acknowledge_abuse",
+        "looked at again when that setting changes",
+        "skipped  locked.mp4",
+        &format!("`gdrive-webhook retry {}` tries it again", running[0]["id"].as_str().unwrap()),
+    ] {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+    assert_eq!(history(&world, &["--limit", "2"]).await, running[..2]);
+    assert!(told(&world, &["history", "--limit", "2"], 0).await.contains("the latest 2"));
+    assert_eq!(history(&world, &["--failed"]).await, running[1..2]);
+    stop_if(&mut world, true).await;
+    assert_eq!(history(&world, &[]).await, running, "the database says the same");
+    assert_eq!(history(&world, &["--failed", "--limit", "9"]).await, running[1..2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_failed_or_was_skipped_comes_by_retry() {
+    for (reason, stage) in [(ABUSIVE, "failed"), (NOT_DOWNLOADABLE, "skipped")] {
+        for is_stopped in [false, true] {
+            let mut world = World::running("").await;
+            let file = refused(&world, "film.mp4", reason, stage).await;
+            let id = id_of(&world, "film.mp4").await;
+            stop_if(&mut world, is_stopped).await;
+            let said = told(&world, &["retry", &id], 0).await;
+            assert!(said.contains("film.mp4 is in the queue again"), "{said}");
+            assert_eq!(said.contains("no daemon runs"), is_stopped, "{said}");
+            if is_stopped {
+                let sync = told(&world, &["sync"], 0).await;
+                assert!(sync.contains("1 delivered"), "{sync}");
+            }
+            world.wait_for_file("film.mp4").await;
+            world.assert_same("film.mp4", &file);
+            let said = told(&world, &["retry", &id], 1).await;
+            assert!(said.contains("it was delivered") && said.contains("redeliver"), "{said}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_failed_or_were_skipped_come_by_one_command() {
+    for is_stopped in [false, true] {
+        let mut world = World::running("").await;
+        for name in ["a.mp4", "b.mp4"] {
+            refused(&world, name, ABUSIVE, "failed").await;
+        }
+        refused(&world, "c.mp4", NOT_DOWNLOADABLE, "skipped").await;
+        stop_if(&mut world, is_stopped).await;
+        let said = told(&world, &["retry", "--failed"], 0).await;
+        assert!(said.contains("2 files that failed are in the queue again"), "{said}");
+        if is_stopped {
+            let both = told(&world, &["retry", "--failed", "--skipped"], 0).await;
+            assert!(both.contains("no file failed") && both.contains("1 file that was skipped"), "{both}");
+            world.start().await;
+        } else {
+            world.wait_for_file("b.mp4").await;
+            assert!(!world.videos().join("c.mp4").exists(), "it was not asked for");
+            told(&world, &["retry", "--skipped"], 0).await;
+        }
+        world.wait("all are delivered", async || world.delivered().len() == 3).await;
+        let said = told(&world, &["retry", "--failed", "--skipped"], 0).await;
+        assert!(said.contains("no file failed") && said.contains("no file was skipped"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_setting_leaves_out_comes_by_its_id_and_not_with_all_others() {
+    let mut world = World::with_folder("", "on_update = \"ignore\"").await;
+    world.start().await;
+    let file = world.upload("film.mp4", 1_000);
+    world.wait_for_file("film.mp4").await;
+    world.wait_until_idle().await;
+    world.drive.revise(&file, Content::pattern(7, 2_000));
+    world.wait("the new content is skipped", async || counted(&world, "skipped").await == 1).await;
+    let said = told(&world, &["retry", "--skipped"], 0).await;
+    assert!(said.contains("no file was skipped") && said.contains("1 more that on_update"), "{said}");
+    let newest = history(&world, &[]).await[0]["id"].as_str().unwrap().to_owned();
+    told(&world, &["retry", &newest], 0).await;
+    world.wait("both are there", async || world.delivered().len() == 2).await;
+    assert_eq!(fs::metadata(world.videos().join("film.mp4")).unwrap().len(), 1_000, "it was not replaced");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_deleted_at_the_destination_comes_again_and_one_that_is_there_is_not_doubled() {
+    for is_stopped in [false, true] {
+        let mut world = World::running("").await;
+        let file = world.upload("film.mp4", 1_000);
+        world.wait_for_file("film.mp4").await;
+        world.wait_until_idle().await;
+        let id = id_of(&world, "film.mp4").await;
+        stop_if(&mut world, is_stopped).await;
+        let path = world.videos().join("film.mp4");
+        let said = told(&world, &["redeliver", &id], 0).await;
+        assert!(said.contains("still at") && said.contains(path.to_str().unwrap()), "{said}");
+        assert!(!said.contains("no daemon runs"), "{said}");
+
+        fs::remove_file(&path).unwrap();
+        let said = told(&world, &["redeliver", &id], 0).await;
+        assert!(said.contains("film.mp4 is in the queue again"), "{said}");
+        if is_stopped {
+            let sync = told(&world, &["sync"], 0).await;
+            assert!(sync.contains("1 delivered"), "{sync}");
+        }
+        world.wait_for_file("film.mp4").await;
+        world.assert_same("film.mp4", &file);
+        if !is_stopped {
+            world.wait_until_idle().await;
+        }
+        assert_eq!(world.delivered(), ["film.mp4"]);
+        assert_eq!(world.drive.count("files.media"), 2);
+
+        // Somebody has changed it: it stays, and the delivered content comes beside it.
+        fs::write(&path, "mine").unwrap();
+        told(&world, &["redeliver", &id], 0).await;
+        if is_stopped {
+            told(&world, &["sync"], 0).await;
+        }
+        world.wait("it comes beside the other", async || world.delivered().len() == 2).await;
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+        if !is_stopped {
+            world.wait_until_idle().await;
+        }
+        let said = told(&world, &["redeliver", &id], 0).await;
+        assert!(said.contains("still at") && said.contains("film ["), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_content_of_a_file_cannot_be_brought_back() {
+    let world = World::running("").await;
+    let file = world.upload("film.mp4", 1_000);
+    world.wait_for_file("film.mp4").await;
+    let first = id_of(&world, "film.mp4").await;
+    world.drive.revise(&file, Content::pattern(7, 2_000));
+    world.wait("the new content is there", async || counted(&world, "done").await == 2).await;
+    let said = told(&world, &["redeliver", &first], 1).await;
+    assert!(said.contains("a newer content"), "{said}");
+    assert_eq!(counted(&world, "done").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_waits_for_hours_is_tried_at_once() {
+    let world = World::running("").await;
+    world.drive.fail(Fault::always("files.media", Action::status(403, "downloadQuotaExceeded")));
+    let file = world.upload("popular.mp4", 1_000);
+    world.wait("it waits", async || !world.status().await["attention"][0]["reason"].is_null()).await;
+    let waiting = history(&world, &[]).await[0].clone();
+    assert_eq!((&waiting["stage"], &waiting["again"]), (&"pending".into(), &"by-itself".into()));
+    assert!(told(&world, &["history"], 0).await.contains("the next attempt in"));
+    world.drive.clear_faults();
+    let said = told(&world, &["retry", waiting["id"].as_str().unwrap()], 0).await;
+    assert!(said.contains("does not wait any longer"), "{said}");
+    world.wait_for_file("popular.mp4").await;
+    world.assert_same("popular.mp4", &file);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_id_is_named_and_the_others_go_on() {
+    for is_stopped in [false, true] {
+        let mut world = World::running("").await;
+        refused(&world, "film.mp4", ABUSIVE, "failed").await;
+        let id = id_of(&world, "film.mp4").await;
+        stop_if(&mut world, is_stopped).await;
+        for wrong in ["nobody", "../status", "failed?", "ä%20"] {
+            for command in ["retry", "redeliver"] {
+                let said = told(&world, &[command, wrong], 1).await;
+                assert!(said.contains(&format!("there is no delivery {wrong}")), "{said}");
+            }
+        }
+        let said = told(&world, &["redeliver", &id], 1).await;
+        assert!(said.contains("film.mp4") && said.contains("gdrive-webhook retry"), "{said}");
+        let said = told(&world, &["retry", "nobody", &id], 1).await;
+        assert!(
+            said.contains("there is no delivery nobody") && said.contains("in the queue again"),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_usage_ends_with_64_and_a_wrong_configuration_with_78() {
+    let mut world = World::running("").await;
+    for arguments in [
+        &["retry"][..],
+        &["retry", "--failed", "some-id"],
+        &["redeliver"],
+        &["history", "--limit", "0"],
+        &["history", "--limit", "many"],
+    ] {
+        told(&world, arguments, 64).await;
+    }
+    world.add_config("[download]\nconcurency = 3");
+    assert!(told(&world, &["history"], 0).await.contains("no deliveries yet"), "the daemon is asked");
+    for arguments in [&["retry", "--failed"][..], &["redeliver", "x"]] {
+        assert!(told(&world, arguments, 78).await.contains("concurency"));
+    }
+    world.terminate().await;
+    told(&world, &["history"], 78).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_database_has_nothing_and_a_missing_one_is_not_made() {
+    let mut world = World::running("").await;
+    assert_eq!(world.terminate().await, 0);
+    assert!(told(&world, &["history"], 0).await.contains("no deliveries yet"));
+    assert!(told(&world, &["history", "--failed"], 0).await.contains("no file has failed"));
+    assert!(told(&world, &["retry", "--failed", "--skipped"], 0).await.contains("no file failed"));
+
+    let world = World::new("").await;
+    let files = || fs::read_dir(world.home()).unwrap().count();
+    let before = files();
+    for arguments in [
+        &["history"][..],
+        &["history", "--json"],
+        &["retry", "--failed"],
+        &["retry", "x"],
+        &["redeliver", "x"],
+    ] {
+        let said = told(&world, arguments, 1).await;
+        assert!(said.contains("no daemon answers") && said.contains("there is no database"), "{said}");
+    }
+    assert_eq!(files(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_without_the_token_changes_nothing() {
+    let mut world = World::new("").await;
+    let token = world.home().join("admin-token");
+    fs::write(&token, "secret\n").unwrap();
+    let private = world.private;
+    let listen = format!("listen = \"127.0.0.1:{private}\"");
+    world.replace_config(&listen, &format!("{listen}\ntoken_file = {token:?}"));
+    world.start().await;
+    assert!(told(&world, &["history"], 0).await.contains("no deliveries yet"));
+    fs::write(&token, "another\n").unwrap();
+    for arguments in [&["history"][..], &["retry", "--failed"], &["redeliver", "x"]] {
+        let said = told(&world, arguments, 1).await;
+        assert!(said.contains("401") && said.contains("admin.token_file"), "{said}");
+    }
+}
