@@ -155,6 +155,26 @@ fn again(delivery: &Delivery) -> Option<Again> {
     }
 }
 
+/// The command that tries a file again which does not come by itself.
+pub fn remedy(delivery: &Delivery) -> Option<String> {
+    let is_failed = delivery.stage == Stage::Failed || again(delivery) == Some(Again::ByRetry);
+    is_failed.then(|| format!("gdrive-webhook retry {}", delivery.id))
+}
+
+/// Says that files have failed, and what to do.
+pub fn failed(count: i64, last: &Delivery) -> String {
+    let (name, why) = (&last.name, last.reason.as_deref().unwrap_or("for an unknown reason"));
+    let which = match count {
+        1 => format!("1 file has failed: {name} ({why})"),
+        _ => format!("{count} files have failed, the last one {name} ({why})"),
+    };
+    let them = if count == 1 { "it" } else { "them" };
+    format!(
+        "{which}. `gdrive-webhook history --failed` shows {them}, `gdrive-webhook retry --failed` tries {them} again; to do \
+         without {them}, move {them} out of the watched folder in Drive"
+    )
+}
+
 /// Puts a delivery back in the queue that failed or was skipped.
 pub async fn retry(store: &Store, id: &DeliveryId, now: Timestamp) -> Result<Answer, Error> {
     Ok(match store.retry(id, now).await? {

@@ -23,6 +23,8 @@ pub struct Facts<'a> {
     pub deliveries: Option<&'a Result<String, String>>,
     /// Folders that cannot be watched or listed, each with the reason and what to do.
     pub folders: &'a [String],
+    /// Files that have failed, and what to do.
+    pub failed: Option<&'a str>,
     /// Destinations that cannot be used.
     pub holds: &'a [(String, Hold)],
     /// An engine that is stuck.
@@ -59,6 +61,7 @@ pub fn not_ready(facts: &Facts<'_>) -> Vec<String> {
         reasons.push(format!("a part of the daemon makes no progress ({stuck}); restart the daemon"));
     }
     reasons.extend(facts.folders.iter().cloned());
+    reasons.extend(facts.failed.map(str::to_owned));
     for (path, hold) in facts.holds {
         reasons.push(format!("{path} cannot be used: {}", hold.why));
     }
@@ -147,6 +150,7 @@ mod tests {
             keeper: None,
             deliveries: None,
             folders: &[],
+            failed: None,
             holds: &[],
             stuck: None,
             now,
@@ -204,6 +208,7 @@ mod tests {
             keeper: Some(&fine),
             deliveries: Some(&fine),
             folders: &[],
+            failed: None,
             holds: &[],
             stuck: None,
             now,
@@ -233,6 +238,7 @@ mod tests {
                 Facts { folders: &["folder Inbox (1A): the cause".to_owned()], ..ready.clone() },
                 "folder Inbox (1A): the cause",
             ),
+            (Facts { failed: Some("1 file has failed"), ..ready.clone() }, "1 file has failed"),
             (
                 Facts { holds: &[("/srv".to_owned(), hold)], ..ready.clone() },
                 "/srv cannot be used: the cause",

@@ -29,11 +29,11 @@ use crate::listen::{Limits, Requests};
 use crate::model::id::hash_token;
 use crate::owner;
 use crate::process;
-use crate::store::{self, Store};
+use crate::store::Store;
 use crate::task::{Reason, Wake};
 use origin::Guard;
 use shared::Shared;
-use status::{Live, readiness, report};
+use status::{Live, Recorded, readiness, report};
 
 /// `[admin]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,11 +148,8 @@ async fn readyz(State(admin): State<Admin>) -> Answer {
 }
 
 async fn ready(admin: &Admin) -> Answer {
-    let known = async {
-        Ok::<_, store::Error>((admin.store.channels().await?, admin.store.troubled(folders::SHOWN).await?))
-    };
-    let reasons = match known.await {
-        Ok((channels, troubled)) => readiness(&admin.live, &channels, &troubled, Timestamp::now()),
+    let reasons = match Recorded::read(&admin.store).await {
+        Ok(recorded) => readiness(&admin.live, &recorded, Timestamp::now()),
         Err(error) => vec![format!("the database cannot be read: {error}")],
     };
     if reasons.is_empty() {

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::deliveries;
 use super::folders::{self, FoldersReport};
 use super::health::{self, Facts, is_live, not_ready};
 use crate::http::Http;
@@ -268,21 +269,46 @@ pub struct DeliveryReport {
     pub reason: Option<String>,
     /// The next attempt.
     pub next: Option<Timestamp>,
+    /// The command that tries it again, if it does not come by itself.
+    #[serde(default)]
+    pub remedy: Option<String>,
+}
+
+/// What the database says about readiness.
+#[derive(Clone, Debug, Default)]
+pub struct Recorded {
+    /// The channels.
+    pub channels: Vec<Channel>,
+    /// Folders that cannot be watched or listed.
+    troubled: Vec<Troubled>,
+    /// Files that have failed, and what to do.
+    failed: Option<String>,
+}
+
+impl Recorded {
+    /// Reads it.
+    pub async fn read(store: &Store) -> Result<Self, store::Error> {
+        Ok(Self {
+            channels: store.channels().await?,
+            troubled: store.troubled(folders::SHOWN).await?,
+            failed: store.given_up().await?.map(|(count, last)| deliveries::failed(count, &last)),
+        })
+    }
 }
 
 /// Gathers the report.
 pub async fn report(store: &Store, live: Option<&Live>) -> Result<Report, store::Error> {
     let now = Timestamp::now();
-    let channels = store.channels().await?;
+    let recorded = Recorded::read(store).await?;
     let attention = store.attention(now.checked_sub(SKIPPED_SHOWN).unwrap_or(now), SHOWN).await?;
     let counts = store.counts().await?;
-    let troubled = store.troubled(folders::SHOWN).await?;
     Ok(Report {
         version: env!("GDRIVE_WEBHOOK_VERSION").to_owned(),
         database: store.path().to_owned(),
         process: live.map(process),
-        not_ready: live.map(|live| readiness(live, &channels, &troubled, now)).unwrap_or_default(),
-        channels: channels
+        not_ready: live.map(|live| readiness(live, &recorded, now)).unwrap_or_default(),
+        channels: recorded
+            .channels
             .iter()
             .filter(|channel| channel.state != ChannelState::Ended)
             .map(|channel| channel_report(channel, now))
@@ -310,7 +336,7 @@ fn as_seen(counts: store::Counts, next: usize) -> BTreeMap<String, i64> {
 }
 
 /// Why the program is not ready.
-pub fn readiness(live: &Live, channels: &[Channel], troubled: &[Troubled], now: Timestamp) -> Vec<String> {
+pub fn readiness(live: &Live, recorded: &Recorded, now: Timestamp) -> Vec<String> {
     let sync = live.sync.borrow().outcome.clone();
     let keeper = live.keeper.borrow().outcome.clone();
     let address = live.address.borrow().clone();
@@ -320,10 +346,11 @@ pub fn readiness(live: &Live, channels: &[Channel], troubled: &[Troubled], now: 
         sync: sync.as_ref(),
         address: &address,
         follower: follower.as_ref(),
-        channels,
+        channels: &recorded.channels,
         keeper: keeper.as_ref(),
         deliveries: deliveries.as_ref(),
-        folders: &folders::reasons(troubled),
+        folders: &folders::reasons(&recorded.troubled),
+        failed: recorded.failed.as_deref(),
         holds: &live.holds.snapshot(),
         stuck: live.stuck(),
         now,
@@ -425,5 +452,6 @@ fn delivery_report(delivery: &Delivery) -> DeliveryReport {
         attempt: delivery.attempt,
         reason: delivery.reason.clone(),
         next: delivery.stage.is_open().then_some(delivery.run_at),
+        remedy: deliveries::remedy(delivery),
     }
 }

@@ -179,6 +179,6 @@ fn row_of_delivery(delivery: &DeliveryReport, now: Timestamp) -> Vec<String> {
         next,
         printable(&delivery.name),
         printable(delivery.reason.as_deref().unwrap_or_default()),
-        delivery.id.clone(),
+        delivery.remedy.clone().unwrap_or_else(|| delivery.id.clone()),
     ]
 }

@@ -7,8 +7,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::admin::folders::SHOWN;
-use crate::admin::status::{Live, readiness, summary};
+use crate::admin::status::{Live, Recorded, readiness, summary};
 use crate::store::Store;
 use crate::telemetry::systemd;
 
@@ -27,7 +26,7 @@ pub(super) async fn to_systemd(store: Store, mut live: Live, stop: CancellationT
     let watchdog = systemd::watchdog();
     let look = watchdog.map_or(LOOK, |patience| (patience / 3).min(LOOK));
     let (mut said, mut is_stuck) = (String::new(), false);
-    let (mut channels, mut troubled) = (Vec::new(), Vec::new());
+    let mut recorded = Recorded::default();
     loop {
         match live.stuck() {
             None => {
@@ -47,14 +46,11 @@ pub(super) async fn to_systemd(store: Store, mut live: Live, stop: CancellationT
         }
         if said.is_empty() || is_stuck || live.has_news() {
             // The engines that need the database report its failure.
-            if let Ok(Ok(known)) = tokio::time::timeout(PATIENCE, store.channels()).await {
-                channels = known;
-            }
-            if let Ok(Ok(known)) = tokio::time::timeout(PATIENCE, store.troubled(SHOWN)).await {
-                troubled = known;
+            if let Ok(Ok(known)) = tokio::time::timeout(PATIENCE, Recorded::read(&store)).await {
+                recorded = known;
             }
             let now = Timestamp::now();
-            let summary = summary(&live, &readiness(&live, &channels, &troubled, now), &channels, now);
+            let summary = summary(&live, &readiness(&live, &recorded, now), &recorded.channels, now);
             if summary != said {
                 systemd::status(&summary);
                 said = summary;

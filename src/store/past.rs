@@ -82,9 +82,23 @@ impl Store {
         Ok(Past { deliveries: rows.iter().map(delivery).collect::<Result<_, _>>()?, next: next.transpose()? })
     }
 
-    /// Deliveries that failed, the one that failed last first.
-    pub async fn failed(&self) -> Result<Vec<Delivery>, Error> {
-        Ok(self.past(Which::Failed, Earlier::LATEST, i64::MAX).await?.deliveries)
+    /// How many files of watched folders have failed, and the one that failed last. A person has to do something about
+    /// them.
+    pub async fn given_up(&self) -> Result<Option<(i64, Delivery)>, Error> {
+        let row = sqlx::query(
+            "select *, count(*) over () as count from delivery where stage = 'failed' and overtaken = 0 \
+             and watched_id in (select id from folder where watched = 1 and suspended_at is null) \
+             order by moved_at desc, seq desc limit 1",
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(|row| Ok((row.try_get("count")?, delivery(&row)?))).transpose()
+    }
+
+    /// Whether a delivery has failed.
+    pub async fn has_failed(&self) -> Result<bool, Error> {
+        let row = sqlx::query("select 1 from delivery where stage = 'failed' limit 1");
+        Ok(row.fetch_optional(&self.pool).await?.is_some())
     }
 
     /// Files that were there before the first run and are left where they are, counted by the reason for which they would
@@ -151,6 +165,25 @@ mod tests {
         for wrong in ["", "1", "a-2", "1-b"] {
             assert_eq!(wrong.parse::<Earlier>(), Err(NoPosition), "{wrong}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_failed_counts_as_long_as_its_folder_is_watched() {
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path()).await;
+        for (number, stage) in [Stage::Failed, Stage::Failed, Stage::Done].into_iter().enumerate() {
+            store.put_bare(&number.to_string(), "/videos", number as i64, stage).await;
+        }
+        assert!(store.given_up().await.unwrap().is_none(), "its folder is not known");
+        run(
+            &store,
+            "insert into folder (id, log, name, watched, listing) values ('w', 'user', 'W', 1, 'done')",
+        )
+        .await;
+        let (count, last) = store.given_up().await.unwrap().unwrap();
+        assert_eq!((count, last.id.as_str()), (2, "1"));
+        run(&store, "update folder set suspended_at = 1").await;
+        assert!(store.given_up().await.unwrap().is_none(), "it has left the configuration");
     }
 
     #[tokio::test]

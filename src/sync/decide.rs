@@ -6,7 +6,7 @@ use super::decision::{Decision, Evidence, Origin, Trouble, Why};
 use super::rules::{Below, Route, Rules, Skip};
 use super::tree::Tree;
 use crate::model::delivery::OnUpdate;
-use crate::model::{Change, ChangeLog, Entry, File, Kind, RevisionId};
+use crate::model::{Change, ChangeLog, Entry, File, Kind, RevisionId, Stage};
 use crate::store::{Folder, Found, Ledger, Listing, NewDelivery, Why as Asked};
 
 /// Decides about one entry.
@@ -29,8 +29,9 @@ pub fn decide(
         Entry::Present(file) => file,
     };
     let places = tree.places(file.parent.as_ref());
-    // Stop asking Drive for a file that was moved out, or that no longer matches the rules.
-    let waited_for = ledger.iter().any(Ledger::is_asked_for);
+    // Stop asking Drive for a file that was moved out, or that no longer matches the rules. One that has failed need not
+    // be tried again then.
+    let waited_for = ledger.iter().any(|row| row.is_asked_for() || row.stage == Stage::Failed);
     match file.kind() {
         Kind::Folder => folder(file, evidence.origin, rules, known_folder, &places),
         Kind::Binary | Kind::GoogleNative | Kind::Shortcut if places.is_empty() && waited_for => {
@@ -61,9 +62,9 @@ fn gone(known: Option<&Folder>, evidence: &Evidence<'_>, ledger: &[Ledger]) -> D
     }
 }
 
-/// Whether something is still to come of it.
+/// Whether something is still to come of it, or a person is asked to do something about it.
 fn is_awaited(row: &Ledger) -> bool {
-    row.stage.is_open() || row.is_asked_for()
+    row.stage.is_open() || row.stage == Stage::Failed || row.is_asked_for()
 }
 
 fn trashed(known: Option<&Folder>, ledger: &[Ledger]) -> Decision {
@@ -168,7 +169,7 @@ mod tests {
     use super::super::tree::tests::folder as known;
     use super::*;
     use crate::model::file::FOLDER;
-    use crate::model::{Checksums, FileId, Stage};
+    use crate::model::{Checksums, FileId};
 
     fn tree() -> Tree {
         let mut tree = Tree::default();
@@ -324,6 +325,18 @@ mod tests {
             "withdraw"
         );
         assert_eq!(outcome(&moved, Origin::Change, &tree(), &[row("r1", Stage::Pending)]), "Elsewhere");
+    }
+
+    #[test]
+    fn a_file_that_failed_and_is_not_wanted_any_more_need_not_be_tried_again() {
+        let failed = [row("r1", Stage::Failed)];
+        let change = |file| outcome(&present(file), Origin::Change, &tree(), &failed);
+        assert_eq!(change(video()), "Known");
+        assert_eq!(change(File { parent: Some(FileId::new("other")), ..video() }), "withdraw");
+        assert_eq!(change(File { trashed: true, ..video() }), "withdraw");
+        assert_eq!(change(file("my draft.mp4", "video/mp4")), "withdraw");
+        let gone = Change { file_id: FileId::new("f1"), entry: Entry::Gone };
+        assert_eq!(outcome(&gone, Origin::Change, &tree(), &failed), "withdraw");
     }
 
     #[test]

@@ -248,13 +248,14 @@ fn ids_of(changes: &[Change]) -> Vec<FileId> {
     changes.iter().map(|change| change.file_id.clone()).collect()
 }
 
-/// What the ledger knows of those that it is asked about: what lies elsewhere is of no interest, unless it was waited for.
+/// What the ledger knows of those that it is asked about: what lies elsewhere is of no interest, unless it was waited for or
+/// has failed.
 async fn ledger_of(
     store: &Store,
     changes: &[Change],
     tree: &Tree,
 ) -> Result<HashMap<FileId, Vec<Ledger>>, store::Error> {
-    let waiting = store.next_unready().await?.is_some();
+    let waiting = store.next_unready().await?.is_some() || store.has_failed().await?;
     // One of them may become known by its entry in this page.
     let folders: HashSet<&FileId> = changes.iter().filter_map(folder_in).collect();
     let is_asked = |change: &Change| match &change.entry {

@@ -319,3 +319,39 @@ async fn a_command_without_the_token_changes_nothing() {
         assert!(said.contains("401") && said.contains("admin.token_file"), "{said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_failed_is_named_with_its_remedy_until_somebody_has_acted() {
+    let mut world = World::with_folder("", "exclude = [\"draft*\"]").await;
+    world.start().await;
+    let moved = refused(&world, "moved.mp4", ABUSIVE, "failed").await;
+    let trashed = refused(&world, "trashed.mp4", ABUSIVE, "failed").await;
+    refused(&world, "excluded.mp4", ABUSIVE, "failed").await;
+    refused(&world, "film.mp4", ABUSIVE, "failed").await;
+    let id = id_of(&world, "film.mp4").await;
+    told(&world, &["status", "--check"], 1).await;
+    let shown = told(&world, &["status"], 0).await;
+    for expected in
+        ["NOT READY", "4 files have failed, the last one film.mp4", "gdrive-webhook retry --failed"]
+    {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+    let remedy = format!("gdrive-webhook retry {id}");
+    assert!(shown.contains(&remedy), "{shown}");
+    assert_eq!(world.status().await["attention"][0]["remedy"], remedy);
+
+    world.drive.move_to(&moved, &world.drive.root_id());
+    world.drive.trash(&trashed);
+    world.wait("two are not wanted any more", async || counted(&world, "failed").await == 2).await;
+    told(&world, &["retry", &id], 0).await;
+    world.wait_for_file("film.mp4").await;
+    let shown = told(&world, &["status"], 0).await;
+    assert!(shown.contains("1 file has failed: excluded.mp4"), "{shown}");
+    world.replace_config("exclude = [\"draft*\"]", "exclude = [\"excluded*\"]");
+    told(&world, &["reload"], 0).await;
+    world.until_ready().await;
+    assert_eq!(counted(&world, "failed").await, 0);
+    // Back in the folder it is tried again.
+    world.drive.move_to(&moved, &world.inbox);
+    world.wait_for_file("moved.mp4").await;
+}
