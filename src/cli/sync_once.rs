@@ -1,5 +1,6 @@
 //! `sync`: one pass and out. `--dry-run` does the pass on a copy of the ledger and downloads nothing.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::Exit;
+use super::history::outlook;
 use super::show::{printable, size};
+use crate::admin::deliveries::past;
 use crate::config::{Settings, follow};
 use crate::daemon::Parts;
 use crate::model::{Delivery, Stage};
@@ -45,7 +48,7 @@ pub(super) async fn sync(settings: &Settings, stop: CancellationToken) -> anyhow
     parts.store.close().await;
     // What Drive refused is reported last, when everything that was known has been fetched.
     match read {
-        Some(read) => read?,
+        Some(read) => drop(read?),
         None => anyhow::bail!("interrupted; unfinished downloads resume at the next start"),
     }
     anyhow::ensure!(finished, "interrupted; unfinished downloads resume at the next start");
@@ -92,7 +95,8 @@ async fn dry_run_in(settings: &Settings, scratch: &Path) -> anyhow::Result<Exit>
     }
     let store = store::Config { url: format!("sqlite:{}", copy.display()) };
     let parts = Parts::open(&Settings { store, ..settings.clone() }, Access::Exclusive).await?;
-    catch_up(&parts, settings).await?;
+    let began = Timestamp::now();
+    let left_out = catch_up(&parts, settings).await?;
     let deliveries = parts.store.in_stages(&OPEN, i64::MAX).await?;
     for delivery in &deliveries {
         let path = delivery.wanted.under(&delivery.destination);
@@ -103,18 +107,33 @@ async fn dry_run_in(settings: &Settings, scratch: &Path) -> anyhow::Result<Exit>
             path.display()
         );
     }
+    for delivery in parts.store.failed().await? {
+        println!("has failed before: {}", failed(&delivery));
+    }
+    for (reason, count) in left_out {
+        println!("left out: {}: {}", files(count), printable(&reason));
+    }
+    for (reason, count) in parts.store.skipped(began).await? {
+        let reason = reason.as_deref().unwrap_or("for an unknown reason");
+        println!("would be skipped: {}: {}", files(count), printable(reason));
+    }
     println!("{} files would be downloaded; nothing was changed", deliveries.len());
     parts.store.close().await;
     Ok(Exit::Done)
 }
 
-async fn catch_up(parts: &Parts, settings: &Settings) -> anyhow::Result<()> {
+/// Reads what is new. What comes back are the files that are left where they are, counted by the class of the reason.
+async fn catch_up(parts: &Parts, settings: &Settings) -> anyhow::Result<BTreeMap<String, i64>> {
     let (deliveries, _delivery_wakeups) = wake_up();
     let (keeper, _keeper_wakeups) = wake_up();
     let (_, wanted) = watch::channel(follow::to_sync(settings));
     let mut engine = parts.sync(wanted, deliveries, keeper);
     engine.catch_up().await?;
-    Ok(())
+    Ok(engine.left_out().await?)
+}
+
+fn files(count: i64) -> String {
+    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
 }
 
 /// Says what became of each delivery, and how many are not in their place. Whether everything is, and can be.
@@ -134,17 +153,18 @@ async fn tell(parts: &Parts, since: Timestamp) -> anyhow::Result<bool> {
                 );
             }
             Stage::Skipped => println!("skipped {name}: {reason}"),
-            Stage::Failed => {
-                left += 1;
-                println!("FAILED {name}: {reason}");
-            }
             // Told below.
+            Stage::Failed => {}
             Stage::Unready | Stage::Pending | Stage::Downloading | Stage::Publishing => {}
             Stage::Superseded | Stage::Existing => {}
         }
     }
-    let holds = parts.holds.snapshot();
     // Since earlier passes as well.
+    for delivery in &parts.store.failed().await? {
+        left += 1;
+        println!("FAILED {}", failed(delivery));
+    }
+    let holds = parts.holds.snapshot();
     for delivery in parts.store.in_stages(&OPEN, i64::MAX).await? {
         left += 1;
         let is_held = |(path, _): &(String, _)| *path == delivery.destination.to_string_lossy();
@@ -158,6 +178,13 @@ async fn tell(parts: &Parts, since: Timestamp) -> anyhow::Result<bool> {
     }
     println!("{delivered} delivered, {left} waiting or failed");
     Ok(left == 0 && holds.is_empty())
+}
+
+/// Which file, why, and what brings it again.
+fn failed(delivery: &Delivery) -> String {
+    let reason = printable(delivery.reason.as_deref().unwrap_or("for an unknown reason"));
+    let what = outlook(&past(delivery), Timestamp::now()).unwrap_or_default();
+    format!("{}: {reason}; {what}", printable(&delivery.name))
 }
 
 fn known_size(delivery: &Delivery) -> String {

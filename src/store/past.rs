@@ -95,6 +95,18 @@ impl Store {
         row.map(|row| Ok((row.try_get("count")?, delivery(&row)?))).transpose()
     }
 
+    /// All files of watched folders that have failed, in the order in which they did.
+    pub async fn failed(&self) -> Result<Vec<Delivery>, Error> {
+        let rows = sqlx::query(
+            "select * from delivery where stage = 'failed' and overtaken = 0 \
+             and watched_id in (select id from folder where watched = 1 and suspended_at is null) \
+             order by moved_at, seq",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(delivery).collect()
+    }
+
     /// Whether a delivery has failed.
     pub async fn has_failed(&self) -> Result<bool, Error> {
         let row = sqlx::query("select 1 from delivery where stage = 'failed' limit 1");
@@ -182,6 +194,7 @@ mod tests {
         .await;
         let (count, last) = store.given_up().await.unwrap().unwrap();
         assert_eq!((count, last.id.as_str()), (2, "1"));
+        assert_eq!(store.failed().await.unwrap().len(), 2);
         run(&store, "update folder set suspended_at = 1").await;
         assert!(store.given_up().await.unwrap().is_none(), "it has left the configuration");
     }

@@ -1,7 +1,7 @@
 //! Where entries are held against what is known, one page at a time: what one page changes, the next one sees, whichever
 //! log or listing it comes from. Nothing here waits for Drive.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,12 +12,15 @@ use super::decide::decide;
 use super::decision::{Decision, Evidence, Origin, Reached, Trouble, Why as Unneeded};
 use super::heard::{Heard, Moment};
 use super::known::Known;
-use super::rules::Rules;
+use super::rules::{Rules, class_of};
 use super::shortcuts::{Shortcuts, Targets};
 use super::tree::Tree;
 use crate::model::{Change, ChangeLog, Entry, FileId, Kind};
 use crate::store::{self, Found, Ledger, NewDelivery, Outcome, Question, Store, Why};
 use crate::task::{Reason, Wake};
+
+/// Why a file is left where it is that the rules want.
+const BEFORE_THE_FIRST_RUN: &str = "it was there before the first run, and `existing` is \"ignore\"";
 
 /// The desk, shared by everybody who reads from Drive.
 #[derive(Clone, Debug)]
@@ -37,6 +40,8 @@ struct Inner {
 struct Memory {
     known: Known,
     heard: Heard,
+    /// Files that listings have shown and that are not wanted, counted by the class of the reason.
+    left_out: BTreeMap<String, i64>,
 }
 
 /// One page at the desk. It is a lock across database calls on purpose: what is decided holds until it is recorded.
@@ -89,6 +94,17 @@ impl Desk {
         let known = &mut turn.memory.known;
         let shortcuts = Shortcuts::of(&self.0.store, &self.0.rules, changes, known, Timestamp::now()).await?;
         Ok(shortcuts.targets(changes, &known.tree))
+    }
+
+    /// Files that listings have shown and that are left where they are, counted by the class of the reason. Those that
+    /// were there before the first run are in the ledger.
+    pub(super) async fn left_out(&self) -> Result<BTreeMap<String, i64>, store::Error> {
+        let mut left_out = self.turn().await.memory.left_out.clone();
+        for (reason, count) in self.0.store.existing().await? {
+            let class = reason.as_deref().map_or(BEFORE_THE_FIRST_RUN, class_of);
+            *left_out.entry(class.to_owned()).or_default() += count;
+        }
+        Ok(left_out)
     }
 
     /// What keeps a watched folder from being watched, for the user.
@@ -167,7 +183,7 @@ impl Turn<'_> {
 
     /// Notes in the outcome what an entry comes to.
     fn note(
-        &self,
+        &mut self,
         change: &Change,
         decision: Decision,
         evidence: &Evidence<'_>,
@@ -211,7 +227,13 @@ impl Turn<'_> {
             }
             Decision::StopWaiting => outcome.awaited.push(id.clone()),
             Decision::Withdraw(reason) => outcome.withdrawn.push((id.clone(), reason)),
-            Decision::Skip(skip) => tell_skipped(change, &skip.to_string(), evidence.origin),
+            Decision::Skip(skip) => {
+                let reason = skip.to_string();
+                if evidence.origin != Origin::Change {
+                    *self.memory.left_out.entry(class_of(&reason).to_owned()).or_default() += 1;
+                }
+                tell_skipped(change, &reason, evidence.origin);
+            }
             Decision::Nothing(why) => {
                 debug!(file.id = %id, ?why, "nothing to do");
                 if why == Unneeded::Elsewhere && evidence.log.is_some() {

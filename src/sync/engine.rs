@@ -1,6 +1,8 @@
 //! The engine: at most one reader for each change log, one lister and one asker, which go on side by side from step to
 //! step. A log is read while folders are listed, and a log or a folder that fails waits alone.
 
+mod once;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -117,25 +119,6 @@ impl Engine {
             is_busy: false,
             has_begun: false,
             last_error: None,
-        }
-    }
-
-    /// Everything that is new, into the ledger. What was read before a failure stays recorded.
-    pub async fn catch_up(&mut self) -> Result<Tally, Error> {
-        self.take_over();
-        self.want_logs();
-        self.tally = Tally::default();
-        self.advance(Mode::Once).await?;
-        let tally = self.tally;
-        match self.take_error() {
-            Some(error) => Err(error),
-            None => match self.store.troubled(1).await?.pop() {
-                Some(troubled) => Err(Error::Folder {
-                    id: format!("{} ({})", troubled.folder.name, troubled.folder.id),
-                    why: troubled.folder.problem.unwrap_or_default(),
-                }),
-                None => Ok(tally),
-            },
         }
     }
 

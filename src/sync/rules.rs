@@ -136,11 +136,11 @@ pub enum Skip {
 impl fmt::Display for Skip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotWanted(mime) => write!(f, "{mime} is no video type, and the name has no video ending"),
+            Self::NotWanted(mime) => write!(f, "{mime} {NO_VIDEO}"),
             Self::NoBytes(mime) if mime == GOOGLE_VIDS => {
                 f.write_str("a Google Vids project has no file to download; export it as MP4 in Google Vids")
             }
-            Self::NoBytes(mime) => write!(f, "{mime} is a Google format without a file to download"),
+            Self::NoBytes(mime) => write!(f, "{mime} {GOOGLE_FORMAT}"),
             Self::Shortcut => f.write_str("it is a shortcut, and `shortcuts` is false"),
             Self::Name => f.write_str("its name is left out by `name` or `exclude`"),
             Self::TooSmall => f.write_str("it is smaller than `min_size`"),
@@ -152,6 +152,20 @@ impl fmt::Display for Skip {
         }
     }
 }
+
+/// The class of a reason that `Skip` has written: the same for all types of files.
+pub(super) fn class_of(reason: &str) -> &str {
+    if reason.contains(NO_VIDEO) {
+        "it is no video by its type or the ending of its name"
+    } else if reason.contains(GOOGLE_FORMAT) {
+        "it is a Google format without a file to download"
+    } else {
+        reason
+    }
+}
+
+const NO_VIDEO: &str = "is no video type, and the name has no video ending";
+const GOOGLE_FORMAT: &str = "is a Google format without a file to download";
 
 /// Where a wanted file goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -386,6 +400,15 @@ pub(super) mod tests {
         assert_eq!(rules.route(&video, &[below("former", &["sub"])]), Err(Skip::NotConfigured));
         let nested = [below("former", &[]), below("outer", &["former"])];
         assert_eq!(rules.route(&video, &nested).unwrap().watched, FileId::new("outer"));
+    }
+
+    #[test]
+    fn reasons_are_counted_by_their_class() {
+        let [text, image] = ["text/plain", "image/png"].map(|mime| Skip::NotWanted(mime.into()).to_string());
+        assert!(text != image && class_of(&text) == class_of(&image) && class_of(&text) != text);
+        let document = Skip::NoBytes("application/vnd.google-apps.document".into()).to_string();
+        assert_eq!(class_of(&document), "it is a Google format without a file to download");
+        assert_eq!(class_of(&Skip::Name.to_string()), Skip::Name.to_string());
     }
 
     #[test]

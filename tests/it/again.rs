@@ -3,10 +3,10 @@
 use std::fs;
 use std::process::Output;
 
-use drive_emulator::{Action, Content, Fault};
+use drive_emulator::{Action, Content, Fault, Quirk, Upload};
 use serde_json::Value;
 
-use crate::world::{World, text};
+use crate::world::{World, content_of, text};
 
 const ABUSIVE: &str = "cannotDownloadAbusiveFile";
 const NOT_DOWNLOADABLE: &str = "fileNotDownloadable";
@@ -354,4 +354,64 @@ async fn a_file_that_failed_is_named_with_its_remedy_until_somebody_has_acted() 
     // Back in the folder it is tried again.
     world.drive.move_to(&moved, &world.inbox);
     world.wait_for_file("moved.mp4").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sync_tells_what_failed_with_its_remedy_in_each_pass() {
+    let world = World::with_folder("", "existing = \"download\"").await;
+    world.upload("film.mp4", 1_000);
+    world.drive.fail(Fault::always("files.media", Action::WrongByte { offset: 5 }));
+    let first = told(&world, &["sync"], 1).await;
+    let id = id_of(&world, "film.mp4").await;
+    let line = format!("`gdrive-webhook retry {id}` tries it again");
+    for pass in [first, told(&world, &["sync"], 1).await] {
+        assert!(
+            pass.contains("FAILED film.mp4: the content was wrong twice") && pass.contains(&line),
+            "{pass}"
+        );
+        assert!(pass.contains("0 delivered, 1 waiting or failed"), "{pass}");
+    }
+    let dry = told(&world, &["sync", "--dry-run"], 0).await;
+    assert!(dry.contains("has failed before: film.mp4") && dry.contains(&line), "{dry}");
+    world.drive.clear_faults();
+    told(&world, &["retry", &id], 0).await;
+    let last = told(&world, &["sync"], 0).await;
+    assert!(last.contains("1 delivered, 0 waiting or failed"), "{last}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_says_how_many_files_it_leaves_out_and_why() {
+    for existing in ["ignore", "download"] {
+        let folder = format!("existing = {existing:?}\nrecursive = false\nexclude = [\"draft*\"]");
+        let world = World::with_folder("", &folder).await;
+        for name in ["one.mp4", "two.mp4", "draft.mp4", "notes.txt", "picture.png"] {
+            world.upload(name, 1_000);
+        }
+        let upload = Upload::new(&world.inbox, "locked.mp4", content_of("locked.mp4", 1_000));
+        world.drive.upload(upload.quirk(Quirk::NotDownloadable));
+        for _ in 0..2 {
+            let dry = told(&world, &["sync", "--dry-run"], 0).await;
+            let wanted = if existing == "ignore" {
+                "left out: 2 files: it was there before the first run"
+            } else {
+                "2 files would be downloaded"
+            };
+            for expected in [
+                wanted,
+                "left out: 1 file: its name is left out by `name` or `exclude`",
+                "left out: 2 files: it is no video by its type or the ending of its name",
+                "would be skipped: 1 file: its owner does not allow downloads",
+            ] {
+                assert!(dry.contains(expected), "{existing}: {expected}: {dry}");
+            }
+        }
+        if existing == "ignore" {
+            told(&world, &["sync"], 0).await;
+            let dry = told(&world, &["sync", "--dry-run"], 0).await;
+            assert!(
+                dry.contains("left out: 2 files: it was there") && dry.contains("0 files would be"),
+                "{dry}"
+            );
+        }
+    }
 }
