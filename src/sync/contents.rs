@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::rules::Existing;
 use crate::model::delivery::{Cause, OnUpdate};
 use crate::model::{File, RevisionId, Stage};
 use crate::store::{Found, Ledger};
@@ -36,6 +37,7 @@ pub(super) struct Seen<'a> {
     /// after the first run began.
     pub(super) read: Option<Timestamp>,
     pub(super) on_update: OnUpdate,
+    pub(super) existing: Existing,
 }
 
 /// What a file's content comes to.
@@ -82,13 +84,13 @@ pub(super) fn examine(seen: Seen<'_>, known: &[Ledger], now: Timestamp) -> Findi
 }
 
 fn found(seen: &Seen<'_>, known: &[Ledger]) -> Found {
-    if seen.file.can_download == Some(false) {
+    if seen.sight == Sight::Noted && seen.existing == Existing::Ignore {
+        Found::Existing(None)
+    } else if seen.file.can_download == Some(false) {
         Found::Skipped(
             Cause::Permission,
             "its owner does not allow downloads; it is downloaded when they are allowed".to_owned(),
         )
-    } else if seen.sight == Sight::Noted {
-        Found::Existing(None)
     } else if seen.on_update == OnUpdate::Ignore && known.iter().any(|row| row.stage == Stage::Done) {
         let reason = "a new content of a delivered file, and `on_update` is \"ignore\"";
         Found::Skipped(Cause::Setting, reason.to_owned())
@@ -114,8 +116,12 @@ fn is_news(row: &Ledger, seen: &Seen<'_>) -> bool {
             Some(Cause::Refused) => is_now,
             None => false,
         },
-        // It is new if somebody changed it after the first run began, or if it matches the rules only now.
-        Stage::Existing => is_now && (seen.read.is_none_or(|read| read <= row.seen) || row.reason.is_some()),
+        // It is new if such files are wanted by now, if somebody changed it after the first run began, or if it matches the
+        // rules only since then.
+        Stage::Existing => {
+            seen.existing == Existing::Download
+                || is_now && (seen.read.is_none_or(|read| read <= row.seen) || row.reason.is_some())
+        }
         Stage::Pending | Stage::Downloading | Stage::Publishing | Stage::Done | Stage::Failed => false,
     }
 }
@@ -191,7 +197,16 @@ mod tests {
 
     fn told(file: &File, known: &[Ledger]) -> String {
         let on_update = OnUpdate::Replace;
-        said(Seen { file, sight: Sight::Now, read: Some(Timestamp::MAX), on_update }, known)
+        said(
+            Seen {
+                file,
+                sight: Sight::Now,
+                read: Some(Timestamp::MAX),
+                on_update,
+                existing: Existing::Ignore,
+            },
+            known,
+        )
     }
 
     /// What every stage of the newest content means for: its own revision, a new revision with its bytes, the content
@@ -231,7 +246,16 @@ mod tests {
     fn a_listing_that_shows_another_content_is_evidence_only_if_that_is_younger() {
         let listed = |file: &File, known: &[Ledger]| {
             let on_update = OnUpdate::Replace;
-            said(Seen { file, sight: Sight::Listed, read: Some(Timestamp::MAX), on_update }, known)
+            said(
+                Seen {
+                    file,
+                    sight: Sight::Listed,
+                    read: Some(Timestamp::MAX),
+                    on_update,
+                    existing: Existing::Ignore,
+                },
+                known,
+            )
         };
         let known = [row("1", "a", Stage::Done), row("2", "b", Stage::Done)];
         assert_eq!(listed(&video("1", "a"), &known), "Unsure", "known before the newest");
@@ -248,7 +272,16 @@ mod tests {
     fn with_on_update_ignore_only_the_first_content_is_delivered() {
         let ignored = |file: &File, known: &[Ledger]| {
             let on_update = OnUpdate::Ignore;
-            said(Seen { file, sight: Sight::Now, read: Some(Timestamp::MAX), on_update }, known)
+            said(
+                Seen {
+                    file,
+                    sight: Sight::Now,
+                    read: Some(Timestamp::MAX),
+                    on_update,
+                    existing: Existing::Ignore,
+                },
+                known,
+            )
         };
         let delivered = [row("1", "a", Stage::Done)];
         assert_eq!(ignored(&video("2", "b"), &delivered), "skip 2: Setting");
@@ -263,7 +296,16 @@ mod tests {
     fn what_was_skipped_is_looked_at_again_when_its_cause_may_have_gone() {
         let listed = |file: &File, known: &[Ledger]| {
             let on_update = OnUpdate::Replace;
-            said(Seen { file, sight: Sight::Listed, read: Some(Timestamp::MAX), on_update }, known)
+            said(
+                Seen {
+                    file,
+                    sight: Sight::Listed,
+                    read: Some(Timestamp::MAX),
+                    on_update,
+                    existing: Existing::Ignore,
+                },
+                known,
+            )
         };
         let allowed = video("1", "a");
         let forbidden = File { can_download: Some(false), ..video("1", "a") };
@@ -282,6 +324,32 @@ mod tests {
             ];
             assert_eq!(found, expected, "{cause:?}");
         }
+    }
+
+    #[test]
+    fn what_was_there_before_is_new_once_such_files_are_wanted() {
+        let seen = |file, sight, existing, known: &[Ledger]| {
+            let on_update = OnUpdate::Replace;
+            said(Seen { file, sight, read: Some(Timestamp::MAX), on_update, existing }, known)
+        };
+        let (video, known) = (video("1", "a"), [row("1", "a", Stage::Existing)]);
+        let forbidden = File { can_download: Some(false), ..video.clone() };
+        for (sight, first) in [(Sight::Now, "new 1"), (Sight::Listed, "new 1"), (Sight::Noted, "note 1")] {
+            assert_eq!(seen(&video, sight, Existing::Ignore, &[]), first, "{sight:?}");
+            assert_eq!(seen(&video, sight, Existing::Ignore, &known), "Known", "{sight:?}");
+            assert_eq!(seen(&video, sight, Existing::Download, &[]), "new 1", "{sight:?}");
+            assert_eq!(seen(&video, sight, Existing::Download, &known), "new 1", "{sight:?}");
+            assert_eq!(
+                seen(&forbidden, sight, Existing::Download, &known),
+                "skip 1: Permission",
+                "{sight:?}"
+            );
+        }
+        assert_eq!(
+            seen(&forbidden, Sight::Noted, Existing::Ignore, &[]),
+            "note 1",
+            "it is not wanted later, either"
+        );
     }
 
     #[test]

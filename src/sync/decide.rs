@@ -3,7 +3,7 @@
 
 use super::contents::{Finding, Seen, examine};
 use super::decision::{Decision, Evidence, Origin, Trouble, Why};
-use super::rules::{Below, Route, Rules, Skip};
+use super::rules::{Below, Existing, Route, Rules, Skip};
 use super::tree::Tree;
 use crate::model::delivery::OnUpdate;
 use crate::model::{Change, ChangeLog, Entry, File, Kind, RevisionId, Stage};
@@ -114,7 +114,8 @@ fn differs(folder: &Folder, file: &File) -> bool {
 }
 
 fn wanted(file: &File, route: Route, evidence: &Evidence<'_>, ledger: &[Ledger]) -> Decision {
-    let seen = Seen { file, sight: evidence.origin.sight(), read: evidence.read, on_update: route.on_update };
+    let (on_update, existing) = (route.on_update, route.existing);
+    let seen = Seen { file, sight: evidence.origin.sight(), read: evidence.read, on_update, existing };
     match examine(seen, ledger, evidence.now) {
         Finding::Record(revision, found) => {
             Decision::Record(Box::new(delivery(file, revision, route, found)))
@@ -136,6 +137,7 @@ fn unwanted(file: &File, skip: Skip, origin: Origin, places: &[Below], ledger: &
                 destination: std::path::PathBuf::new(),
                 wanted: crate::model::RelativePath::from_segments([&file.name]),
                 on_update: OnUpdate::Replace,
+                existing: Existing::Ignore,
             };
             Decision::Record(Box::new(delivery(
                 file,

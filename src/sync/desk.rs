@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, MutexGuard};
 use tracing::{debug, info, warn};
 
+use super::brought::Brought;
 use super::decide::decide;
 use super::decision::{Decision, Evidence, Origin, Reached, Trouble, Why as Unneeded};
 use super::heard::{Heard, Moment};
@@ -42,6 +43,8 @@ struct Memory {
     heard: Heard,
     /// Files that listings have shown and that are not wanted, counted by the class of the reason.
     left_out: BTreeMap<String, i64>,
+    /// What changed settings have brought so far.
+    brought: Brought,
 }
 
 /// One page at the desk. It is a lock across database calls on purpose: what is decided holds until it is recorded.
@@ -94,6 +97,22 @@ impl Desk {
         let known = &mut turn.memory.known;
         let shortcuts = Shortcuts::of(&self.0.store, &self.0.rules, changes, known, Timestamp::now()).await?;
         Ok(shortcuts.targets(changes, &known.tree))
+    }
+
+    /// The settings of these folders have changed, each with the one that had left files out.
+    pub(super) async fn expect(&self, changed: Vec<(FileId, &'static str)>) {
+        let mut turn = self.turn().await;
+        for (folder, setting) in changed {
+            turn.memory.brought.expect(folder, setting);
+        }
+    }
+
+    /// Says what changed settings have brought, once all that they concern has been listed.
+    pub(super) async fn tell_what_was_brought(&self) {
+        let brought = std::mem::take(&mut self.turn().await.memory.brought);
+        for (folder, count, said) in brought.said() {
+            info!(folder.id = %folder, count, "{said}");
+        }
     }
 
     /// Files that listings have shown and that are left where they are, counted by the class of the reason. Those that
@@ -162,6 +181,9 @@ impl Turn<'_> {
                 evidence.origin = Origin::Listing;
             }
             let decision = decide(change, &evidence, rules, &known.tree, rows);
+            if let Decision::Record(new) = &decision {
+                self.memory.brought.count(new, rows, rules, evidence.log.is_none());
+            }
             outcome.moved.extend(moved(change, rows));
             match &change.entry {
                 Entry::Gone if rows.iter().any(|row| !row.is_gone && evidence.is_about(&row.log)) => {

@@ -3,6 +3,7 @@
 
 pub mod account;
 mod asking;
+mod brought;
 mod contents;
 pub mod decide;
 pub mod decision;

@@ -178,6 +178,8 @@ pub struct Route {
     pub wanted: RelativePath,
     /// What happens to an earlier content.
     pub on_update: OnUpdate,
+    /// What happens to files that were there before the first run.
+    pub existing: Existing,
 }
 
 /// All watched folders.
@@ -242,8 +244,12 @@ impl Folder {
 
     /// Which files are wanted, as text that changes whenever the settings do.
     pub fn filters(&self) -> String {
-        let Self { include, extensions, name, exclude, min_size, max_size, .. } = self;
-        format!("{include:?} {extensions:?} {name:?} {exclude:?} {min_size} {max_size:?}")
+        let Self { include, extensions, name, exclude, min_size, max_size, existing, .. } = self;
+        let existing = match existing {
+            Existing::Ignore => "",
+            Existing::Download => " and what was there before",
+        };
+        format!("{include:?} {extensions:?} {name:?} {exclude:?} {min_size} {max_size:?}{existing}")
     }
 
     fn wants(&self, file: &File, below: &Below) -> Result<(), Skip> {
@@ -293,6 +299,7 @@ impl Folder {
             destination: self.destination.clone(),
             wanted,
             on_update: self.on_update,
+            existing: self.existing,
         }
     }
 }

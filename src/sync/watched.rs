@@ -64,6 +64,8 @@ pub(super) struct Taken {
     pub(super) has_new_rules: bool,
     /// Other logs may be of interest.
     pub(super) has_new_folders: bool,
+    /// Folders whose settings have changed, each with the setting that had left files out.
+    pub(super) changed: Vec<(FileId, &'static str)>,
     /// One of the folders cannot be watched.
     pub(super) error: Option<Error>,
 }
@@ -127,7 +129,8 @@ impl Claims {
     /// Takes in what was found. `Err`: the database failed; the next look finds the same.
     pub(super) async fn take_in(&mut self, mut round: Round, store: &Store) -> Result<Taken, Error> {
         // All or nothing: what the database does not take is looked at again.
-        let mut taken = Taken { has_new_folders: self.write(&round, store).await?, ..Taken::default() };
+        let mut taken = Taken::default();
+        self.write(&round, store, &mut taken).await?;
         taken.has_new_rules = self.claim(&round) || !self.is_known;
         let rules = self.rules();
         let unclaimed: Vec<&Watched> =
@@ -158,10 +161,9 @@ impl Claims {
         self.all[index].rule.is_alias() && !matches!(error, Error::Folder { .. })
     }
 
-    /// Writes down what was found. `true`: other folders are watched than before.
-    async fn write(&self, round: &Round, store: &Store) -> Result<bool, Error> {
+    /// Writes down what was found.
+    async fn write(&self, round: &Round, store: &Store, taken: &mut Taken) -> Result<(), Error> {
         let mut done = HashSet::new();
-        let mut changed = false;
         for claim in &self.all {
             let Some(folder) = round.found.get(&claim.rule.id) else { continue };
             if claim.rule.id != folder.id {
@@ -176,9 +178,9 @@ impl Claims {
             };
             let rules: Vec<&Rule> = self.all.iter().filter(is_about_it).map(|claim| &claim.rule).collect();
             let known = round.known.iter().find(|known| known.folder.id == folder.id);
-            changed |= watch(store, folder, &rules, known).await?;
+            watch(store, folder, &rules, known, taken).await?;
         }
-        Ok(changed)
+        Ok(())
     }
 
     /// The rules whose folders are known now are in force. `true`: there are others than before.
@@ -283,13 +285,14 @@ pub(super) async fn forget_suspended(store: &Store) -> Result<(), Error> {
     Ok(())
 }
 
-/// Watches a folder by these rules. `true`: it was not watched before.
+/// Watches a folder by these rules.
 async fn watch(
     store: &Store,
     folder: &Folder,
     rules: &[&Rule],
     known: Option<&Watched>,
-) -> Result<bool, Error> {
+    taken: &mut Taken,
+) -> Result<(), Error> {
     let scope = Scope {
         recursive: rules.iter().any(|rule| rule.recursive),
         shortcuts: rules.iter().any(|rule| rule.shortcuts),
@@ -299,11 +302,13 @@ async fn watch(
         info!(folder.id = %folder.id, folder.name = folder.name, ?existing, "watching a new folder");
         store.watch(folder, scope).await?;
         compare_settings(store, folder, rules).await?;
-        return Ok(true);
+        taken.has_new_folders = true;
+        return Ok(());
     };
     let before = known.scope.unwrap_or(scope);
     let widens = |rule: &&&Rule| rule.recursive && !before.recursive || rule.shortcuts && !before.shortcuts;
-    let again = match rules.iter().find(widens).map(|rule| rule.existing) {
+    let widened = rules.iter().find(widens);
+    let again = match widened.map(|rule| rule.existing) {
         Some(Existing::Ignore) => Some(Listing::Widen),
         Some(Existing::Download) => Some(Listing::Deliver),
         None => known.suspended.then_some(Listing::Deliver),
@@ -316,12 +321,22 @@ async fn watch(
     if again.is_some() || known.scope != Some(scope) {
         store.watch_on(&folder.id, scope, again).await?;
     }
-    compare_settings(store, folder, rules).await?;
-    Ok(known.suspended)
+    let compared = compare_settings(store, folder, rules).await?;
+    let setting = match (scope.recursive && !before.recursive, scope.shortcuts && !before.shortcuts, compared)
+    {
+        (false, false, Comparison::Unchanged) => None,
+        (false, false, Comparison::Changed) => Some("the filters"),
+        (true, false, Comparison::Unchanged) => Some("recursive = false"),
+        (false, true, Comparison::Unchanged) => Some("shortcuts = false"),
+        (true, _, _) | (_, true, _) => Some("the earlier settings"),
+    };
+    taken.changed.extend(setting.map(|setting| (folder.id.clone(), setting)));
+    taken.has_new_folders |= known.suspended;
+    Ok(())
 }
 
 /// What was left out by a setting is considered again when the setting has changed.
-async fn compare_settings(store: &Store, folder: &Folder, rules: &[&Rule]) -> Result<(), Error> {
+async fn compare_settings(store: &Store, folder: &Folder, rules: &[&Rule]) -> Result<Comparison, Error> {
     let settings = Settings {
         filters: rules.iter().map(|rule| rule.filters()).collect::<Vec<_>>().join("\n"),
         on_update: format!("{:?}", rules.iter().map(|rule| rule.on_update).collect::<Vec<_>>()),
@@ -330,7 +345,7 @@ async fn compare_settings(store: &Store, folder: &Folder, rules: &[&Rule]) -> Re
     if compared == Comparison::Changed {
         info!(folder.id = %folder.id, folder.name = folder.name, "other files of a folder are wanted than before; what was left out is looked at again");
     }
-    Ok(())
+    Ok(compared)
 }
 
 fn watched_folder(rule: &Rule, file: File) -> Folder {

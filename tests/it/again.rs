@@ -392,15 +392,16 @@ async fn a_dry_run_says_how_many_files_it_leaves_out_and_why() {
         for _ in 0..2 {
             let dry = told(&world, &["sync", "--dry-run"], 0).await;
             let wanted = if existing == "ignore" {
-                "left out: 2 files: it was there before the first run"
+                "left out: 3 files: it was there before the first run"
             } else {
                 "2 files would be downloaded"
             };
+            let skipped = "would be skipped: 1 file: its owner does not allow downloads";
+            assert_eq!(dry.contains(skipped), existing == "download", "{dry}");
             for expected in [
                 wanted,
                 "left out: 1 file: its name is left out by `name` or `exclude`",
                 "left out: 2 files: it is no video by its type or the ending of its name",
-                "would be skipped: 1 file: its owner does not allow downloads",
             ] {
                 assert!(dry.contains(expected), "{existing}: {expected}: {dry}");
             }
@@ -409,9 +410,86 @@ async fn a_dry_run_says_how_many_files_it_leaves_out_and_why() {
             told(&world, &["sync"], 0).await;
             let dry = told(&world, &["sync", "--dry-run"], 0).await;
             assert!(
-                dry.contains("left out: 2 files: it was there") && dry.contains("0 files would be"),
+                dry.contains("left out: 3 files: it was there") && dry.contains("0 files would be"),
                 "{dry}"
             );
         }
+    }
+}
+
+/// The settings of the folder become others while the daemon runs, or are others at its next start.
+async fn change(world: &mut World, from: &str, to: &str, how: &str) {
+    if how == "reload" {
+        world.replace_config(from, to);
+        told(world, &["reload"], 0).await;
+    } else {
+        assert_eq!(world.terminate().await, 0);
+        world.replace_config(from, to);
+        world.start().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_were_there_before_come_when_they_are_wanted_and_it_is_said_how_many() {
+    for how in ["reload", "restart", "sync"] {
+        let mut world = World::with_folder("", "existing = \"ignore\"").await;
+        let below = world.drive.folder(&world.inbox, "Below");
+        for name in ["one.mp4", "two.mp4", "notes.txt"] {
+            world.upload(name, 1_000);
+        }
+        let deeper = world.drive.upload(Upload::new(&below, "deeper.mp4", content_of("deeper.mp4", 1_000)));
+        let trashed = world.upload("trashed.mp4", 1_000);
+        world.start().await;
+        world.upload("new.mp4", 1_000);
+        world.wait_for_file("new.mp4").await;
+        world.wait_until_idle().await;
+        assert_eq!(world.delivered(), ["new.mp4"]);
+        world.drive.trash(&trashed);
+        if how == "sync" {
+            assert_eq!(world.terminate().await, 0);
+            world.replace_config("existing = \"ignore\"", "existing = \"download\"");
+            let said = told(&world, &["sync"], 0).await;
+            assert!(said.contains("3 delivered") && said.contains("3 files that existing"), "{said}");
+        } else {
+            change(&mut world, "existing = \"ignore\"", "existing = \"download\"", how).await;
+            world.wait("they come", async || world.delivered().len() == 4).await;
+            world.wait_until_idle().await;
+            let said = "3 files that existing = \\\"ignore\\\" had left out are downloaded now";
+            world.wait("it is said", async || world.log().matches(said).count() == 1).await;
+        }
+        assert_eq!(world.delivered(), ["Below/deeper.mp4", "new.mp4", "one.mp4", "two.mp4"]);
+        world.assert_same("Below/deeper.mp4", &deeper);
+        assert_eq!(world.drive.count("files.media"), 4, "each of them once");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_filters_folders_below_and_shortcuts_bring_is_said_in_one_line() {
+    for (from, to, setting, name) in [
+        ("min_size = \"5KiB\"", "min_size = \"1B\"", "the filters", "small.mp4"),
+        ("recursive = false", "recursive = true", "recursive = false", "Below/deeper.mp4"),
+        ("shortcuts = false", "shortcuts = true", "shortcuts = false", "link.mp4"),
+    ] {
+        let folder = "existing = \"download\"\nrecursive = false\nshortcuts = false\nmin_size = \"5KiB\"";
+        let mut world = World::with_folder("", folder).await;
+        let below = world.drive.folder(&world.inbox, "Below");
+        let root = world.drive.root_id();
+        let upload = |folder: &str, name: &str| {
+            world.drive.upload(Upload::new(folder, name, content_of(name, 10_000)))
+        };
+        upload(&below, "deeper.mp4");
+        let target = upload(&root, "target.mp4");
+        world.drive.shortcut(&world.inbox, "link.mp4", &target);
+        world.upload("small.mp4", 1_000);
+        world.upload("film.mp4", 10_000);
+        world.start().await;
+        world.wait_for_file("film.mp4").await;
+        world.wait_until_idle().await;
+        assert_eq!(world.delivered(), ["film.mp4"]);
+        change(&mut world, from, to, "reload").await;
+        world.wait_for_file(name).await;
+        let said = format!("1 file that {setting} had left out is downloaded now");
+        world.wait("it is said", async || world.log().matches(&said).count() == 1).await;
+        assert_eq!(world.delivered().len(), 2, "{:?}", world.delivered());
     }
 }

@@ -12,6 +12,7 @@ impl Engine {
         self.want_logs();
         self.tally = Tally::default();
         self.advance(Mode::Once).await?;
+        self.desk.tell_what_was_brought().await;
         let tally = self.tally;
         match self.take_error() {
             Some(error) => Err(error),
