@@ -2,6 +2,7 @@
 //! more. Only the newest content of a file can be had from Drive.
 
 use jiff::Timestamp;
+use sqlx::AnyConnection;
 
 use super::deliveries::delivery;
 use super::{Error, Store, millis};
@@ -117,9 +118,23 @@ impl Store {
         }
     }
 
+    /// Drive is asked now about all files that have failed: whether they are still wanted may be another matter by now.
+    pub async fn look_at_failed(&self, now: Timestamp) -> Result<(), Error> {
+        look_at_failed(&mut *self.pool.acquire().await?, now).await
+    }
+
     async fn unmoved(&self, id: &DeliveryId) -> Result<Asked, Error> {
         Ok(self.delivery(id).await?.map_or(Asked::Unknown, Asked::Unmoved))
     }
+}
+
+/// The same in a transaction.
+pub(super) async fn look_at_failed(connection: &mut AnyConnection, now: Timestamp) -> Result<(), Error> {
+    sqlx::query("update delivery set look_at = $1 where stage = 'failed' and overtaken = 0")
+        .bind(millis(now))
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -195,6 +210,20 @@ mod tests {
                 (stage, other) => panic!("{stage:?}: {other:?}"),
             }
         }
+    }
+
+    #[tokio::test]
+    async fn drive_is_asked_once_about_what_failed() {
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path()).await;
+        for (number, stage) in [Stage::Failed, Stage::Done].into_iter().enumerate() {
+            store.put_bare(&number.to_string(), "/videos", number as i64 + 1, stage).await;
+        }
+        store.look_at_failed(now()).await.unwrap();
+        let due = store.unready(now()).await.unwrap();
+        assert_eq!((due.len(), due[0].stage), (1, Stage::Failed));
+        store.still_unready(&due[0].id, now(), 1).await.unwrap();
+        assert_eq!(store.next_unready().await.unwrap(), None);
     }
 
     #[tokio::test]

@@ -278,8 +278,9 @@ impl Store {
     pub async fn still_unready(&self, id: &DeliveryId, again: Timestamp, attempt: u32) -> Result<(), Error> {
         sqlx::query(
             "update delivery set run_at = case stage when 'unready' then $1 else run_at end, \
-             look_at = case stage when 'skipped' then $1 else null end, attempt = $2 \
-             where id = $3 and stage in ('unready', 'skipped')",
+             look_at = case stage when 'skipped' then $1 else null end, \
+             attempt = case stage when 'failed' then attempt else $2 end \
+             where id = $3 and stage in ('unready', 'skipped', 'failed')",
         )
         .bind(millis(again))
         .bind(i64::from(attempt))

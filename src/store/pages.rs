@@ -9,7 +9,7 @@ use super::folders::{adopt, drop_folder};
 use super::listings::{Finished, finish};
 use super::questions::{answered, ask};
 use super::watched::{has_suspended, pause_below_suspended};
-use super::{Error, Folder, Question, Shortcut, Store, history, millis, shortcuts};
+use super::{Error, Folder, Question, Shortcut, Store, again, history, millis, shortcuts};
 use crate::model::{ChangeLog, FileId, PageToken};
 
 /// What the entries of a page come to.
@@ -117,6 +117,10 @@ impl Store {
 async fn record(connection: &mut AnyConnection, outcome: &Outcome, now: Timestamp) -> Result<(), Error> {
     for id in &outcome.dropped {
         drop_folder(connection, id).await?;
+    }
+    if !(outcome.dropped.is_empty() && outcome.cut.is_empty()) {
+        // They may have been in there.
+        again::look_at_failed(connection, now).await?;
     }
     for folder in &outcome.adopted {
         adopt(connection, folder, now).await?;

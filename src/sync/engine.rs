@@ -367,6 +367,7 @@ impl Engine {
             let account = self.drive.describe();
             self.desk = Desk::new(self.store.clone(), self.claims.rules(), self.deliveries.clone(), account);
             self.desk.expect(taken.changed).await;
+            self.jobs.beside(self.store.look_at_failed(Timestamp::now())).await?;
             self.want_logs();
         }
         Ok(())

@@ -493,3 +493,22 @@ async fn what_filters_folders_below_and_shortcuts_bring_is_said_in_one_line() {
         assert_eq!(world.delivered().len(), 2, "{:?}", world.delivered());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_failed_in_a_folder_that_does_not_count_any_more_is_let_go() {
+    for is_trashed in [true, false] {
+        let mut world = World::with_folder("", "recursive = true").await;
+        world.start().await;
+        let below = world.drive.folder(&world.inbox, "Below");
+        world.drive.fail(Fault::always("files.media", Action::status(403, ABUSIVE)));
+        world.drive.upload(Upload::new(&below, "deeper.mp4", content_of("deeper.mp4", 1_000)));
+        world.wait("it has failed", async || counted(&world, "failed").await == 1).await;
+        if is_trashed {
+            world.drive.trash(&below);
+        } else {
+            change(&mut world, "recursive = true", "recursive = false", "reload").await;
+        }
+        world.until_ready().await;
+        assert_eq!(counted(&world, "failed").await, 0);
+    }
+}
