@@ -39,13 +39,16 @@ impl Local {
     ) -> Result<Settled, Error> {
         let part = self.spool.path(id);
         let left = stat_path(&part).map_err(|errno| self.io("look at", &file.path, errno))?;
-        let in_place = self.stat(&file.path)?.is_some_and(|stat| stat.st_ino == file.inode);
+        // The inode alone proves nothing: one that is free is soon given to another file.
+        let in_place = self.stat(&file.path)?.is_some_and(|stat| matches_record(&stat, file));
         if in_place {
             self.sync(&self.enter(&file.path)?, &file.path)?;
         }
         match left {
             Some(left) if in_place || file.replaces && was_exchanged(&left, file, earlier) => {
-                self.spool.note_move(id).map_err(|source| Error::io("note the move of", part.clone(), source))?;
+                self.spool
+                    .note_move(id)
+                    .map_err(|source| Error::io("note the move of", part.clone(), source))?;
                 self.put_away(&part, &left, file, earlier).map(|()| Settled::Published)
             }
             Some(_) => Ok(Settled::NotYet),

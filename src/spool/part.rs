@@ -1,7 +1,7 @@
 //! One part: bytes written and hashed by threads of their own, continued after a crash, and turned into a
 //! `VerifiedPart` only here, only when length and checksum are what Drive said.
 
-use std::fs::{File, Permissions};
+use std::fs::{File, Metadata, Permissions};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -204,9 +204,13 @@ pub(super) fn verify(mut part: Part, hasher: Option<Hasher>) -> io::Result<Verdi
         path,
         inode: metadata.ino(),
         size: metadata.len(),
-        modified_ns: metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec()),
+        modified_ns: modified_ns(&metadata),
         checksum,
     }))
+}
+
+fn modified_ns(metadata: &Metadata) -> i64 {
+    metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
 }
 
 /// Sets the mode independent of the umask. A file system without modes has one mode for all files.
@@ -232,7 +236,10 @@ impl VerifiedPart {
     pub fn is_there(&self) -> io::Result<bool> {
         match std::fs::symlink_metadata(&self.path) {
             Ok(metadata) => {
-                Ok(metadata.is_file() && metadata.ino() == self.inode && metadata.nlink() == 1)
+                // An inode that is free is soon given to another file.
+                let is_same = (metadata.ino(), metadata.len()) == (self.inode, self.size)
+                    && modified_ns(&metadata) == self.modified_ns;
+                Ok(metadata.is_file() && is_same && metadata.nlink() == 1)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
