@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
-use super::publisher::Publisher;
-use super::reaction::{DISK_WAIT, Reaction, after_destination, after_download, after_publishing};
 use super::Error;
 use super::blocking::blocking;
 use super::events::Slot;
+use super::publisher::Publisher;
+use super::reaction::{DISK_WAIT, Reaction, after_destination, after_download, after_publishing};
 use crate::checkpoint::{Point, reached};
 use crate::destination::{self, Local};
 use crate::download::{self, Control, Downloader, Source};
@@ -126,7 +126,9 @@ impl Attempt {
                 self.store.hold(&delivery.id, until, attempt, &reason, now).await?;
                 return Ok(hold);
             }
-            Error::Unsettled => Reaction::Again { after: SETTLED_WITHIN, counts: false, reason: error.to_string() },
+            Error::Unsettled => {
+                Reaction::Again { after: SETTLED_WITHIN, counts: false, reason: error.to_string() }
+            }
             Error::Overtaken | Error::Unfinished => Reaction::Release,
             Error::Store(error) => return Err(error),
         };

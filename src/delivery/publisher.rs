@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::oneshot;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::Error;
 use super::blocking::blocking;
@@ -276,8 +276,13 @@ async fn finish(store: &Store, place: Local, published: Vec<(Ticket, PublishedFi
     }
     if let Ok(written) = written {
         let known: Vec<DeliveryId> = written.into_iter().collect();
-        // What it leaves is removed with the parts that nobody needs.
-        let _ = blocking(move || Ok(place.forget_moves(&known))).await;
+        let forgotten = blocking(move || {
+            place.forget_moves(&known);
+            Ok(())
+        });
+        if let Err(error) = forgotten.await {
+            debug!(%error, "notes of moves are removed later");
+        }
     }
 }
 

@@ -93,12 +93,14 @@ pub fn after_destination(error: &destination::Error, attempt: u32, jitter: f64) 
 pub fn after_publishing(error: &destination::Error, attempt: u32, jitter: f64) -> (Duration, Option<String>) {
     match after_destination(error, attempt, jitter) {
         Reaction::Hold(why) => (DISK_WAIT, Some(why)),
-        Reaction::Again { .. } | Reaction::Release | Reaction::Fail(..) | Reaction::Skip(..) | Reaction::Supersede(_) => {
-            match PUBLISHING.decide(Class::Transient, attempt + 1, None, jitter) {
-                Verdict::After(wait) => (wait, None),
-                Verdict::GiveUp => (DISK_WAIT, None),
-            }
-        }
+        Reaction::Again { .. }
+        | Reaction::Release
+        | Reaction::Fail(..)
+        | Reaction::Skip(..)
+        | Reaction::Supersede(_) => match PUBLISHING.decide(Class::Transient, attempt + 1, None, jitter) {
+            Verdict::After(wait) => (wait, None),
+            Verdict::GiveUp => (DISK_WAIT, None),
+        },
     }
 }
 
@@ -214,7 +216,13 @@ fn wait_out(error: &drive::Error, attempt: u32, said: String, jitter: f64) -> Re
     }
 }
 
-fn again(policy: Policy, attempt: u32, retry_after: Option<Duration>, reason: String, jitter: f64) -> Reaction {
+fn again(
+    policy: Policy,
+    attempt: u32,
+    retry_after: Option<Duration>,
+    reason: String,
+    jitter: f64,
+) -> Reaction {
     match policy.decide(Class::Transient, attempt + 1, retry_after, jitter) {
         Verdict::After(after) => Reaction::Again { after, counts: true, reason },
         Verdict::GiveUp => Reaction::Fail(None, reason),
@@ -260,7 +268,8 @@ mod tests {
             let refusal = drive::Error::refusal("download", status, body.as_bytes(), None).of_media();
             let refused = download::Error::Refused(refusal);
             // The first one is soon over, whatever went wrong before.
-            let Reaction::Again { after, counts: true, reason } = after_download(&refused, 99, Some("no"), 1.0)
+            let Reaction::Again { after, counts: true, reason } =
+                after_download(&refused, 99, Some("no"), 1.0)
             else {
                 panic!("{refused}")
             };
@@ -305,7 +314,10 @@ mod tests {
         assert!(matches!(reaction, Reaction::Hold(reason) if reason.contains("full")));
         let reaction = after_disk(&io::Error::from(io::ErrorKind::InvalidFilename), 20, 1.0);
         let cap = Duration::from_mins(10);
-        assert!(matches!(reaction, Reaction::Again { after, counts: true, .. } if after == cap), "the others go on");
+        assert!(
+            matches!(reaction, Reaction::Again { after, counts: true, .. } if after == cap),
+            "the others go on"
+        );
     }
 
     #[test]

@@ -166,7 +166,8 @@ fn rooms_name_lower_floors_only() {
 fn rooms_keep_to_their_own() {
     let forbidden: BTreeMap<_, _> = FORBIDDEN.into_iter().collect();
     let mut wrong = Vec::new();
-    for source in sources() {
+    // Tests make what a room is given by others.
+    for source in sources().into_iter().filter(|source| !source.path.ends_with("tests.rs")) {
         for named in named_rooms(&source.code) {
             let rooms = forbidden.get(source.room()).copied().unwrap_or_default();
             if rooms.iter().any(|room| named == *room || named.starts_with(&format!("{room}::"))) {

@@ -88,7 +88,10 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) async fn reap(&mut self, Ended { id, attempt, whole, hold }: Ended) -> Result<(), store::Error> {
+    pub(super) async fn reap(
+        &mut self,
+        Ended { id, attempt, whole, hold }: Ended,
+    ) -> Result<(), store::Error> {
         let running = self.attempts.remove(&id);
         if let (Some(running), Some(why)) = (running, hold) {
             self.hold(&running.root, &why);

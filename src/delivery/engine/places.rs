@@ -51,7 +51,6 @@ impl Engine {
             if known.is_some() {
                 info!(path = %root.display(), "a destination gets a new marker");
             }
-            self.settle_before(&local, root).await?;
             self.store.set_marker(root, local.marker().as_str()).await?;
             // Last of all: until it is there, whatever happens leads here again.
             let marked = local.clone();
@@ -204,7 +203,9 @@ impl Engine {
         }
         let opened = match self.look_at(root).await? {
             Ok(opened) => opened,
-            Err(error) => return self.turn_away(delivery, Reaction::Hold(why_held(&error))).await.map(|()| None),
+            Err(error) => {
+                return self.turn_away(delivery, Reaction::Hold(why_held(&error))).await.map(|()| None);
+            }
         };
         self.opened.insert(root.clone(), opened.clone());
         if opened.has_room(self.config().reserve, size) {
@@ -219,7 +220,9 @@ impl Engine {
         });
         let (taken, promised, free) = match looked.await {
             Ok(looked) => looked,
-            Err(error) => return self.turn_away(delivery, Reaction::Hold(why_held(&error))).await.map(|()| None),
+            Err(error) => {
+                return self.turn_away(delivery, Reaction::Hold(why_held(&error))).await.map(|()| None);
+            }
         };
         match room(free, self.config().reserve, promised, size.saturating_sub(taken)) {
             Room::Enough => Ok(Some(opened)),

@@ -11,7 +11,7 @@ use super::Engine;
 use super::places::why_held;
 use crate::delivery::reaction::DISK_WAIT;
 use crate::destination::{self, Local, Settled};
-use crate::model::{Delivery, DeliveryId, Stage};
+use crate::model::{Delivery, DeliveryId};
 use crate::store;
 
 /// How often unneeded parts are removed when the queue never becomes empty.
@@ -99,17 +99,6 @@ impl Engine {
             }
         }
         Ok(unsettled)
-    }
-
-    /// Settles everything that was being published to a destination whose marker changes, as long as what is on disk
-    /// can be judged by how it was found.
-    pub(super) async fn settle_before(&mut self, place: &Local, root: &Path) -> Result<(), store::Error> {
-        for delivery in self.store.in_stages(&[Stage::Publishing], i64::MAX).await? {
-            if delivery.destination == root && !self.attempts.contains_key(&delivery.id) {
-                self.settle_one(&delivery, place.clone()).await?;
-            }
-        }
-        Ok(())
     }
 
     async fn hold_one(&self, delivery: &Delivery, error: &destination::Error) -> Result<(), store::Error> {

@@ -44,8 +44,7 @@ impl World {
         };
         let (_, wanted) = watch::channel(wanted);
         let (wake, _) = wake_up();
-        let engine =
-            Engine::new(store.clone(), downloader, wanted, Arc::default(), Arc::default(), wake);
+        let engine = Engine::new(store.clone(), downloader, wanted, Arc::default(), Arc::default(), wake);
         Self { engine, store, videos, _home: home }
     }
 
@@ -109,9 +108,12 @@ async fn a_delivery_never_has_two_attempts_at_once() {
 #[tokio::test]
 async fn an_attempt_that_ends_without_an_outcome_counts_like_any_other() {
     for stage in [Stage::Downloading, Stage::Publishing] {
-        let mut world = World::new(stage).await;
+        let mut world = World::new(Stage::Downloading).await;
         let delivery = Delivery { attempt: 7, ..world.delivery().await };
         let opened = world.engine.place_for(&delivery).await.unwrap().unwrap();
+        if stage == Stage::Publishing {
+            world.store.publishing(&[(id(), file(1))], Timestamp::now()).await.unwrap();
+        }
         world.engine.start(delivery, opened);
         // Before it has run at all.
         world.engine.tasks.abort_all();
@@ -132,9 +134,13 @@ async fn a_file_in_its_place_after_a_crash_is_made_durable_and_done() {
     world.attempt().await;
     world.engine.attempts.clear();
     std::fs::write(world.videos.join("film.mp4"), "film").unwrap();
-    let inode = world.videos.join("film.mp4").metadata().unwrap().ino();
+    let there = world.videos.join("film.mp4").metadata().unwrap();
+    let published = PublishedFile {
+        modified_ns: there.mtime() * 1_000_000_000 + there.mtime_nsec(),
+        ..file(there.ino())
+    };
     let later = Timestamp::now() + jiff::SignedDuration::from_mins(5);
-    world.store.publishing(&[(id(), file(inode))], later).await.unwrap();
+    world.store.publishing(&[(id(), published)], later).await.unwrap();
     world.store.hold(&id(), later, 3, "the disk failed", later).await.unwrap();
     assert!(!world.engine.settle().await.unwrap());
     assert_eq!(world.delivery().await.stage, Stage::Publishing, "not before its time");

@@ -16,12 +16,10 @@ struct Exception {
 }
 
 /// Every one of them is to be taken apart, so a row without a circle is refused.
-const EXCEPTIONS: [Exception; 1] = [
-    Exception {
-        files: &["spool::front", "spool::part", "spool::sink", "spool::writer"],
-        reason: "a part makes the sink whose writer gives back the part",
-    },
-];
+const EXCEPTIONS: [Exception; 1] = [Exception {
+    files: &["spool::front", "spool::part", "spool::sink", "spool::writer"],
+    reason: "a part makes the sink whose writer gives back the part",
+}];
 
 /// The path of a module: `sync/mod.rs` is `[sync]`, `sync/rules.rs` is `[sync, rules]`.
 type Module = Vec<String>;
