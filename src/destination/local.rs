@@ -13,7 +13,7 @@ use super::Error;
 use super::marker::{self, Marker, Seen};
 use super::rights::{Rights, make_directory};
 use crate::model::delivery::PublishedFile;
-use crate::model::{DeliveryId, RelativePath};
+use crate::model::{DeliveryId, Naming, RelativePath};
 use crate::owner::{self, Want};
 use crate::spool::Spool;
 
@@ -190,11 +190,11 @@ impl Local {
     /// The path with usable directories: where a file has the name of a directory, the directory gets another name.
     fn walkable(&self, wanted: &RelativePath) -> Result<RelativePath, Error> {
         let mut path = wanted.clone();
-        for _ in 0..MARK_LIMIT {
+        for round in 1..MARK_LIMIT {
             match self.walk(&path, Walk::Make) {
                 Ok(_) => return Ok(path),
                 Err(Blocked::At(index)) => {
-                    path = path.with_directory(index, &format!("{}_", path.directories()[index]));
+                    path = path.with_other_directory(index, Naming::ANY, round);
                 }
                 Err(Blocked::By(errno)) => return Err(self.io("make the folders of", &path, errno)),
             }

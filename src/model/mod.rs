@@ -7,6 +7,7 @@ pub mod delivery;
 pub mod file;
 pub mod id;
 pub mod keys;
+pub mod name;
 pub mod path;
 
 pub use account::Account;
@@ -18,4 +19,5 @@ pub use id::{
     AccountId, ChannelId, ChannelToken, DeliveryId, FileId, LoginId, PageToken, ResourceId, RevisionId,
 };
 pub use keys::ResourceKeys;
+pub use name::{Naming, Refusal};
 pub use path::RelativePath;

@@ -1,26 +1,17 @@
-//! Names from Drive as names on disk, and the template that says where a file goes. Drive accepts any text as a
-//! name; what comes out of here is one plain segment after the other, none of which leads out of the destination.
+//! Paths below a destination, and the template that says where a file goes. What comes out of here is one safe name after
+//! the other, none of which leads out of the destination.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use unicode_normalization::UnicodeNormalization;
 
-/// The longest name that common file systems take, in bytes.
-const NAME_LIMIT: usize = 255;
+use super::name::{Naming, safe_name, split_extension};
+
 /// A relative path, without a mark, stays below this many bytes, so that with the destination in front it stays below
 /// PATH_MAX (4096).
 const PATH_LIMIT: usize = 2048;
-/// An ending longer than this is no ending but part of the name.
-const EXTENSION_LIMIT: usize = 16;
-/// Names that DOS devices still claim on shares served to Windows.
-const DEVICES: [&str; 22] = [
-    "con", "prn", "aux", "nul", "com1", "com2", "com3", "com4", "com5", "com6", "com7", "com8", "com9",
-    "lpt1", "lpt2", "lpt3", "lpt4", "lpt5", "lpt6", "lpt7", "lpt8", "lpt9",
-];
-
 /// A path below a destination: at least one segment, each of them safe.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct RelativePath(Vec<String>);
@@ -36,19 +27,28 @@ impl RelativePath {
         path
     }
 
-    /// Reads a path that was written by `Display`, i.e. from the ledger. A mark may have made it longer than the limit:
-    /// it names a file that is there, so nothing is dropped.
+    /// Reads a path that was written by `Display`, i.e. from the ledger. It names a file that is there, by rules that may
+    /// have been others then, and with a mark that may have made it longer than the limit: it stays as it is, as far as it
+    /// does not lead elsewhere.
     pub fn from_stored(text: &str) -> Self {
-        Self::safe(text.split('/'))
+        let plain = |name: &&str| !name.is_empty();
+        let kept = |name: &str| match name {
+            name if name.starts_with('.') || name.contains('\0') => safe_name(name),
+            name => name.to_owned(),
+        };
+        Self::or_nameless(text.split('/').filter(plain).map(kept).collect())
     }
 
     fn safe<S: AsRef<str>>(segments: impl IntoIterator<Item = S>) -> Self {
-        let mut safe: Vec<String> =
-            segments.into_iter().filter(|s| !s.as_ref().is_empty()).map(|s| safe_name(s.as_ref())).collect();
-        if safe.is_empty() {
-            safe.push("_".to_owned());
+        let named = segments.into_iter().filter(|s| !s.as_ref().is_empty());
+        Self::or_nameless(named.map(|s| safe_name(s.as_ref())).collect())
+    }
+
+    fn or_nameless(mut segments: Vec<String>) -> Self {
+        if segments.is_empty() {
+            segments.push("_".to_owned());
         }
-        Self(safe)
+        Self(segments)
     }
 
     /// The directories that lead to the file, outermost first.
@@ -65,22 +65,47 @@ impl RelativePath {
     /// taken as well `clip [1AbC-2].mp4`.
     #[must_use]
     pub fn marked(&self, mark: &str, round: u32) -> Self {
+        self.marked_as(Naming::ANY, mark, round)
+    }
+
+    /// The same where names are stricter.
+    #[must_use]
+    pub fn marked_as(&self, naming: Naming, mark: &str, round: u32) -> Self {
         let suffix = if round < 2 { format!(" [{mark}]") } else { format!(" [{mark}-{round}]") };
-        let (stem, extension) = split_extension(self.file_name());
-        let room = NAME_LIMIT.saturating_sub(suffix.len() + extension.len());
-        let mut segments = self.0.clone();
-        segments.pop();
-        // The mark is made of an id, which is Drive's own text.
-        segments.push(safe_name(&format!("{}{suffix}{extension}", cut(stem, room).trim_end())));
+        self.with_file_name(naming.with_suffix(self.file_name(), &suffix))
+    }
+
+    /// The same place with the file's name as this file system accepts it.
+    #[must_use]
+    pub fn named_as(&self, naming: Naming) -> Self {
+        self.with_file_name(naming.apply(self.file_name()))
+    }
+
+    fn with_file_name(&self, name: String) -> Self {
+        let mut segments = self.directories().to_vec();
+        segments.push(name);
         Self(segments)
     }
 
-    /// The same path with another name for one of its directories, for when something that is no directory bears it.
+    /// The same path with a character more in the name of one of its directories, for when something that is no directory
+    /// bears it. `round` tells several such names apart.
     #[must_use]
-    pub fn with_directory(&self, index: usize, name: &str) -> Self {
+    pub fn with_other_directory(&self, index: usize, naming: Naming, round: u32) -> Self {
+        let suffix = if round < 2 { "_".to_owned() } else { format!("_{round}") };
+        self.with_directory(index, |name| naming.with_end(name, &suffix))
+    }
+
+    /// The same path with the name of one of its directories as this file system accepts it.
+    #[must_use]
+    pub fn directory_named_as(&self, index: usize, naming: Naming) -> Self {
+        self.with_directory(index, |name| naming.apply(name))
+    }
+
+    fn with_directory(&self, index: usize, other: impl FnOnce(&str) -> String) -> Self {
         let mut segments = self.0.clone();
-        if let Some(segment) = segments.get_mut(index) {
-            *segment = safe_name(name);
+        let directories = self.directories().len();
+        if let Some(segment) = segments[..directories].get_mut(index) {
+            *segment = other(segment);
         }
         Self(segments)
     }
@@ -233,102 +258,12 @@ fn date(time: Option<Timestamp>) -> String {
     time.map_or_else(|| "undated".to_owned(), |t| TimeZone::UTC.to_datetime(t).date().to_string())
 }
 
-/// One name made safe: NFC, no separators, no control or direction characters, no leading dot, no device name,
-/// at most 255 bytes with its ending kept. A safe name stays as it is.
-pub fn safe_name(name: &str) -> String {
-    let mut name = name.to_owned();
-    loop {
-        // Cutting can bare a new end (a blank, half a composed character), so it goes on until nothing changes; each
-        // round either changes nothing or leaves less to change.
-        let next = safer_name(&name);
-        if next == name {
-            return name;
-        }
-        name = next;
-    }
-}
-
-fn safer_name(name: &str) -> String {
-    let clean: String = name.nfc().map(|c| if is_unwelcome(c) { '_' } else { c }).collect();
-    let mut clean = clean.trim_start().trim_end_matches(|c: char| c == '.' || c.is_whitespace()).to_owned();
-    if clean.is_empty() {
-        return "_".to_owned();
-    }
-    if clean.starts_with('.') {
-        clean.replace_range(0..1, "_");
-    }
-    let (stem, extension) = split_extension(&clean);
-    if DEVICES.contains(&stem.to_ascii_lowercase().as_str()) {
-        clean = format!("{stem}_{extension}");
-    }
-    shorten(&clean)
-}
-
-/// Separators, control characters, and the marks that make `exe.4pm` read as `mp4.exe` on a screen.
-fn is_unwelcome(c: char) -> bool {
-    matches!(c, '/' | '\\' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-        || c.is_control()
-}
-
-fn shorten(name: &str) -> String {
-    if name.len() <= NAME_LIMIT {
-        return name.to_owned();
-    }
-    let (stem, extension) = split_extension(name);
-    format!("{}{extension}", cut(stem, NAME_LIMIT - extension.len()))
-}
-
-/// At most `limit` bytes, cut between characters.
-fn cut(text: &str, limit: usize) -> &str {
-    let mut end = text.len().min(limit);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}
-
-/// `clip.mp4` as `clip` and `.mp4`. A name that only starts with a dot has no ending, nor has one whose "ending" is long.
-fn split_extension(name: &str) -> (&str, &str) {
-    match name.rfind('.') {
-        Some(dot) if dot > 0 && name.len() - dot <= EXTENSION_LIMIT => name.split_at(dot),
-        _ => (name, ""),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn hostile_names_become_one_plain_segment() {
-        for (name, safe) in [
-            ("../../x.mp4", "_._.._x.mp4"),
-            ("/abs.mp4", "_abs.mp4"),
-            ("a/b.mp4", "a_b.mp4"),
-            ("..", "_"),
-            (".", "_"),
-            ("", "_"),
-            ("   ", "_"),
-            (".gdrive-webhook", "_gdrive-webhook"),
-            ("a\u{0}b\nc.mp4", "a_b_c.mp4"),
-            ("CON.mp4", "CON_.mp4"),
-            ("movie.mp4. ", "movie.mp4"),
-            ("e\u{301}.mp4", "é.mp4"),
-            ("x\u{202e}4pm.exe", "x_4pm.exe"),
-        ] {
-            assert_eq!(safe_name(name), safe, "{name:?}");
-        }
-    }
-
-    #[test]
-    fn long_names_keep_their_ending() {
-        let safe = safe_name(&format!("{}.mp4", "é".repeat(300)));
-        assert!(safe.len() <= 255 && safe.ends_with("é.mp4"), "{safe}");
-        let marked = RelativePath::from_segments([safe]).marked("1AbCdEfG", 12);
-        assert!(marked.file_name().len() <= 255 && marked.file_name().ends_with(" [1AbCdEfG-12].mp4"));
-    }
+    use crate::model::name::NAME_LIMIT;
 
     #[test]
     fn a_path_that_is_too_long_loses_its_outermost_directories_and_no_more() {
@@ -359,6 +294,32 @@ mod tests {
         assert_eq!(path.directories().len(), 8, "as long as a path can be");
         let marked = path.marked("1AbC", 1);
         assert_eq!(RelativePath::from_stored(&marked.to_string()), marked);
+    }
+
+    #[test]
+    fn a_path_from_the_ledger_stays_as_it_was_written_whatever_the_rules_are_now() {
+        for written in ["a\u{200e}/COM¹.mp4", "trips./clip.mp4 ", "e\u{301}.mp4"] {
+            assert_eq!(RelativePath::from_stored(written).to_string(), written);
+        }
+        for (written, read) in [("../x", "_/x"), ("./.gdrive-webhook/x", "_/_gdrive-webhook/x"), ("//", "_")]
+        {
+            assert_eq!(RelativePath::from_stored(written).to_string(), read);
+        }
+    }
+
+    #[test]
+    fn a_directory_whose_name_a_file_bears_gets_another_one_however_long_it_is() {
+        for name in ["d".repeat(255), "d".to_owned()] {
+            let path = RelativePath::from_segments([name.as_str(), "clip.mp4"]);
+            let (other, third) =
+                (path.with_other_directory(0, Naming::ANY, 1), path.with_other_directory(0, Naming::ANY, 2));
+            assert!(
+                other.directories()[0].ends_with("d_") && third.directories()[0].ends_with("d_2"),
+                "{other} {third}"
+            );
+            assert_eq!(other.file_name(), "clip.mp4");
+            assert_eq!(path.with_other_directory(1, Naming::ANY, 1), path, "that is the file's name");
+        }
     }
 
     #[test]
@@ -403,16 +364,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn any_name_is_safe_and_stays_so(name in ".{0,400}") {
-            let safe = safe_name(&name);
-            prop_assert!(!safe.is_empty() && safe.len() <= 255);
-            prop_assert!(!safe.contains('/') && !safe.starts_with('.') && !safe.chars().any(char::is_control));
-            prop_assert_eq!(safe_name(&safe), safe.clone());
-            let path = RelativePath::from_segments([safe.as_str(), safe.as_str()]);
-            prop_assert_eq!(RelativePath::from_stored(&path.to_string()), path);
-        }
-
         #[test]
         fn any_file_has_a_safe_place(
             pieces in prop::collection::vec("(\\{(folder|name|stem|ext|id|date|owner)\\}|/|[. a-z]{1,3})", 0..6),

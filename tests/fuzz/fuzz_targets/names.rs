@@ -5,8 +5,9 @@
 
 use std::path::{Component, Path};
 
-use gdrive_webhook::model::RelativePath;
-use gdrive_webhook::model::path::{Facts, Template, safe_name};
+use gdrive_webhook::model::name::safe_name;
+use gdrive_webhook::model::path::{Facts, Template};
+use gdrive_webhook::model::{Naming, Refusal, RelativePath};
 use libfuzzer_sys::fuzz_target;
 
 const NAME_LIMIT: usize = 255;
@@ -60,6 +61,17 @@ fuzz_target!(|text: &str| {
     }
     assert!(marked[0] != marked[1] && marked[1] != marked[2]);
     if let Some((index, directory)) = path.directories().iter().enumerate().next_back() {
-        check(&path.with_directory(index, &format!("{directory}_")));
+        let other = path.with_other_directory(index, Naming::ANY, 1);
+        check(&other);
+        assert_ne!(other.directories()[index], *directory);
+    }
+    // Where the file system refuses it.
+    for refusal in [Refusal::Character, Refusal::Length] {
+        let mut naming = Naming::ANY;
+        while let Some(stricter) = naming.after(refusal, path.file_name()) {
+            naming = stricter;
+            check(&path.named_as(naming));
+            check(&path.marked_as(naming, &mark, 1));
+        }
     }
 });
