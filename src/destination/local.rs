@@ -1,19 +1,21 @@
-//! A directory on this machine. Every directory on the way to a file is entered without following symbolic links, so
-//! that nothing leads out of the destination.
+//! A directory on this machine: what identifies it, how much room it has, and which place a file gets.
 
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{self as sys, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::Error;
+use super::learned::Learned;
 use super::marker::{self, Marker, Seen};
-use super::rights::{Rights, make_directory};
-use crate::model::delivery::PublishedFile;
-use crate::model::{DeliveryId, Naming, RelativePath};
+use super::place::Place;
+use super::rights::Rights;
+use super::tree::{Blocked, Folders, Tree, refusal};
+use crate::model::{DeliveryId, Refusal, RelativePath};
 use crate::owner::{self, Want};
 use crate::spool::Spool;
 
@@ -25,7 +27,9 @@ pub struct Local {
     marker: Marker,
     /// Its marker is new: then the absence of a part proves nothing.
     pub(super) fresh: bool,
-    rights: Rights,
+    pub(super) rights: Rights,
+    pub(super) tree: Tree,
+    pub(super) learned: Arc<Learned>,
 }
 
 /// How much room there is.
@@ -35,12 +39,6 @@ pub struct Space {
     pub free: u64,
     /// The disk: destinations on one disk share its space.
     pub device: u64,
-}
-
-/// A directory and a name in it.
-pub(super) struct Place {
-    pub(super) directory: OwnedFd,
-    pub(super) name: String,
 }
 
 /// The most names that are tried for one file; the limit only ends the search.
@@ -68,14 +66,19 @@ impl Local {
             (Some(_), Seen::Empty) => return Self::anew(root, rights),
         };
         let spool = Spool::open(root, rights.file_mode).map_err(fail)?;
-        Ok(Self { root: root.to_owned(), spool, marker, fresh, rights })
+        Ok(Self::new(root, spool, marker, fresh, rights))
+    }
+
+    fn new(root: &Path, spool: Spool, marker: Marker, fresh: bool, rights: Rights) -> Self {
+        let tree = Tree { root: root.to_owned(), mode: rights.dir_mode };
+        Self { root: root.to_owned(), spool, marker, fresh, rights, tree, learned: Learned::of(root) }
     }
 
     /// A destination with a new marker that is not written yet.
     pub fn anew(root: &Path, rights: Rights) -> Result<Self, Error> {
         let fail = |source| unusable(root, source);
         let spool = Spool::open(root, rights.file_mode).map_err(fail)?;
-        Ok(Self { root: root.to_owned(), spool, marker: Marker::random(), fresh: true, rights })
+        Ok(Self::new(root, spool, Marker::random(), true, rights))
     }
 
     /// Writes its marker, if it is not there yet.
@@ -142,17 +145,19 @@ impl Local {
         &self.spool
     }
 
-    /// The deliveries that have a part here.
+    /// The deliveries that have a part here, or a copy of one.
     pub fn parts(&self) -> Result<Vec<DeliveryId>, Error> {
-        self.spool.parts().map_err(|source| Error::Io {
-            doing: "list the parts in",
-            path: self.root.clone(),
-            source,
-        })
+        let both = self.spool.parts().and_then(|parts| Ok([parts, self.copies()?].concat()));
+        let mut parts =
+            both.map_err(|source| Error::Io { doing: "list the parts in", path: self.root.clone(), source })?;
+        parts.sort();
+        parts.dedup();
+        Ok(parts)
     }
 
     /// Removes the part of a delivery that will not be finished.
     pub fn discard(&self, id: &DeliveryId) -> Result<(), Error> {
+        self.remove_copy(id)?;
         self.spool.discard(id).map_err(|source| Error::Io {
             doing: "remove",
             path: self.spool.path(id),
@@ -172,29 +177,63 @@ impl Local {
         mark: &str,
         given: &HashSet<RelativePath>,
     ) -> Result<RelativePath, Error> {
-        let wanted = self.walkable(wanted)?;
+        let (wanted, folder) = self.walkable(wanted)?;
+        self.free_name(&wanted, &folder, mark, given)
+    }
+
+    /// A name in this folder that is free, and that its file system accepts as far as that is known.
+    pub(super) fn free_name(
+        &self,
+        wanted: &RelativePath,
+        folder: &Arc<OwnedFd>,
+        mark: &str,
+        given: &HashSet<RelativePath>,
+    ) -> Result<RelativePath, Error> {
+        let device =
+            sys::fstat(folder).map_err(|errno| self.io("look at the folder of", wanted, errno))?.st_dev;
         for round in 0..MARK_LIMIT {
-            let path = if round == 0 { wanted.clone() } else { wanted.marked(mark, round) };
-            if !given.contains(&path) && self.stat(&path)?.is_none() {
-                return Ok(path);
+            let naming = self.learned.naming(device);
+            let path =
+                if round == 0 { wanted.named_as(naming) } else { wanted.marked_as(naming, mark, round) };
+            match Place::new(folder, path.file_name()).stat() {
+                Ok(None) if !given.contains(&path) => return Ok(path),
+                Ok(_) => {}
+                Err(errno) => {
+                    if !self.learns_name(&path, device, refusal(errno)) {
+                        return Err(self.io("look at", &path, errno));
+                    }
+                }
             }
         }
-        Err(Error::Taken { path: wanted })
+        Err(Error::Taken { path: wanted.clone() })
     }
 
-    /// Whether the file is there as it was delivered.
-    pub fn is_untouched(&self, file: &PublishedFile) -> Result<bool, Error> {
-        Ok(self.stat(&file.path)?.is_some_and(|stat| matches_record(&stat, file)))
+    /// A file's name was refused. Whether there is another one to try.
+    pub(super) fn learns_name(&self, path: &RelativePath, device: u64, why: Option<Refusal>) -> bool {
+        let shown = self.absolute(path);
+        why.is_some_and(|why| self.learned.refused(&shown, device, why, path.file_name()))
     }
 
-    /// The path with usable directories: where a file has the name of a directory, the directory gets another name.
-    fn walkable(&self, wanted: &RelativePath) -> Result<RelativePath, Error> {
-        let mut path = wanted.clone();
-        for round in 1..MARK_LIMIT {
-            match self.walk(&path, Walk::Make) {
-                Ok(_) => return Ok(path),
+    /// The path with usable directories, and the last one of them, opened. Where a file has the name of a directory, or the
+    /// file system does not accept that, the directory gets another name.
+    pub(super) fn walkable(&self, wanted: &RelativePath) -> Result<(RelativePath, Arc<OwnedFd>), Error> {
+        let (mut path, mut round) = (wanted.clone(), 0);
+        for _ in 0..MARK_LIMIT {
+            match self.tree.make(&path) {
+                Ok(folder) => return Ok((path, Arc::new(folder))),
                 Err(Blocked::At(index)) => {
-                    path = path.with_other_directory(index, Naming::ANY, round);
+                    round += 1;
+                    let device = sys::stat(&self.root).map_or(0, |stat| stat.st_dev);
+                    path = path.with_other_directory(index, self.learned.naming(device), round);
+                }
+                Err(Blocked::Refused { index, why, device, errno }) => {
+                    let name = &path.directories()[index];
+                    if !self.learned.refused(&self.absolute(&path), device, why, name)
+                        && self.learned.naming(device).apply(name) == *name
+                    {
+                        return Err(self.io("make the folders of", &path, errno));
+                    }
+                    path = path.directory_named_as(index, self.learned.naming(device));
                 }
                 Err(Blocked::By(errno)) => return Err(self.io("make the folders of", &path, errno)),
             }
@@ -202,53 +241,36 @@ impl Local {
         Err(Error::Taken { path })
     }
 
-    pub(super) fn enter(&self, path: &RelativePath) -> Result<Place, Error> {
-        match self.walk(path, Walk::Enter) {
-            Ok(Some(directory)) => Ok(Place { directory, name: path.file_name().to_owned() }),
-            Ok(None) | Err(Blocked::At(_)) => Err(Error::Taken { path: path.clone() }),
-            Err(Blocked::By(errno)) => Err(self.io("make the folders of", path, errno)),
+    /// Where the part of a delivery is, or would be.
+    pub(super) fn part(&self, id: &DeliveryId) -> Result<Place, Error> {
+        Self::in_hidden(&self.spool.path(id))
+    }
+
+    /// Something in the hidden folder.
+    pub(super) fn in_hidden(path: &Path) -> Result<Place, Error> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = sys::open(owner::parent(path), flags, Mode::empty());
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        match folder {
+            Ok(folder) => Ok(Place::new(&Arc::new(folder), name)),
+            Err(errno) => Err(Error::io("open the folder of", path.to_owned(), errno.into())),
         }
     }
 
-    pub(super) fn stat(&self, path: &RelativePath) -> Result<Option<Stat>, Error> {
-        let directory = match self.walk(path, Walk::Look) {
-            Ok(Some(directory)) => directory,
-            Ok(None) | Err(Blocked::At(_)) => return Ok(None),
-            Err(Blocked::By(errno)) => return Err(self.io("look at", path, errno)),
-        };
-        match sys::statat(&directory, path.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(stat)),
-            Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(self.io("look at", path, errno)),
-        }
-    }
-
-    /// Opens the directory of a path, step by step.
-    fn walk(&self, path: &RelativePath, walk: Walk) -> Result<Option<OwnedFd>, Blocked> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let mut here = sys::open(&self.root, flags, Mode::empty()).map_err(Blocked::By)?;
-        for (index, name) in path.directories().iter().enumerate() {
-            let step = |here: &OwnedFd| sys::openat(here, name, flags | OFlags::NOFOLLOW, Mode::empty());
-            let next = match (step(&here), walk) {
-                (Ok(next), _) => next,
-                (Err(Errno::NOENT), Walk::Look) => return Ok(None),
-                (Err(Errno::NOENT), Walk::Make | Walk::Enter) => {
-                    make_directory(&here, name, self.rights.dir_mode).map_err(Blocked::By)?;
-                    step(&here).map_err(Blocked::By)?
-                }
-                (Err(Errno::NOTDIR | Errno::LOOP), _) => return Err(Blocked::At(index)),
-                (Err(errno), _) => return Err(Blocked::By(errno)),
-            };
-            if walk == Walk::Enter {
-                sys::fsync(&here).map_err(Blocked::By)?;
+    /// The folder of a path in a batch, and the name in it.
+    pub(super) fn enter(&self, folders: &mut Folders<'_>, path: &RelativePath) -> Result<Place, Error> {
+        folders.enter(path).map_err(|blocked| match blocked {
+            Blocked::At(_) => Error::Taken { path: path.clone() },
+            Blocked::By(errno) | Blocked::Refused { errno, .. } => {
+                self.io("make the folders of", path, errno)
             }
-            here = next;
-        }
-        Ok(Some(here))
+        })
     }
 
-    pub(super) fn sync(&self, place: &Place, path: &RelativePath) -> Result<(), Error> {
-        sys::fsync(&place.directory).map_err(|errno| self.not_durable(path, errno))
+    /// The place of a path, if its folder is there.
+    pub(super) fn find(&self, path: &RelativePath) -> Result<Option<Place>, Error> {
+        let folder = self.tree.look(path).map_err(|errno| self.io("look at", path, errno))?;
+        Ok(folder.map(|folder| Place::new(&Arc::new(folder), path.file_name())))
     }
 
     pub(super) fn not_durable(&self, path: &RelativePath, errno: Errno) -> Error {
@@ -260,40 +282,6 @@ impl Local {
     }
 }
 
-/// What a walk to a directory is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Walk {
-    /// To look: it ends where nothing is.
-    Look,
-    /// To see whether it can be gone: what is missing is made.
-    Make,
-    /// To put something there: whoever has made a directory on the way, now or before, it is made durable in its
-    /// parent. Another delivery may have made it a moment ago, or an earlier run just before it was killed.
-    Enter,
-}
-
-enum Blocked {
-    /// By a file with this directory's name.
-    At(usize),
-    By(Errno),
-}
-
 fn unusable(root: &Path, source: io::Error) -> Error {
     Error::io("use the destination", root.to_owned(), owner::explained(source, root, Want::Make))
-}
-
-pub(super) fn stat_path(path: &Path) -> Result<Option<Stat>, Errno> {
-    match sys::lstat(path) {
-        Ok(stat) => Ok(Some(stat)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(errno),
-    }
-}
-
-pub(super) fn matches_record(stat: &Stat, file: &PublishedFile) -> bool {
-    let modified_ns = stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec as i64);
-    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-        && stat.st_ino == file.inode
-        && stat.st_size as u64 == file.size
-        && modified_ns == file.modified_ns
 }

@@ -1,10 +1,17 @@
 //! Where delivered files go. Takes only a `VerifiedPart`; overwrites nothing that it did not put there itself.
 
+mod calls;
+mod copies;
+mod learned;
 pub mod local;
 pub mod marker;
+mod moves;
+mod place;
 mod publish;
+mod record;
 mod rights;
 mod settle;
+mod tree;
 
 use std::io;
 use std::path::PathBuf;

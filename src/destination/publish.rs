@@ -3,16 +3,19 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{self as sys, AtFlags, RenameFlags};
+use rustix::fs as sys;
 use rustix::io::Errno;
 use tracing::{debug, info};
 
-use super::local::{Place, matches_record};
-use super::rights::inherit_group;
-use super::{Error, Local};
+use super::copies::{copy_in, id_of};
+use super::moves::move_new;
+use super::place::Place;
+use super::record::{is_as_recorded, modified_ns};
+use super::rights::pass_on;
+use super::tree::{Folders, refusal};
+use super::{Error, Local, calls};
 use crate::checkpoint::{Point, fails, reached};
 use crate::model::RelativePath;
 use crate::model::delivery::PublishedFile;
@@ -39,6 +42,16 @@ pub struct Planned {
     /// What will be there.
     pub file: PublishedFile,
     earlier: Option<PublishedFile>,
+    waits: Waits,
+}
+
+/// Where the verified bytes wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    /// In the hidden folder of the destination.
+    AsPart,
+    /// In the folder of their place.
+    AsCopy,
 }
 
 impl Local {
@@ -62,7 +75,7 @@ impl Local {
     fn plan_one(&self, wish: &Wish, given: &HashSet<RelativePath>) -> Result<Planned, Error> {
         let part = &wish.part;
         self.expect_part(part)?;
-        part.is_not_moved().map_err(|source| Self::unreadable(part, source))?;
+        part.is_not_moved().map_err(|source| unreadable(part, source))?;
         let mut earlier = wish.earlier.clone();
         if let Some(file) = &earlier
             && !self.is_untouched(file)?
@@ -70,11 +83,15 @@ impl Local {
             info!(path = %file.path, "the earlier file was changed since it was delivered; it stays, and the new one gets another name");
             earlier = None;
         }
-        let path = match &earlier {
-            Some(earlier) => earlier.path.clone(),
-            None => self.free_place(&wish.wanted, &wish.mark, given)?,
+        let (path, folder) = if let Some(earlier) = &earlier {
+            let place = self.find(&earlier.path)?;
+            let changed = || Error::Changed { path: earlier.path.clone() };
+            (earlier.path.clone(), place.ok_or_else(changed)?.directory)
+        } else {
+            let (wanted, folder) = self.walkable(&wish.wanted)?;
+            (self.free_name(&wanted, &folder, &wish.mark, given)?, folder)
         };
-        let file = PublishedFile {
+        let mut file = PublishedFile {
             path,
             inode: part.inode(),
             size: part.size(),
@@ -82,31 +99,56 @@ impl Local {
             checksum: Some(part.checksum().clone()),
             replaces: earlier.is_some(),
         };
-        Ok(Planned { part: Arc::clone(part), file, earlier })
+        let stat =
+            sys::fstat(&folder).map_err(|errno| self.io("look at the folder of", &file.path, errno))?;
+        let waits = if self.learned.is_elsewhere(&stat) {
+            let copy = self.copy(part, &file.path, &folder)?;
+            (file.inode, file.modified_ns) = (copy.st_ino, modified_ns(&copy));
+            Waits::AsCopy
+        } else {
+            Waits::AsPart
+        };
+        Ok(Planned { part: Arc::clone(part), file, earlier, waits })
     }
 
-    /// Moves the parts to their places, and makes that durable.
+    /// Moves the parts to their places, and makes that durable: with one fsync for each folder, however many files go there.
     pub fn publish(&self, parts: &[Planned]) -> Vec<Result<(), Error>> {
-        let mut folders: BTreeMap<&[String], (Place, Vec<usize>)> = BTreeMap::new();
-        let mut outcomes = Vec::with_capacity(parts.len());
-        for (index, planned) in parts.iter().enumerate() {
-            let path = &planned.file.path;
-            let moved = match &planned.earlier {
-                Some(earlier) => self.replace(&planned.part, earlier),
-                None => self.put(&planned.part, path).map(|place| {
-                    folders.entry(path.directories()).or_insert((place, Vec::new())).1.push(index);
-                }),
-            };
-            outcomes.push(moved);
-        }
-        for (place, indices) in folders.into_values() {
-            let synced = if fails(Point::Moved) { Err(Errno::IO) } else { sys::fsync(&place.directory) };
-            let Err(errno) = synced else { continue };
-            for index in indices {
-                outcomes[index] = Err(self.not_durable(&parts[index].file.path, errno));
+        let mut folders = Folders::new(&self.tree);
+        let moved: Vec<_> = parts.iter().map(|planned| self.move_one(planned, &mut folders)).collect();
+        let mut durable: BTreeMap<&[String], Result<(), Errno>> = BTreeMap::new();
+        let outcomes = parts.iter().zip(moved).map(|(planned, moved)| {
+            let (moved, path) = (moved?, &planned.file.path);
+            let sync =
+                || if fails(Point::Moved) { Err(Errno::IO) } else { calls::sync_folder(&moved.to.directory) };
+            durable
+                .entry(path.directories())
+                .or_insert_with(sync)
+                .map_err(|errno| self.not_durable(path, errno))?;
+            if let Some(left) = moved.left {
+                left.remove().map_err(|errno| self.io("remove the earlier content of", path, errno))?;
             }
+            match planned.waits {
+                Waits::AsPart => Ok(()),
+                Waits::AsCopy => self.copy_is_published(&id_of(&planned.part)),
+            }
+        });
+        outcomes.collect()
+    }
+
+    fn move_one(&self, planned: &Planned, folders: &mut Folders<'_>) -> Result<Moved, Error> {
+        let path = &planned.file.path;
+        let to = self.enter(folders, path)?;
+        self.expect_part(&planned.part)?;
+        let from = match planned.waits {
+            Waits::AsPart => Self::in_hidden(planned.part.path())?,
+            Waits::AsCopy => copy_in(&to.directory, &id_of(&planned.part)),
+        };
+        pass_on(&from, &to.directory, owner::parent(&self.absolute(path)))
+            .map_err(|errno| self.io("set the group of", path, errno))?;
+        match &planned.earlier {
+            Some(earlier) => self.replace(planned, from, to, earlier),
+            None => self.put(planned, &from, to),
         }
-        outcomes
     }
 
     /// Looks at the part: a cleaner may have removed it, and another file may have its name.
@@ -114,75 +156,106 @@ impl Local {
         match part.is_there() {
             Ok(true) => Ok(()),
             Ok(false) => Err(Error::PartGone { hidden: self.root.join(HIDDEN) }),
-            Err(source) => Err(Self::unreadable(part, source)),
+            Err(source) => Err(unreadable(part, source)),
         }
-    }
-
-    fn unreadable(part: &VerifiedPart, source: io::Error) -> Error {
-        Error::Io { doing: "look at", path: part.path().to_owned(), source }
-    }
-
-    fn inherit(&self, part: &VerifiedPart, place: &Place, path: &RelativePath) -> Result<(), Error> {
-        let shown = self.absolute(path);
-        inherit_group(part.path(), &place.directory, owner::parent(&shown))
-            .map_err(|errno| self.io("set the group of", path, errno))
     }
 
     /// Moves a verified part to its path, which must be free. The name is not durable yet.
-    fn put(&self, part: &VerifiedPart, path: &RelativePath) -> Result<Place, Error> {
-        let place = self.enter(path)?;
-        self.expect_part(part)?;
-        self.inherit(part, &place, path)?;
-        match move_without_overwriting(part.path(), &place) {
+    fn put(&self, planned: &Planned, from: &Place, to: Place) -> Result<Moved, Error> {
+        match move_new(from, &to) {
             Ok(()) => {}
-            Err(Errno::EXIST) => return Err(Error::Taken { path: path.clone() }),
-            Err(errno) => {
-                return Err(self.expect_part(part).err().unwrap_or_else(|| self.io("publish", path, errno)));
-            }
+            Err(errno) => return Err(self.not_moved(planned, from, &to, errno)),
         }
         reached(Point::Moved);
-        note_move(part);
-        Ok(place)
+        note_move(&planned.part);
+        Ok(Moved { to, left: None })
+    }
+
+    /// Why a file could not be moved. Where another plan is possible, its place counts as taken.
+    fn not_moved(&self, planned: &Planned, from: &Place, to: &Place, errno: Errno) -> Error {
+        let path = &planned.file.path;
+        let taken = || Error::Taken { path: path.clone() };
+        if errno == Errno::EXIST {
+            return taken();
+        }
+        if let Err(gone) = self.expect_part(&planned.part) {
+            return gone;
+        }
+        match sys::fstat(&to.directory) {
+            Ok(folder) if errno == Errno::XDEV && planned.waits == Waits::AsPart => {
+                self.learned.learn_elsewhere(owner::parent(&self.absolute(path)), &folder);
+                taken()
+            }
+            // What is gone says nothing of names.
+            Ok(folder) if folder.st_nlink > 0 && matches!(from.stat(), Ok(Some(_))) => {
+                let learns = self.learns_name(path, folder.st_dev, refusal(errno));
+                if learns { taken() } else { self.io("publish", path, errno) }
+            }
+            Ok(_) | Err(_) => self.io("publish", path, errno),
+        }
     }
 
     /// Puts a verified part in the place of the file that was delivered there before, if that is still untouched.
-    /// Durable before that goes.
-    fn replace(&self, part: &VerifiedPart, earlier: &PublishedFile) -> Result<(), Error> {
+    fn replace(
+        &self,
+        planned: &Planned,
+        from: Place,
+        to: Place,
+        earlier: &PublishedFile,
+    ) -> Result<Moved, Error> {
         let path = &earlier.path;
         let changed = || Error::Changed { path: path.clone() };
-        if !self.is_untouched(earlier)? {
+        if !self.is_there_untouched(&to, earlier)? {
             return Err(changed());
         }
-        let place = self.enter(path)?;
-        self.expect_part(part)?;
-        self.inherit(part, &place, path)?;
-        match sys::renameat_with(sys::CWD, part.path(), &place.directory, &place.name, RenameFlags::EXCHANGE)
-        {
+        match calls::exchange(&from, &to) {
             Ok(()) => {}
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
                 // No exchange on this file system: a plain rename, a moment after the check.
-                sys::renameat(sys::CWD, part.path(), &place.directory, &place.name)
-                    .map_err(|errno| self.io("replace", path, errno))?;
-                note_move(part);
-                return self.sync(&place, path);
+                calls::rename(&from, &to).map_err(|errno| self.not_moved(planned, &from, &to, errno))?;
+                note_move(&planned.part);
+                return Ok(Moved { to, left: None });
             }
             Err(Errno::NOENT) => return Err(changed()),
-            Err(errno) => return Err(self.io("replace", path, errno)),
+            Err(errno) => return Err(self.not_moved(planned, &from, &to, errno)),
         }
         reached(Point::Exchanged);
         // What was at the place now bears the part's name. Had it been touched between the look and the exchange, it
         // goes back.
-        let swapped_out = sys::lstat(part.path()).map_err(|errno| self.io("look at", path, errno))?;
-        if !matches_record(&swapped_out, earlier) {
-            sys::renameat_with(sys::CWD, part.path(), &place.directory, &place.name, RenameFlags::EXCHANGE)
-                .map_err(|errno| self.io("restore", path, errno))?;
+        if !self.is_there_untouched(&from, earlier)? {
+            calls::exchange(&from, &to).map_err(|errno| self.io("restore", path, errno))?;
             return Err(changed());
         }
         // Until now the earlier content under the part's name says that it was moved.
-        note_move(part);
-        self.sync(&place, path)?;
-        sys::unlink(part.path()).map_err(|errno| self.io("remove the earlier content of", path, errno))
+        note_move(&planned.part);
+        Ok(Moved { to, left: Some(from) })
     }
+
+    /// Whether a delivered file is there as it was recorded.
+    fn is_there_untouched(&self, place: &Place, file: &PublishedFile) -> Result<bool, Error> {
+        let fail = |error| Error::io("look at", self.absolute(&file.path), error);
+        match place.stat().map_err(|errno| fail(errno.into()))? {
+            Some(stat) => is_as_recorded(place, &stat, file).map_err(fail),
+            None => Ok(false),
+        }
+    }
+
+    /// Whether the file is there as it was delivered.
+    pub fn is_untouched(&self, file: &PublishedFile) -> Result<bool, Error> {
+        let Some(place) = self.find(&file.path)? else { return Ok(false) };
+        self.is_there_untouched(&place, file)
+    }
+}
+
+/// A part in its place.
+struct Moved {
+    to: Place,
+    /// The earlier content, under the part's name. It goes when the new one is durable.
+    left: Option<Place>,
+}
+
+fn unreadable(part: &VerifiedPart, source: io::Error) -> Error {
+    Error::Io { doing: "look at", path: part.path().to_owned(), source }
 }
 
 /// Without this note a crash costs another download of a file that was taken away at once; it is not worth an error.
@@ -192,268 +265,7 @@ fn note_move(part: &VerifiedPart) {
     }
 }
 
-/// One rename that refuses to overwrite. Where the file system has no such rename, a second link does the same in two
-/// steps; where it has no links either, a look before the rename has to do.
-pub(super) fn move_without_overwriting(from: &Path, to: &Place) -> Result<(), Errno> {
-    match sys::renameat_with(sys::CWD, from, &to.directory, &to.name, RenameFlags::NOREPLACE) {
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
-        done => return done,
-    }
-    match sys::linkat(sys::CWD, from, &to.directory, &to.name, AtFlags::empty()) {
-        Ok(()) => return sys::unlink(from),
-        Err(Errno::PERM | Errno::NOSYS | Errno::OPNOTSUPP | Errno::MLINK) => {}
-        Err(errno) => return Err(errno),
-    }
-    match sys::statat(&to.directory, &to.name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(_) => Err(Errno::EXIST),
-        Err(Errno::NOENT) => sys::renameat(sys::CWD, from, &to.directory, &to.name),
-        Err(errno) => Err(errno),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::destination::{Rights, Settled};
-    use crate::model::DeliveryId;
-    use crate::model::file::Checksum;
-    use crate::spool::checksum::Hasher;
-    use crate::spool::{Buffers, Expected, Part, Verdict};
-
-    fn path(text: &str) -> RelativePath {
-        RelativePath::from_stored(text)
-    }
-
-    fn id(text: &str) -> DeliveryId {
-        DeliveryId::new(text)
-    }
-
-    async fn part(place: &Local, name: &str, content: &'static [u8]) -> VerifiedPart {
-        let mut hasher = Hasher::like(&Checksum::Md5(String::new()));
-        hasher.update(content);
-        let expected = Expected { size: content.len() as u64, checksum: hasher.finish(), modified: None };
-        let sink =
-            Part::open(place.spool(), &id(name), expected).await.unwrap().into_sink(1, &Buffers::default());
-        let mut lane = sink.lane(0);
-        assert!(lane.write(content).await);
-        lane.close().await;
-        match sink.finish().await.unwrap() {
-            Verdict::Verified(part) => part,
-            Verdict::Wrong(why) => panic!("{why}"),
-        }
-    }
-
-    fn record(part: &VerifiedPart, at: &str, replaces: bool) -> PublishedFile {
-        PublishedFile {
-            path: path(at),
-            inode: part.inode(),
-            size: part.size(),
-            modified_ns: part.modified_ns(),
-            checksum: None,
-            replaces,
-        }
-    }
-
-    /// What is left in the hidden folder once the moves are known.
-    fn parts(place: &Local) -> Vec<DeliveryId> {
-        place.forget_moves(&place.parts().unwrap());
-        place.parts().unwrap()
-    }
-
-    fn read(place: &Local, at: &str) -> String {
-        fs::read_to_string(place.absolute(&path(at))).unwrap()
-    }
-
-    #[tokio::test]
-    async fn nothing_is_overwritten() {
-        let home = tempfile::tempdir().unwrap();
-        let place = Local::open(home.path(), None, Rights::default()).unwrap();
-        let new = part(&place, "d1", b"new").await;
-        fs::write(home.path().join("film.mp4"), "mine").unwrap();
-        assert!(matches!(place.put(&new, &path("film.mp4")), Err(Error::Taken { .. })));
-        assert_eq!(read(&place, "film.mp4"), "mine");
-        assert_eq!(
-            place.free_place(&path("film.mp4"), "1AbC", &HashSet::new()).unwrap(),
-            path("film [1AbC].mp4")
-        );
-        place.put(&new, &path("film [1AbC].mp4")).unwrap();
-        assert_eq!(
-            place.free_place(&path("film.mp4"), "1AbC", &HashSet::new()).unwrap(),
-            path("film [1AbC-2].mp4")
-        );
-        assert_eq!(parts(&place), []);
-    }
-
-    #[tokio::test]
-    async fn many_at_once_get_places_of_their_own_and_outcomes_of_their_own() {
-        let home = tempfile::tempdir().unwrap();
-        let place = Local::open(home.path(), None, Rights::default()).unwrap();
-        let mut wishes = Vec::new();
-        for (name, wanted) in
-            [("d1", "film.mp4"), ("d2", "film.mp4"), ("d3", "a/film.mp4"), ("d4", "film.mp4")]
-        {
-            let part = Arc::new(part(&place, name, b"new").await);
-            wishes.push(Wish { part, wanted: path(wanted), mark: name.to_owned(), earlier: None });
-        }
-        let planned: Vec<Planned> = place.plan(&wishes).unwrap().into_iter().map(Result::unwrap).collect();
-        let paths: Vec<String> = planned.iter().map(|planned| planned.file.path.to_string()).collect();
-        assert_eq!(paths, ["film.mp4", "film [d2].mp4", "a/film.mp4", "film [d4].mp4"]);
-        fs::write(home.path().join("film [d2].mp4"), "mine").unwrap();
-        let outcomes = place.publish(&planned);
-        assert!(matches!(outcomes[..], [Ok(()), Err(Error::Taken { .. }), Ok(()), Ok(())]), "{outcomes:?}");
-        assert_eq!(read(&place, "film [d2].mp4"), "mine");
-        assert_eq!(parts(&place), [id("d2")]);
-
-        let earlier = Some(planned[0].file.clone());
-        fs::write(home.path().join("a/film.mp4"), "edited").unwrap();
-        let mut newer = Vec::new();
-        for (name, earlier) in [("d5", earlier), ("d6", Some(planned[2].file.clone()))] {
-            let wanted = earlier.as_ref().unwrap().path.clone();
-            let part = Arc::new(part(&place, name, b"newer").await);
-            newer.push(Wish { part, wanted, mark: name.to_owned(), earlier });
-        }
-        let planned: Vec<Planned> = place.plan(&newer).unwrap().into_iter().map(Result::unwrap).collect();
-        assert!(place.publish(&planned).into_iter().all(|outcome| outcome.is_ok()));
-        let found = ["film.mp4", "a/film.mp4", "a/film [d6].mp4"].map(|at| read(&place, at));
-        assert_eq!(found, ["newer", "edited", "newer"]);
-    }
-
-    #[tokio::test]
-    async fn only_an_untouched_file_is_replaced() {
-        let home = tempfile::tempdir().unwrap();
-        let place = Local::open(home.path(), None, Rights::default()).unwrap();
-        let first = part(&place, "d1", b"first").await;
-        let earlier = record(&first, "a/film.mp4", false);
-        place.put(&first, &earlier.path).unwrap();
-        let second = part(&place, "d2", b"second").await;
-        place.replace(&second, &earlier).unwrap();
-        assert_eq!(read(&place, "a/film.mp4"), "second");
-        assert_eq!(parts(&place), [], "the earlier content is gone");
-
-        let third = part(&place, "d3", b"third").await;
-        assert!(
-            matches!(place.replace(&third, &earlier), Err(Error::Changed { .. })),
-            "it is another file by now"
-        );
-        let earlier = record(&second, "a/film.mp4", true);
-        fs::write(home.path().join("a/film.mp4"), "edited").unwrap();
-        assert!(matches!(place.replace(&third, &earlier), Err(Error::Changed { .. })));
-        assert_eq!(read(&place, "a/film.mp4"), "edited");
-    }
-
-    #[tokio::test]
-    async fn the_disk_tells_what_a_crash_interrupted() {
-        let home = tempfile::tempdir().unwrap();
-        Local::open(home.path(), None, Rights::default()).unwrap();
-        let place = Local::open(home.path(), None, Rights::default()).unwrap();
-        let new = part(&place, "d1", b"new").await;
-        let planned = record(&new, "film.mp4", false);
-        assert_eq!(place.settle(&id("d1"), &planned, None).unwrap(), Settled::NotYet, "before the rename");
-        place.put(&new, &planned.path).unwrap();
-        assert_eq!(place.settle(&id("d1"), &planned, None).unwrap(), Settled::Published, "after it");
-        fs::remove_file(home.path().join("film.mp4")).unwrap();
-        assert_eq!(place.settle(&id("d1"), &planned, None).unwrap(), Settled::Published, "and taken away");
-        place.forget_moves(&[id("d1")]);
-        assert_eq!(place.settle(&id("d1"), &planned, None).unwrap(), Settled::Lost, "the evidence is gone");
-        assert_eq!(parts(&place), [], "and nothing else is left");
-    }
-
-    #[tokio::test]
-    async fn a_part_that_is_gone_or_replaced_is_never_taken_for_published() {
-        let home = tempfile::tempdir().unwrap();
-        let place = Local::open(home.path(), None, Rights::default()).unwrap();
-        let wish = |part| Wish { part, wanted: path("film.mp4"), mark: "d".to_owned(), earlier: None };
-        let gone = |outcome: &Result<_, Error>| matches!(outcome, Err(Error::PartGone { .. }));
-        let hands: [fn(&Path); 3] = [
-            |part| fs::remove_file(part).unwrap(),
-            |part| {
-                fs::remove_file(part).unwrap();
-                fs::write(part, "another").unwrap();
-            },
-            |part| fs::hard_link(part, part.with_extension("link")).unwrap(),
-        ];
-        for (number, hand) in hands.into_iter().enumerate() {
-            for is_planned in [false, true] {
-                let part = Arc::new(part(&place, &format!("d{number}{is_planned}"), b"new").await);
-                let file = record(&part, "film.mp4", false);
-                if is_planned {
-                    let planned = Planned { part: part.clone(), file: file.clone(), earlier: None };
-                    hand(part.path());
-                    assert!(gone(&place.publish(&[planned]).remove(0)), "{number}");
-                } else {
-                    hand(part.path());
-                    assert!(gone(&place.plan(&[wish(part)]).unwrap().remove(0).map(drop)), "{number}");
-                }
-            }
-        }
-        assert!(!home.path().join("film.mp4").exists());
-
-        // A note of an earlier move proves nothing.
-        let part = Arc::new(part(&place, "d9", b"new").await);
-        part.is_moved().unwrap();
-        let planned = place.plan(&[wish(part.clone())]).unwrap().remove(0).unwrap();
-        fs::remove_file(part.path()).unwrap();
-        assert_eq!(place.settle(&id("d9"), &planned.file, None).unwrap(), Settled::Lost);
-    }
-
-    #[tokio::test]
-    async fn an_interrupted_replacement_is_finished_and_keeps_what_was_edited() {
-        for (edited, taken, left) in [
-            (false, false, vec!["film.mp4"]),
-            (true, false, vec!["film [kept].mp4", "film.mp4"]),
-            (false, true, vec![]),
-            (true, true, vec!["film.mp4"]),
-        ] {
-            let home = tempfile::tempdir().unwrap();
-            Local::open(home.path(), None, Rights::default()).unwrap();
-            let place = Local::open(home.path(), None, Rights::default()).unwrap();
-            let first = part(&place, "d1", b"first").await;
-            let earlier = record(&first, "film.mp4", false);
-            place.put(&first, &earlier.path).unwrap();
-            let second = part(&place, "d2", b"second").await;
-            let planned = record(&second, "film.mp4", true);
-            if edited {
-                fs::write(home.path().join("film.mp4"), "edited by hand").unwrap();
-            }
-            // The exchange happened, and then the power went.
-            let film = home.path().join("film.mp4");
-            sys::renameat_with(sys::CWD, second.path(), sys::CWD, &film, RenameFlags::EXCHANGE).unwrap();
-            if taken {
-                fs::remove_file(&film).unwrap();
-            }
-            assert_eq!(place.settle(&id("d2"), &planned, Some(&earlier)).unwrap(), Settled::Published);
-            assert_eq!(parts(&place), []);
-            let mut names: Vec<String> = fs::read_dir(home.path())
-                .unwrap()
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .filter(|name| !name.starts_with('.'))
-                .collect();
-            names.sort();
-            assert_eq!(names, left);
-            match (edited, taken) {
-                (_, false) => assert_eq!(read(&place, "film.mp4"), "second"),
-                (true, true) => {
-                    assert_eq!(read(&place, "film.mp4"), "edited by hand", "it is kept in the free place");
-                }
-                (false, true) => {}
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn no_symbolic_link_is_followed() {
-        let home = tempfile::tempdir().unwrap();
-        let outside = tempfile::tempdir().unwrap();
-        let place = Local::open(home.path(), None, Rights::default()).unwrap();
-        std::os::unix::fs::symlink(outside.path(), home.path().join("link")).unwrap();
-        let new = part(&place, "d1", b"new").await;
-        assert!(place.put(&new, &path("link/film.mp4")).is_err());
-        assert_eq!(
-            place.free_place(&path("link/film.mp4"), "x", &HashSet::new()).unwrap(),
-            path("link_/film.mp4")
-        );
-        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
-    }
-}
+mod disks;
+#[cfg(test)]
+pub(super) mod tests;

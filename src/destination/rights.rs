@@ -2,15 +2,16 @@
 //! that has the setgid bit.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{self as sys, AtFlags, Gid, Mode};
+use rustix::fs::{self as sys, Gid};
 use rustix::io::Errno;
 use tracing::warn;
 
+use super::place::Place;
 use crate::owner::{self, Owner, group, process};
 
 const SETGID: u32 = 0o2000;
@@ -32,29 +33,30 @@ impl Default for Rights {
     }
 }
 
-/// Makes a directory on the way to a file. One that root makes in somebody else's belongs to that one.
-pub(super) fn make_directory(here: &OwnedFd, name: &str, mode: u32) -> Result<(), Errno> {
-    match owner::make_in(here, OsStr::new(name), mode, None) {
-        Err(Errno::EXIST) => Ok(()),
-        outcome => outcome,
-    }
+/// Before a part is moved into a directory: it gets the group that it would have if it had been made there. It was made in
+/// the hidden folder, which may be older than the setgid bit.
+pub(super) fn pass_on(part: &Place, directory: &OwnedFd, shown: &Path) -> Result<(), Errno> {
+    let file = part.open()?;
+    // Durable like the rest of it.
+    if pass_on_group(&file, directory, shown)? == Changed::Yes { sys::fsync(&file) } else { Ok(()) }
 }
 
-/// Before a part is moved into a directory: if that has the setgid bit, the part gets its group, as if it had been made
-/// there. It was made in the hidden folder, which may be older than the bit.
-pub(super) fn inherit_group(part: &Path, directory: &OwnedFd, shown: &Path) -> Result<(), Errno> {
-    let (stat, old) = (sys::fstat(directory)?, sys::lstat(part)?);
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Changed {
+    Yes,
+    No,
+}
+
+fn pass_on_group(file: &File, directory: &OwnedFd, shown: &Path) -> Result<Changed, Errno> {
+    let (stat, old) = (sys::fstat(directory)?, sys::fstat(file)?);
     if stat.st_mode & SETGID == 0 || stat.st_gid == old.st_gid {
-        return Ok(());
+        return Ok(Changed::No);
     }
-    let changed =
-        sys::chownat(sys::CWD, part, None, Some(Gid::from_raw(stat.st_gid)), AtFlags::SYMLINK_NOFOLLOW);
-    match changed {
-        // Durable like the rest of it.
-        Ok(()) => sys::fsync(sys::open(part, sys::OFlags::RDONLY | sys::OFlags::NOFOLLOW, Mode::empty())?),
+    match sys::fchown(file, None, Some(Gid::from_raw(stat.st_gid))) {
+        Ok(()) => Ok(Changed::Yes),
         Err(errno) if owner::may_not(errno) => {
             refused(shown, stat.st_gid);
-            Ok(())
+            Ok(Changed::No)
         }
         Err(errno) => Err(errno),
     }

@@ -1,16 +1,18 @@
 //! What a crash between "about to publish" and "published" has left: the disk tells which of the two came last.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::io;
 
-use rustix::fs::{self as sys, Stat};
+use rustix::fs::Stat;
 use tracing::debug;
 
-use super::local::{matches_record, stat_path};
-use super::publish::move_without_overwriting;
-use super::{Error, Local};
-use crate::model::DeliveryId;
+use super::moves::move_new;
+use super::place::Place;
+use super::record::{is_alike, is_as_recorded};
+use super::tree::Folders;
+use super::{Error, Local, calls};
 use crate::model::delivery::PublishedFile;
+use crate::model::{DeliveryId, RelativePath};
 
 /// What the disk says of a delivery that a crash has interrupted while it was being published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,24 +39,73 @@ impl Local {
         file: &PublishedFile,
         earlier: Option<&PublishedFile>,
     ) -> Result<Settled, Error> {
-        let part = self.spool.path(id);
-        let left = stat_path(&part).map_err(|errno| self.io("look at", &file.path, errno))?;
         // The inode alone proves nothing: one that is free is soon given to another file.
-        let in_place = self.stat(&file.path)?.is_some_and(|stat| matches_record(&stat, file));
+        let in_place = self.is_untouched(file)?;
         if in_place {
-            self.sync(&self.enter(&file.path)?, &file.path)?;
+            self.make_durable(&file.path)?;
         }
+        if let Some(path) = self.copied_to(id)? {
+            return self.settle_copy(id, &path, file, earlier, in_place);
+        }
+        let part = self.part(id)?;
+        let left = part.stat().map_err(|errno| self.io("look at", &file.path, errno))?;
         match left {
-            Some(left) if in_place || file.replaces && was_exchanged(&left, file, earlier) => {
-                self.spool
-                    .note_move(id)
-                    .map_err(|source| Error::io("note the move of", part.clone(), source))?;
+            Some(left) if in_place || self.was_exchanged(&part, &left, file, earlier)? => {
+                self.note_move(id)?;
                 self.put_away(&part, &left, file, earlier).map(|()| Settled::Published)
             }
             Some(_) => Ok(Settled::NotYet),
             None if in_place || self.was_moved(id)? => Ok(Settled::Published),
             None => Ok(Settled::Lost),
         }
+    }
+
+    /// Its part still waits, since a copy of it was to be published. As long as that was not, the part is there to begin
+    /// with.
+    fn settle_copy(
+        &self,
+        id: &DeliveryId,
+        path: &RelativePath,
+        file: &PublishedFile,
+        earlier: Option<&PublishedFile>,
+        in_place: bool,
+    ) -> Result<Settled, Error> {
+        let copy = self.find_copy(id, path)?;
+        let look = |copy: &Place| copy.stat().map_err(|errno| self.io("look at", path, errno));
+        let left = copy.as_ref().map(look).transpose()?.flatten();
+        let was_exchanged = match (&copy, &left) {
+            (Some(copy), Some(left)) => self.was_exchanged(copy, left, file, earlier)?,
+            _ => false,
+        };
+        if !(in_place || was_exchanged || left.is_none() && self.was_moved(id)?) {
+            return Ok(Settled::NotYet);
+        }
+        self.note_move(id)?;
+        if let (Some(copy), Some(left)) = (&copy, &left) {
+            self.put_away(copy, left, file, earlier)?;
+        }
+        self.copy_is_published(id).map(|()| Settled::Published)
+    }
+
+    /// Whether what bears the name of the part, or of its copy, is what was in its place before: the part has its inode, or
+    /// at least its size and time where inodes change.
+    fn was_exchanged(
+        &self,
+        place: &Place,
+        left: &Stat,
+        file: &PublishedFile,
+        earlier: Option<&PublishedFile>,
+    ) -> Result<bool, Error> {
+        if !file.replaces {
+            return Ok(false);
+        }
+        let is_part = left.st_ino == file.inode || is_alike(left, file);
+        let fail = |error| Error::io("look at", self.absolute(&file.path), error);
+        Ok(!is_part || is_earlier(place, left, earlier).map_err(fail)?)
+    }
+
+    fn note_move(&self, id: &DeliveryId) -> Result<(), Error> {
+        self.spool.note_move(id).map_err(|source| Error::io("note the move of", self.spool.path(id), source))
     }
 
     fn was_moved(&self, id: &DeliveryId) -> Result<bool, Error> {
@@ -78,30 +129,30 @@ impl Local {
     /// it was exchanged for. That one goes if it is untouched, and is kept under a name of its own if not.
     fn put_away(
         &self,
-        part: &Path,
+        part: &Place,
         left: &Stat,
         file: &PublishedFile,
         earlier: Option<&PublishedFile>,
     ) -> Result<(), Error> {
         let own_link = left.st_ino == file.inode;
-        if own_link || is_earlier(left, earlier) {
-            return sys::unlink(part)
-                .map_err(|errno| self.io("remove the earlier content of", &file.path, errno));
+        let fail = |error| Error::io("look at", self.absolute(&file.path), error);
+        if own_link || is_earlier(part, left, earlier).map_err(fail)? {
+            let removed = part.remove();
+            return removed.map_err(|errno| self.io("remove the earlier content of", &file.path, errno));
         }
         let kept = self.free_place(&file.path, "kept", &HashSet::new())?;
-        let place = self.enter(&kept)?;
-        move_without_overwriting(part, &place).map_err(|errno| self.io("keep the changed", &kept, errno))?;
-        self.sync(&place, &kept)
+        let place = self.enter(&mut Folders::new(&self.tree), &kept)?;
+        move_new(part, &place).map_err(|errno| self.io("keep the changed", &kept, errno))?;
+        calls::sync_folder(&place.directory).map_err(|errno| self.not_durable(&kept, errno))
+    }
+
+    fn make_durable(&self, path: &RelativePath) -> Result<(), Error> {
+        let place = self.enter(&mut Folders::new(&self.tree), path)?;
+        calls::sync_folder(&place.directory).map_err(|errno| self.not_durable(path, errno))
     }
 }
 
-/// Whether what bears the part's name is what was in its place before, and not the part: that one has its inode, or at
-/// least its size and time where inodes change.
-fn was_exchanged(left: &Stat, file: &PublishedFile, earlier: Option<&PublishedFile>) -> bool {
-    let under_any_inode = PublishedFile { inode: left.st_ino, ..file.clone() };
-    is_earlier(left, earlier) || left.st_ino != file.inode && !matches_record(left, &under_any_inode)
-}
-
-fn is_earlier(left: &Stat, earlier: Option<&PublishedFile>) -> bool {
-    earlier.is_some_and(|earlier| matches_record(left, earlier))
+/// Whether what bears a name is the earlier content.
+fn is_earlier(place: &Place, left: &Stat, earlier: Option<&PublishedFile>) -> io::Result<bool> {
+    earlier.map_or(Ok(false), |earlier| is_as_recorded(place, left, earlier))
 }

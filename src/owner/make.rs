@@ -6,11 +6,12 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 
 use rustix::fs::{self as sys, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::process::{geteuid, umask};
+use tracing::info;
 
 use super::{Owner, SERVICE, SYSTEM_STATE, give, parent, user_id};
 
@@ -53,7 +54,7 @@ pub fn make_directories(path: &Path, mode: u32, owner: Option<Owner>) -> io::Res
     match make_in(&here, name, mode, owner) {
         // Somebody else was faster, or it is no directory.
         Err(Errno::EXIST) if path.is_dir() => Ok(()),
-        outcome => Ok(outcome.and_then(|()| sys::fsync(&here))?),
+        outcome => Ok(outcome.and_then(|()| durable(sys::fsync(&here)))?),
     }
 }
 
@@ -66,6 +67,21 @@ pub fn make_in(here: &OwnedFd, name: &OsStr, mode: u32, owner: Option<Owner>) ->
     match heir_of(&sys::fstat(here)?).or(owner) {
         Some(owner) => give_made(here, name, owner),
         None => Ok(()),
+    }
+}
+
+/// The outcome of an fsync of a directory. Some file systems in user space and some servers have none for directories: they
+/// make names durable as they like, and are no worse without a program that asks them to.
+pub fn durable(synced: Result<(), Errno>) -> Result<(), Errno> {
+    static SAID: Once = Once::new();
+    match synced {
+        Err(errno @ (Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS)) => {
+            SAID.call_once(|| {
+                info!("a file system has no fsync for directories ({errno}): after a power cut it may have lost the names of the last files");
+            });
+            Ok(())
+        }
+        synced => synced,
     }
 }
 

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 pub use denied::{Want, explain, explained, is_lost_at_a_stop, is_service, is_temporary, shell};
-pub use make::{make_directories, make_directory, make_in, make_private, make_room};
+pub use make::{durable, make_directories, make_directory, make_in, make_private, make_room};
 pub use names::{group, process, user, user_id};
 
 /// The user that the service runs as, where it is installed as one.

@@ -5,9 +5,11 @@ use std::fs::{File, remove_file};
 use std::io;
 use std::path::Path;
 
+use crate::owner;
+
 /// Makes the names in a directory durable.
 pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+    Ok(owner::durable(rustix::fs::fsync(File::open(path)?))?)
 }
 
 /// Removes a file, if it is there.

@@ -137,3 +137,47 @@ async fn a_disk_that_does_not_answer_holds_its_own_files_only() {
     world.assert_same("held.mp4", &held);
     assert_eq!(world.log().matches("a destination cannot be used").count(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_on_another_file_system_gets_its_files() {
+    let mut world = World::new("").await;
+    let below = world.videos().join("Trip");
+    fs::create_dir_all(&below).unwrap();
+    let daemon = world.command(&["run"]);
+    let mut command = std::process::Command::new("unshare");
+    command.env_clear().current_dir(world.home()).args(["--mount", "sh", "-c"]);
+    command.arg("mount -t tmpfs trip \"$0\" && exec \"$@\"").arg(&below);
+    let probe = command.get_args().map(ToOwned::to_owned).chain(["true".into()]).collect::<Vec<_>>();
+    if !std::process::Command::new("unshare").args(probe).status().is_ok_and(|status| status.success()) {
+        eprintln!("nothing can be mounted here");
+        return;
+    }
+    command.arg(daemon.get_program()).args(daemon.get_args());
+    command.stdout(std::process::Stdio::null()).stderr(fs::File::create(world.home().join("log")).unwrap());
+    world.spawn_command(command);
+    world.until_ready().await;
+    let trip = world.drive.folder(&world.inbox, "Trip");
+    let upload = |name: &str| {
+        let content = crate::world::content_of(name, 3_000_000);
+        world.drive.upload(drive_emulator::Upload::new(&trip, name, content))
+    };
+    // As the daemon sees it.
+    let seen = std::path::PathBuf::from(format!("/proc/{}/root{}", world.pid(), below.display()));
+    let there = |name: &str, id: &str| {
+        let path = seen.join(name);
+        path.exists() && Some(crate::world::sha256(&path)) == world.drive.content_sha256(id)
+    };
+    for name in ["first.mp4", "second.mp4"] {
+        let id = upload(name);
+        world.wait("a copy is in its place", async || there(name, &id)).await;
+    }
+    let first = upload("third.mp4");
+    world.wait("a copy is in its place", async || there("third.mp4", &first)).await;
+    world.drive.revise(&first, crate::world::content_of("newer", 2_000_000));
+    world.wait("a new content takes its place", async || there("third.mp4", &first)).await;
+    world.wait_until_idle().await;
+    assert_eq!(fs::read_dir(&seen).unwrap().count(), 3, "nothing hidden is left");
+    assert!(fs::read_dir(&below).unwrap().next().is_none(), "the mount point itself stays empty");
+    assert_eq!(world.log().matches("files are copied into it").count(), 1, "{}", world.log());
+    assert!(world.parts().is_empty());
+}

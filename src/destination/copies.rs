@@ -1,0 +1,199 @@
+//! Copies of verified parts, for folders into which nothing can be moved: those on another file system, and those with a
+//! quota of their own. A copy lies under a hidden name in the folder that it is for, and is renamed there like a part. A note
+//! in the hidden folder of the destination says beforehand where it lies, so that no crash leaves one that nobody knows.
+
+use std::fs::{File, Permissions};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use rustix::fs::{self as sys, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid};
+use rustix::io::Errno;
+
+use super::place::Place;
+use super::{Error, Local};
+use crate::model::{DeliveryId, RelativePath};
+use crate::owner::{self, Absent};
+use crate::spool::VerifiedPart;
+use crate::spool::checksum::Hasher;
+
+/// Begins the name of a copy.
+const HIDDEN_COPY: &str = ".gdrive-webhook-";
+/// Ends the name of a note.
+const NOTE: &str = "copy";
+const AT_ONCE: usize = 1 << 20;
+const SETGID: u32 = 0o2000;
+
+impl Local {
+    /// Copies a part to the folder of its place. What is there afterwards is verified and durable; its name is not.
+    pub(super) fn copy(
+        &self,
+        part: &VerifiedPart,
+        path: &RelativePath,
+        folder: &Arc<OwnedFd>,
+    ) -> Result<Stat, Error> {
+        let id = id_of(part);
+        let fail =
+            |error: io::Error| Error::io("copy a verified file to", self.absolute(path), of_that_disk(error));
+        self.remove_copy(&id)?;
+        self.note(&id, path).map_err(fail)?;
+        let copy = copy_in(folder, &id);
+        let copied = make(&copy).and_then(|file| fill(file, &copy, part, self.rights.file_mode));
+        copied.map_err(|error| {
+            // It is found by its note, if it cannot be removed now.
+            let _ = copy.remove();
+            fail(error)
+        })
+    }
+
+    /// Where the part of a delivery has a copy, if it may have one.
+    pub(super) fn copied_to(&self, id: &DeliveryId) -> Result<Option<RelativePath>, Error> {
+        match std::fs::read_to_string(self.note_path(id)) {
+            Ok(text) if text.is_empty() => Ok(None),
+            Ok(text) => Ok(Some(RelativePath::from_stored(&text))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("read", self.note_path(id), error)),
+        }
+    }
+
+    /// The copy itself, if its folder is there.
+    pub(super) fn find_copy(&self, id: &DeliveryId, path: &RelativePath) -> Result<Option<Place>, Error> {
+        Ok(self.find(path)?.map(|place| copy_in(&place.directory, id)))
+    }
+
+    /// Removes the copy of a part, if there is one, and what is known of it.
+    pub(super) fn remove_copy(&self, id: &DeliveryId) -> Result<(), Error> {
+        let Some(path) = self.copied_to(id)? else { return Ok(()) };
+        if let Some(copy) = self.find_copy(id, &path)? {
+            copy.remove().map_err(|errno| self.io("remove the copy for", &path, errno))?;
+        }
+        match std::fs::remove_file(self.note_path(id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io("remove", self.note_path(id), error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The copy is in its place, and that is durable: the part is not needed any more.
+    pub(super) fn copy_is_published(&self, id: &DeliveryId) -> Result<(), Error> {
+        let part = self.part(id)?;
+        part.remove().map_err(|errno| Error::io("remove", self.spool.path(id), errno.into()))?;
+        self.remove_copy(id)
+    }
+
+    /// The deliveries that have a copy somewhere.
+    pub(super) fn copies(&self) -> io::Result<Vec<DeliveryId>> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(owner::parent(&self.note_path(&DeliveryId::new("any"))))? {
+            let name = entry?.file_name();
+            if let Some((id, NOTE)) = name.to_str().and_then(|name| name.rsplit_once('.')) {
+                found.push(DeliveryId::new(id));
+            }
+        }
+        Ok(found)
+    }
+
+    fn note(&self, id: &DeliveryId, path: &RelativePath) -> io::Result<()> {
+        let mut note = owner::open(&self.note_path(id), Absent::Make)?;
+        note.set_len(0)?;
+        note.write_all(path.to_string().as_bytes())?;
+        note.sync_all()?;
+        self.spool.sync()
+    }
+
+    fn note_path(&self, id: &DeliveryId) -> std::path::PathBuf {
+        self.spool.path(id).with_extension(NOTE)
+    }
+}
+
+/// Whose part it is.
+pub(super) fn id_of(part: &VerifiedPart) -> DeliveryId {
+    DeliveryId::new(part.path().file_stem().and_then(|stem| stem.to_str()).unwrap_or_default())
+}
+
+/// The copy of a part in this folder.
+pub(super) fn copy_in(folder: &Arc<OwnedFd>, id: &DeliveryId) -> Place {
+    Place::new(folder, &format!("{HIDDEN_COPY}{id}"))
+}
+
+/// A new file, whatever an earlier attempt has left.
+fn make(copy: &Place) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = || sys::openat(&copy.directory, &copy.name, flags, Mode::RUSR | Mode::WUSR);
+    let made = match open() {
+        Err(Errno::EXIST) => copy.remove().and_then(|()| open()),
+        made => made,
+    };
+    Ok(File::from(made?))
+}
+
+/// The bytes are hashed on their way, so that what was read is what was verified.
+fn fill(mut file: File, copy: &Place, part: &VerifiedPart, mode: u32) -> io::Result<Stat> {
+    let mut source = File::open(part.path())?;
+    let original = sys::fstat(&source)?;
+    let mut hasher = Hasher::like(part.checksum());
+    let (mut buffer, mut length) = (vec![0; AT_ONCE], 0);
+    loop {
+        let read = source.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(&buffer[..read]);
+        file.write_all(&buffer[..read])?;
+        length += read as u64;
+    }
+    if length != part.size() || hasher.finish() != *part.checksum() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the verified bytes have changed on the disk",
+        ));
+    }
+    give_like(&file, copy, &original)?;
+    // Where there are no modes, all files have one.
+    match file.set_permissions(Permissions::from_mode(mode)) {
+        Err(error)
+            if [io::ErrorKind::PermissionDenied, io::ErrorKind::Unsupported].contains(&error.kind()) => {}
+        set => set?,
+    }
+    let modified = Timespec { tv_sec: original.st_mtime, tv_nsec: original.st_mtime_nsec as _ };
+    let unchanged = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    sys::futimens(&file, &Timestamps { last_access: unchanged, last_modification: modified })?;
+    file.sync_all()?;
+    let stat = sys::fstat(&file)?;
+    if stat.st_size as u64 != length {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the copy has another length than was written",
+        ));
+    }
+    Ok(stat)
+}
+
+/// What root copies belongs to the owner of the part. The group of the folder stays, where that passes it on.
+fn give_like(file: &File, copy: &Place, original: &Stat) -> Result<(), Errno> {
+    let made = sys::fstat(file)?;
+    if made.st_uid == original.st_uid {
+        return Ok(());
+    }
+    let passes_on = sys::fstat(&copy.directory)?.st_mode & SETGID != 0;
+    let group = (!passes_on).then(|| Gid::from_raw(original.st_gid));
+    match sys::fchown(file, Some(Uid::from_raw(original.st_uid)), group) {
+        Err(errno) if owner::may_not(errno) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// The disk of one folder is full or read-only: that does not concern the destination.
+fn of_that_disk(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            io::Error::other("the disk of its folder is full; free some space, or raise the quota")
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            io::Error::other("the disk of its folder is read-only; mount it for writing")
+        }
+        _ => error,
+    }
+}
