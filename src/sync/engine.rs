@@ -363,10 +363,10 @@ impl Engine {
         }
         if taken.has_new_rules {
             self.interrupt();
-            self.desk.tell_what_was_brought().await;
+            self.jobs.beside(self.desk.tell_what_was_brought()).await;
             let account = self.drive.describe();
             self.desk = Desk::new(self.store.clone(), self.claims.rules(), self.deliveries.clone(), account);
-            self.desk.expect(taken.changed).await;
+            self.jobs.beside(self.desk.expect(taken.changed)).await;
             self.jobs.beside(self.store.look_at_failed(Timestamp::now())).await?;
             self.want_logs();
         }
@@ -409,7 +409,7 @@ impl Engine {
     async fn outcome(&mut self) -> Result<Next, Error> {
         let tally = std::mem::take(&mut self.tally);
         let now = Instant::now();
-        self.desk.tell_what_was_brought().await;
+        self.jobs.beside(self.desk.tell_what_was_brought()).await;
         if std::mem::take(&mut self.is_announced) && tally.changes == 0 {
             self.logs.values_mut().for_each(|log| log.next = log.next.min(now + LOOK_AGAIN));
         }

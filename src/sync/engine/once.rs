@@ -12,7 +12,7 @@ impl Engine {
         self.want_logs();
         self.tally = Tally::default();
         self.advance(Mode::Once).await?;
-        self.desk.tell_what_was_brought().await;
+        self.jobs.beside(self.desk.tell_what_was_brought()).await;
         let tally = self.tally;
         match self.take_error() {
             Some(error) => Err(error),
@@ -29,6 +29,6 @@ impl Engine {
     /// Files that are left where they are, counted by the class of the reason, as far as they were listed in this run or
     /// were there before the first one.
     pub async fn left_out(&mut self) -> Result<BTreeMap<String, i64>, Error> {
-        Ok(self.desk.left_out().await?)
+        Ok(self.jobs.beside(self.desk.left_out()).await?)
     }
 }
