@@ -467,10 +467,13 @@ async fn files_that_were_there_before_come_when_they_are_wanted_and_it_is_said_h
 async fn what_filters_folders_below_and_shortcuts_bring_is_said_in_one_line() {
     for (from, to, setting, name) in [
         ("min_size = \"5KiB\"", "min_size = \"1B\"", "the filters", "small.mp4"),
+        ("exclude = [\"cut*\"]", "exclude = []", "the filters", "cut.mp4"),
+        ("extensions = [\"mkv\"]", "extensions = [\"mkv\", \"zip\"]", "the filters", "film.zip"),
         ("recursive = false", "recursive = true", "recursive = false", "Below/deeper.mp4"),
         ("shortcuts = false", "shortcuts = true", "shortcuts = false", "link.mp4"),
     ] {
-        let folder = "existing = \"download\"\nrecursive = false\nshortcuts = false\nmin_size = \"5KiB\"";
+        let folder = "existing = \"download\"\nrecursive = false\nshortcuts = false\nmin_size = \"5KiB\"\n\
+                      exclude = [\"cut*\"]\nextensions = [\"mkv\"]";
         let mut world = World::with_folder("", folder).await;
         let below = world.drive.folder(&world.inbox, "Below");
         let root = world.drive.root_id();
@@ -478,6 +481,8 @@ async fn what_filters_folders_below_and_shortcuts_bring_is_said_in_one_line() {
             world.drive.upload(Upload::new(folder, name, content_of(name, 10_000)))
         };
         upload(&below, "deeper.mp4");
+        upload(&world.inbox, "cut.mp4");
+        upload(&world.inbox, "film.zip");
         let target = upload(&root, "target.mp4");
         world.drive.shortcut(&world.inbox, "link.mp4", &target);
         world.upload("small.mp4", 1_000);

@@ -162,6 +162,8 @@ async fn a_new_content_that_was_ignored_comes_when_the_setting_changes() {
     world.wait("it is in place", async || sha256(&world.videos().join("film.mp4")) == second).await;
     world.wait_until_idle().await;
     assert_eq!(world.delivered(), ["film.mp4"]);
+    let said = "1 file that on_update = \\\"ignore\\\" had left out is downloaded now";
+    world.wait("it is said how many", async || world.log().contains(said)).await;
 }
 
 /// More is heard from the log than is remembered before Drive answers for the file.
@@ -226,6 +228,7 @@ async fn a_harmful_file_comes_when_it_is_acknowledged() {
     assert_eq!(world.output(&["reload"]).await.status.code(), Some(0));
     world.wait_for_file("mine.mp4").await;
     world.assert_same("mine.mp4", &id);
+    assert!(world.log().contains("download.acknowledge_abuse is set"), "it is said how many");
 }
 
 #[tokio::test(flavor = "multi_thread")]
