@@ -73,7 +73,7 @@
 //! - When Drive asks for fewer calls, or does not answer at all, all calls pause, and one caller tests whether that is over.
 //! - A channel's row is written before Drive is asked for the channel: its first message can arrive before the answer.
 //! - The files `model/*`, `retry`, `sync/contents`, `sync/decide`, `sync/decision`, `sync/heard`, `sync/rules`, `sync/tree`,
-//!   `channel/plan`, `delivery/load`, `delivery/reaction`, `download/plan`, `download/streams`, `spool/ranges`,
+//!   `channel/plan`, `delivery/load`, `delivery/reaction`, `download/plan`, `download/streams`, `download/trickle`, `spool/ranges`,
 //!   `receiver/notification`, `admin/health`, `admin/origin`, `drive/error`, `drive/odd`, `drive/pages`, `drive/wire`,
 //!   `config/folders` and `config/validate` are pure: no clock, no disk, no network, no random numbers, no `async`. Time and random numbers are
 //!   arguments.

@@ -123,11 +123,11 @@ impl Transfer<'_> {
         let acknowledge_abuse = self.acknowledge_abuse.load(Ordering::Relaxed);
         let keys = ResourceKeys::of(source.file_id, source.resource_key);
         let asked = self.downloader.drive.media(source.file_id, &keys, position, until, acknowledge_abuse);
-        let mut media = match or_quit(&running.quit, asked).await? {
+        let media = match or_quit(&running.quit, asked).await? {
             Ok(media) => media,
             Err(error) => return Ok(Turn::Broke(error)),
         };
-        let mut skip = match accept(position, size, media.from, media.total) {
+        let skip = match accept(position, size, media.from, media.total) {
             Answer::Append => 0,
             Answer::Skip(_) if !running.alone => return Ok(Turn::NoRange),
             Answer::Skip(there) => there,
@@ -136,6 +136,25 @@ impl Transfer<'_> {
                 return Err(Error::Changed(format!("the file has {total} bytes now, not {size}")).into());
             }
         };
+        self.reads(running, true);
+        let turn = self.receive(id, lane, running, media, skip, until).await;
+        self.reads(running, false);
+        turn
+    }
+
+    /// All that comes with an answer, without its first `skip` bytes. `until`: where it was asked to end, if not at the
+    /// file's end.
+    async fn receive(
+        &self,
+        id: LaneId,
+        lane: &mut Lane,
+        running: &Running,
+        mut media: Media,
+        mut skip: u64,
+        until: Option<u64>,
+    ) -> Result<Turn, Quit> {
+        let size = self.sink.size();
+        let end = until.unwrap_or(size);
         loop {
             let most = if skip > 0 { skip } else { self.downloader.limit.share() };
             let came = match next(&mut media, most, lane, &running.quit).await? {

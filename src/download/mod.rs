@@ -6,6 +6,7 @@ pub mod limit;
 pub mod plan;
 pub mod streams;
 mod transfer;
+pub mod trickle;
 
 use std::io;
 use std::sync::Arc;

@@ -12,6 +12,7 @@ use tracing::debug;
 
 use super::plan::{LaneId, Plan};
 use super::streams::{Sight, Streams};
+use super::trickle;
 use super::{Control, Downloader, Error, Source};
 use crate::spool::{Part, Sink, Verdict, VerifiedPart};
 
@@ -23,6 +24,8 @@ const BESIDE: Duration = Duration::from_secs(1);
 /// After so many looks at more connections than wanted one is ended. One that has the next piece while another one is
 /// about to end is not one too many.
 const CROWDED: u32 = 20;
+/// How often the bytes that a connection brings are counted.
+const COUNT: Duration = Duration::from_secs(1);
 /// So many times slower than another one is slow.
 const LAG: u64 = 8;
 
@@ -45,6 +48,8 @@ pub(super) struct Transfer<'a> {
     crowded: AtomicU32,
     /// How many were replaced because they were slow.
     replaced: AtomicU32,
+    /// How many in a row were replaced because they trickled.
+    trickles: AtomicU32,
     /// Whether the next piece is asked for while the last bytes of one come; not where connections are few.
     asks_ahead: AtomicBool,
 }
@@ -62,6 +67,8 @@ pub(super) struct Running {
     waited: AtomicU64,
     /// Whether it was the only one when it began.
     pub(super) alone: bool,
+    /// Where it is measured from, while an answer is read. In between it may wait for good reasons.
+    seen: Mutex<Option<trickle::Sight>>,
 }
 
 /// How a connection's work on its piece ended.
@@ -100,6 +107,7 @@ pub(super) async fn transfer(
         best: AtomicU64::new(0),
         crowded: AtomicU32::new(0),
         replaced: AtomicU32::new(0),
+        trickles: AtomicU32::new(0),
         asks_ahead: AtomicBool::new(true),
     };
     let filled = transfer.fill(most).await;
@@ -123,7 +131,10 @@ impl Transfer<'_> {
         let mut lanes: BTreeMap<LaneId, Arc<Running>> = BTreeMap::new();
         let mut work = FuturesUnordered::new();
         let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut count = interval(COUNT);
+        for ticks in [&mut look, &mut count] {
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
         let outcome = loop {
             while self.busy(&self.plan(), &lanes, streams.wanted()) < streams.wanted() {
                 let alone = lanes.is_empty() && streams.wanted() == 1;
@@ -150,6 +161,7 @@ impl Transfer<'_> {
                 }
                 () = self.stop.cancelled() => break Err(Error::Stopped),
                 _ = look.tick(), if most > 1 => self.look(&mut streams, &lanes),
+                _ = count.tick() => self.replace_trickles(&lanes),
             }
         };
         for running in lanes.values() {
@@ -224,6 +236,37 @@ impl Transfer<'_> {
         }
     }
 
+    /// A connection that hardly brings anything gets a new one in its place, even if there is no other to compare it with.
+    fn replace_trickles(&self, lanes: &BTreeMap<LaneId, Arc<Running>>) {
+        let limit = self.downloader.config.load().rate_limit;
+        for running in lanes.values().filter(|running| !running.quit.is_cancelled()) {
+            let mut seen = running.seen();
+            let Some(before) = *seen else { continue };
+            let now = self.sight(running);
+            match trickle::judge(before, now, self.trickles.load(Ordering::Relaxed), limit) {
+                trickle::Verdict::Later => continue,
+                trickle::Verdict::Enough => self.trickles.store(0, Ordering::Relaxed),
+                trickle::Verdict::Trickles => {
+                    let bytes = now.bytes - before.bytes;
+                    debug!(file.id = %self.source.file_id, bytes, "a connection that hardly brings anything is replaced");
+                    self.trickles.fetch_add(1, Ordering::Relaxed);
+                    running.quit.cancel();
+                }
+            }
+            *seen = Some(now);
+        }
+    }
+
+    /// An answer is read on a connection from now on, or no longer.
+    pub(super) fn reads(&self, running: &Running, does: bool) {
+        *running.seen() = does.then(|| self.sight(running));
+    }
+
+    fn sight(&self, running: &Running) -> trickle::Sight {
+        let bytes = running.bytes.load(Ordering::Relaxed);
+        trickle::Sight { at: self.began.elapsed(), bytes, held_up: self.sink.waited() }
+    }
+
     /// Notes how fast a connection was that has ended.
     pub(super) fn ended(&self, running: &Running) {
         let age = self.now().saturating_sub(running.began);
@@ -239,6 +282,7 @@ impl Transfer<'_> {
             bytes: AtomicU64::new(0),
             waited: AtomicU64::new(0),
             alone,
+            seen: Mutex::default(),
         }
     }
 
@@ -289,6 +333,11 @@ impl Running {
         if waited == 0 { 0 } else { bytes * (waited + LOOK.as_millis() as u64) / flowed }
     }
 
+    fn seen(&self) -> MutexGuard<'_, Option<trickle::Sight>> {
+        // A value, whole at any time.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn last_sign(&self) -> u64 {
         self.moved.load(Ordering::Relaxed).max(self.began)
     }
@@ -313,6 +362,7 @@ mod tests {
             bytes: AtomicU64::new(60 * MIB),
             waited: AtomicU64::new(waited),
             alone,
+            seen: Mutex::default(),
         };
         plan.advance(id, piece.end - 3 * MIB);
         lanes.insert(id, Arc::new(running(30, false)));

@@ -125,6 +125,20 @@ async fn a_connection_that_is_far_slower_than_the_others_is_replaced_by_another(
     assert_replaced(Action::Slow { bytes_per_second: 50_000 }).await;
 }
 
+/// Nothing can be compared with it, so its own rate has to tell.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_trickles_is_replaced_although_it_is_the_only_one() {
+    let world = World::running("").await;
+    let action = Action::Slow { bytes_per_second: 2_000 };
+    world.drive.fail(Fault { matching: Matching::operation("files.media"), times: 1, action });
+    let began = Instant::now();
+    // With less than two pieces of it there is never a second connection.
+    let id = world.upload("small.mp4", 8_000_000);
+    assert_delivered(&world, "small.mp4", &id).await;
+    assert!(began.elapsed() < Duration::from_secs(50), "{:?}", began.elapsed());
+    assert_eq!(media(&world).len(), 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn where_there_is_one_connection_only_it_brings_all() {
     let only_whole = Action::IgnoreRange;
