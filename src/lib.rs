@@ -35,10 +35,10 @@
 //! |---|---|
 //! | 1 | [`checkpoint`]: points where tests kill the program · [`model`]: domain types · [`owner`]: owners of files, and explanations of denied access · [`process`]: limits of the process · [`retry`]: when to try again · [`sandbox`]: write restrictions by the kernel · [`task`]: the loop of an engine · [`telemetry`]: log, counters, systemd, held destinations |
 //! | 2 | [`http`]: clients and their shared pause · [`listen`]: sockets · [`spool`]: the only writer of parts · [`store`]: the only SQL |
-//! | 3 | [`admin`]: the admin address · [`auth`]: access tokens, login · [`destination`]: takes verified parts only |
+//! | 3 | [`auth`]: access tokens, login · [`destination`]: takes verified parts only |
 //! | 4 | [`drive`]: the API calls, and Google's field names |
-//! | 5 | [`channel`]: the keeper of push channels · [`download`]: from bytes to a verified part · [`sync`]: from change logs and listings to the ledger |
-//! | 6 | [`delivery`]: from the ledger to the destination · [`receiver`]: the webhook address |
+//! | 5 | [`audit`]: compares Drive, the database and the destinations by code of its own · [`channel`]: the keeper of push channels · [`download`]: from bytes to a verified part · [`sync`]: from change logs and listings to the ledger |
+//! | 6 | [`admin`]: the admin address · [`delivery`]: from the ledger to the destination · [`receiver`]: the webhook address |
 //! | 7 | [`config`]: file and environment; every other room only has its own `Config` |
 //! | 8 | [`daemon`]: the complete program; the only room that starts engines |
 //! | 9 | `demo`: the daemon against an emulated Drive |
@@ -72,7 +72,10 @@
 //!   days, are removed, a hundred rows at a time.
 //! - When Drive asks for fewer calls, or does not answer at all, all calls pause, and one caller tests whether that is over.
 //! - A channel's row is written before Drive is asked for the channel: its first message can arrive before the answer.
-//! - The files `model/*`, `retry`, `sync/contents`, `sync/decide`, `sync/decision`, `sync/heard`, `sync/rules`, `sync/tree`,
+//! - The audit shares neither decisions nor publishing with the code that delivers. A file that the database does not
+//!   explain is looked at again when the change logs have been read to their ends; only then it counts as missing.
+//! - The files `model/*`, `retry`, `audit/doubts`, `audit/judge`, `audit/rules`, `sync/contents`, `sync/decide`,
+//!   `sync/decision`, `sync/heard`, `sync/rules`, `sync/tree`,
 //!   `channel/plan`, `delivery/load`, `delivery/reaction`, `download/plan`, `download/streams`, `download/trickle`, `spool/ranges`,
 //!   `receiver/notification`, `admin/health`, `admin/origin`, `drive/error`, `drive/odd`, `drive/pages`, `drive/wire`,
 //!   `config/folders` and `config/validate` are pure: no clock, no disk, no network, no random numbers, no `async`. Time and random numbers are
@@ -99,6 +102,7 @@
 #![doc = include_str!("proofs.md")]
 
 pub mod admin;
+pub mod audit;
 pub mod auth;
 pub mod channel;
 pub mod checkpoint;

@@ -25,6 +25,8 @@ pub struct Facts<'a> {
     pub folders: &'a [String],
     /// Files that have failed, and what to do.
     pub failed: Option<&'a str>,
+    /// What the last audit found missing.
+    pub missing: Option<&'a str>,
     /// Destinations that cannot be used.
     pub holds: &'a [(String, Hold)],
     /// An engine that is stuck.
@@ -62,6 +64,7 @@ pub fn not_ready(facts: &Facts<'_>) -> Vec<String> {
     }
     reasons.extend(facts.folders.iter().cloned());
     reasons.extend(facts.failed.map(str::to_owned));
+    reasons.extend(facts.missing.map(str::to_owned));
     for (path, hold) in facts.holds {
         reasons.push(format!("{path} cannot be used: {}", hold.why));
     }
@@ -151,6 +154,7 @@ mod tests {
             deliveries: None,
             folders: &[],
             failed: None,
+            missing: None,
             holds: &[],
             stuck: None,
             now,
@@ -209,6 +213,7 @@ mod tests {
             deliveries: Some(&fine),
             folders: &[],
             failed: None,
+            missing: None,
             holds: &[],
             stuck: None,
             now,

@@ -1,6 +1,7 @@
 //! The admin address: whether the program is alive, whether it is ready, and its status. On loopback unless a token
 //! protects it.
 
+pub mod audits;
 pub mod deliveries;
 pub mod folders;
 pub mod health;
@@ -101,6 +102,7 @@ pub fn router(store: Store, live: Live, wakes: Wakes, token: Option<&str>) -> Ro
     let guarded = Router::new()
         .route("/api/status", get(show))
         .route("/api/reload", post(reload))
+        .route("/api/audit", get(audits::show).post(audits::ask))
         .route("/api/deliveries", get(requests::history))
         .route("/api/deliveries/failed/retry", post(requests::retry_failed))
         .route("/api/deliveries/skipped/retry", post(requests::retry_skipped))

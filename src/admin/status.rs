@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::deliveries;
 use super::folders::{self, FoldersReport};
 use super::health::{self, Facts, is_live, not_ready};
+use crate::audit;
 use crate::http::Http;
 use crate::model::channel::Known;
 use crate::model::{Channel, ChannelState, Delivery, Stage};
@@ -43,6 +44,10 @@ pub struct Live {
     pub keeper: watch::Receiver<task::Status>,
     /// The delivery engine.
     pub deliveries: watch::Receiver<task::Status>,
+    /// The engine that makes audits.
+    pub auditor: watch::Receiver<task::Status>,
+    /// Where audits are asked for.
+    pub audits: audit::Desk,
     /// What came to the public door.
     pub notifications: Arc<Notifications>,
     /// Connections at the webhook address and at the admin address.
@@ -66,6 +71,7 @@ impl Live {
             ("address", address, false),
             ("sync", &self.sync, paused),
             ("channels", &self.keeper, paused),
+            ("audit", &self.auditor, paused),
         ];
         let stuck = boards.into_iter().find(|(_, board, excused)| !excused && board.borrow().is_stuck());
         stuck.map(|(name, ..)| name)
@@ -73,7 +79,7 @@ impl Live {
 
     /// Whether something has changed since the last call.
     pub fn has_news(&mut self) -> bool {
-        let boards = [&mut self.sync, &mut self.keeper, &mut self.deliveries].into_iter();
+        let boards = [&mut self.sync, &mut self.keeper, &mut self.deliveries, &mut self.auditor].into_iter();
         let boards = boards.chain(&mut self.followers);
         let seen: Vec<bool> = boards
             .map(|board| {
@@ -128,6 +134,9 @@ pub struct Report {
     pub folders: FoldersReport,
     /// Destinations that cannot be used now, and why.
     pub destinations: Vec<DestinationReport>,
+    /// What the last audit found.
+    #[serde(default)]
+    pub audit: Option<audit::Report>,
 }
 
 /// The running program.
@@ -219,7 +228,7 @@ pub struct ChannelReport {
 /// One engine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EngineReport {
-    /// `sync`, `channels`, `deliveries`, `address`, `configuration`.
+    /// `sync`, `channels`, `deliveries`, `address`, `configuration`, `audit`.
     pub name: String,
     /// Whether it runs a step now.
     pub running: bool,
@@ -283,6 +292,8 @@ pub struct Recorded {
     troubled: Vec<Troubled>,
     /// Files that have failed, and what to do.
     failed: Option<String>,
+    /// What the last audit found.
+    audit: Option<audit::Report>,
 }
 
 impl Recorded {
@@ -292,6 +303,7 @@ impl Recorded {
             channels: store.channels().await?,
             troubled: store.troubled(folders::SHOWN).await?,
             failed: store.given_up().await?.map(|(count, last)| deliveries::failed(count, &last)),
+            audit: last_audit(store).await?,
         })
     }
 }
@@ -319,7 +331,17 @@ pub async fn report(store: &Store, live: Option<&Live>) -> Result<Report, store:
         attention: attention.iter().map(delivery_report).collect(),
         folders: folders::report(store).await?,
         destinations: live.map(destinations).unwrap_or_default(),
+        audit: recorded.audit,
     })
+}
+
+/// The last audit. A report that cannot be read was written by another version: there is none then.
+async fn last_audit(store: &Store) -> Result<Option<audit::Report>, store::Error> {
+    match audit::last(store).await {
+        Ok(report) => Ok(report),
+        Err(audit::Error::Store(error)) => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Counts deliveries that were claimed in advance as waiting, although the ledger has them as claimed.
@@ -351,6 +373,7 @@ pub fn readiness(live: &Live, recorded: &Recorded, now: Timestamp) -> Vec<String
         deliveries: deliveries.as_ref(),
         folders: &folders::reasons(&recorded.troubled),
         failed: recorded.failed.as_deref(),
+        missing: recorded.audit.as_ref().and_then(audit::Report::complaint).as_deref(),
         holds: &live.holds.snapshot(),
         stuck: live.stuck(),
         now,
@@ -413,6 +436,7 @@ fn engines(live: &Live) -> Vec<EngineReport> {
         ("deliveries", &live.deliveries),
         ("address", address),
         ("configuration", configuration),
+        ("audit", &live.auditor),
     ];
     boards.into_iter().map(|(name, board)| engine(name, &board.borrow())).collect()
 }

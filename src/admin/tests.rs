@@ -45,6 +45,8 @@ async fn door(token: Option<&str>, outcome: Option<Outcome>) -> Door {
         sync: sync.subscribe(),
         keeper: status_board().subscribe(),
         deliveries: status_board().subscribe(),
+        auditor: status_board().subscribe(),
+        audits: crate::audit::Desk::new(wake_up().0),
         notifications: Arc::default(),
         connections: Vec::new(),
         transfers: Arc::default(),

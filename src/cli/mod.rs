@@ -2,6 +2,7 @@
 
 mod again;
 mod ask;
+mod audit;
 mod begin;
 mod channels;
 mod history;
@@ -21,6 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::audit::Scope;
 use crate::config::{self, Problems};
 use crate::drive::{self, Fault};
 use crate::telemetry::log::{self, Format, Level};
@@ -64,6 +66,18 @@ enum Command {
         /// Exit with 1 unless the daemon runs and is ready; for health checks
         #[arg(long)]
         check: bool,
+    },
+    /// Compare what Drive has with the database and the destinations; exits with 1 if something is missing
+    Audit {
+        /// Read every delivered file and compare its checksum
+        #[arg(long)]
+        checksums: bool,
+        /// Put missing files in the queue
+        #[arg(long)]
+        fix: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Make the running daemon read its configuration again; a wrong file is refused
     Reload,
@@ -237,6 +251,7 @@ async fn dispatch(arguments: Arguments, prepared: Option<run::Prepared>) -> Exit
             begin::writing(&settings);
         }
         Command::Login
+        | Command::Audit { .. }
         | Command::Retry(_)
         | Command::Redeliver(_)
         | Command::Channels { command: ChannelsCommand::Stop { .. } } => begin::writing(&settings),
@@ -251,6 +266,9 @@ async fn dispatch(arguments: Arguments, prepared: Option<run::Prepared>) -> Exit
         Command::History(options) => history::history(&settings, problems, options).await,
         Command::Retry(options) => again::retry(&settings, options).await,
         Command::Redeliver(options) => again::redeliver(&settings, options).await,
+        Command::Audit { checksums, fix, json } => {
+            Box::pin(audit::audit(&settings, Scope { checksums, fix }, json)).await
+        }
         Command::Channels { command: ChannelsCommand::List } => channels::list(&settings, problems).await,
         Command::Channels { command: ChannelsCommand::Stop { all } } => channels::stop(&settings, all).await,
         // Handled above.
@@ -293,9 +311,13 @@ fn exit_of(outcome: anyhow::Result<()>) -> Exit {
 
 /// Drive's error, if a command failed because of one.
 fn refusal(error: &anyhow::Error) -> Option<&drive::Error> {
+    let audit = match error.downcast_ref::<crate::audit::Error>() {
+        Some(crate::audit::Error::Drive(error)) => Some(error),
+        _ => None,
+    };
     match (error.downcast_ref::<sync::Error>(), error.downcast_ref::<channel::Error>()) {
         (Some(sync::Error::Drive(error)), _) | (_, Some(channel::Error::Drive(error))) => Some(error),
-        _ => None,
+        _ => audit,
     }
 }
 

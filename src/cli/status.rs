@@ -128,6 +128,7 @@ fn render(report: &Report, now: Timestamp) -> String {
         "destinations that wait",
         report.destinations.iter().map(|d| vec![d.path.clone(), relative(d.since, now), d.problem.clone()]),
     );
+    text += &section("last audit", report.audit.iter().map(|audit| super::audit::in_short(audit, now)));
     text += &section(
         "waiting, failed or skipped",
         report.attention.iter().map(|delivery| row_of_delivery(delivery, now)),

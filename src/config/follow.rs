@@ -19,11 +19,11 @@ use crate::download::Downloader;
 use crate::model::channel::Address;
 use crate::owner;
 use crate::sandbox::Sandbox;
-use crate::sync::rules::Folder;
+use crate::sync::rules::{Existing, Folder};
 use crate::task::{Activation, Next, Outcome, Reason, Step, Wake};
 use crate::telemetry::log::Level;
 use crate::telemetry::systemd;
-use crate::{channel, delivery, sync};
+use crate::{audit, channel, delivery, sync};
 
 /// Reading a file's modification time costs almost nothing.
 const LOOK: Duration = Duration::from_secs(2);
@@ -42,6 +42,8 @@ pub struct Followers {
     pub sync: watch::Sender<sync::Wanted>,
     /// The delivery engine.
     pub delivery: watch::Sender<delivery::Wanted>,
+    /// The engine that makes audits.
+    pub audit: watch::Sender<audit::Wanted>,
     /// Downloads.
     pub downloader: Downloader,
     /// The log.
@@ -56,6 +58,7 @@ impl Followers {
         set(&self.channel, settings.channel.clone());
         set(&self.sync, to_sync(settings));
         set(&self.delivery, to_deliver(settings));
+        set(&self.audit, to_audit(settings));
         self.downloader.set(settings.download);
         self.level.set(&settings.log.level);
         for wake in &self.wakes {
@@ -81,6 +84,25 @@ pub fn to_sync(settings: &Settings) -> sync::Wanted {
 /// The settings of the delivery engine.
 pub fn to_deliver(settings: &Settings) -> delivery::Wanted {
     delivery::Wanted { config: settings.delivery, destinations: destinations(settings) }
+}
+
+/// The settings of the engine that makes audits.
+pub fn to_audit(settings: &Settings) -> audit::Wanted {
+    let rule = |folder: &Folder| audit::Rule {
+        id: folder.id.clone(),
+        resource_key: folder.resource_key.clone(),
+        destination: folder.destination.clone(),
+        recursive: folder.recursive,
+        shortcuts: folder.shortcuts,
+        ignores_existing: folder.existing == Existing::Ignore,
+        include: folder.include.clone(),
+        extensions: folder.extensions.clone(),
+        name: folder.name.patterns().to_vec(),
+        exclude: folder.exclude.patterns().to_vec(),
+        min_size: folder.min_size,
+        max_size: folder.max_size,
+    };
+    audit::Wanted { rules: settings.folders.iter().map(rule).collect(), reconcile: settings.sync.reconcile }
 }
 
 /// The destinations of the configuration, and the modes of files there.

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::admin::{self, status::Live};
+use crate::audit;
 use crate::auth::Auth;
 use crate::channel::Keeper;
 use crate::channel::address::Follower;
@@ -122,6 +123,17 @@ impl Parts {
     ) -> sync::Engine {
         sync::Engine::new(self.drive.clone(), self.store.clone(), wanted, deliveries, keeper)
     }
+
+    /// The engine that makes audits; it wakes the sync engine.
+    pub fn auditor(
+        &self,
+        wanted: watch::Receiver<audit::Wanted>,
+        desk: audit::Desk,
+        reader: Wake,
+        waits: audit::Waits,
+    ) -> audit::Engine {
+        audit::Engine::new(self.drive.clone(), self.store.clone(), wanted, desk, reader, waits)
+    }
 }
 
 /// A connection to Drive with the configured credentials.
@@ -202,12 +214,15 @@ impl Daemon {
         let (delivery_wake, delivery_wakeups) = wake_up();
         let (address_wake, address_wakeups) = wake_up();
         let (configuration_wake, configuration_wakeups) = wake_up();
+        let (audit_wake, audit_wakeups) = wake_up();
         let notifications = Arc::new(Notifications::default());
         let boards = Boards::default();
         let (address_wanted, configured) = watch::channel(settings.channel.address.clone());
         let (channel_wanted, channel_config) = watch::channel(settings.channel.clone());
         let (sync_wanted, to_sync) = watch::channel(follow::to_sync(&settings));
         let (delivery_wanted, to_deliver) = watch::channel(follow::to_deliver(&settings));
+        let (audit_wanted, to_audit) = watch::channel(follow::to_audit(&settings));
+        let audits = audit::Desk::new(audit_wake);
         let outdated = tokio::spawn(confinement::until_outdated(sandbox.clone(), to_deliver.clone()));
         let (known, address) = watch::channel(Known::from(&settings.channel.address));
         let live = Live {
@@ -217,6 +232,8 @@ impl Daemon {
             sync: boards.sync.subscribe(),
             keeper: boards.channels.subscribe(),
             deliveries: boards.deliveries.subscribe(),
+            auditor: boards.audit.subscribe(),
+            audits: audits.clone(),
             notifications: notifications.clone(),
             connections: public.iter().chain([&private]).map(Door::connections).collect(),
             transfers: parts.transfers.clone(),
@@ -228,10 +245,12 @@ impl Daemon {
             channel: channel_wanted,
             sync: sync_wanted,
             delivery: delivery_wanted,
+            audit: audit_wanted,
             downloader: parts.downloader.clone(),
             level: surroundings.level,
             wakes: vec![address_wake, keeper_wake.clone(), sync_wake.clone(), delivery_wake.clone()],
         };
+        let auditor = parts.auditor(to_audit, audits, sync_wake.clone(), audit::Waits::default());
         let receiver = Receiver { registry: registry.clone(), sync: sync_wake, counters: notifications };
         let public_router = receiver.router(&settings.receiver);
         let wakes =
@@ -251,6 +270,7 @@ impl Daemon {
             ("deliveries", deliver(deliverer, delivery_wakeups, boards.deliveries, stop)),
             ("address", engine(follower, address_wakeups, boards.address, stop)),
             ("configuration", engine(configuration, configuration_wakeups, boards.configuration, stop)),
+            ("audit", engine(auditor, audit_wakeups, boards.audit, stop)),
         ];
         let public = public
             .into_iter()
@@ -273,6 +293,7 @@ struct Boards {
     deliveries: StatusBoard,
     address: StatusBoard,
     configuration: StatusBoard,
+    audit: StatusBoard,
 }
 
 impl Default for Boards {
@@ -283,6 +304,7 @@ impl Default for Boards {
             deliveries: status_board(),
             address: status_board(),
             configuration: status_board(),
+            audit: status_board(),
         }
     }
 }

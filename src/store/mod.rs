@@ -5,6 +5,7 @@
 
 mod accounts;
 mod again;
+mod audit;
 mod channels;
 mod contents;
 mod deliveries;
@@ -37,6 +38,7 @@ use tracing::info;
 use crate::owner::{self, Absent, Want};
 pub use accounts::Bound;
 pub use again::{Asked, Retried};
+pub use audit::{ComparisonState, Content, FolderState, LogPosition};
 pub use contents::{Found, NewDelivery};
 pub use deliveries::{Counts, Ending, Ledger};
 pub use folders::{Folder, Listing};
@@ -204,7 +206,7 @@ pub struct Store {
 }
 
 /// Schemas in order. A published one is never edited: a change is a new entry.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("schema.sql"),
     include_str!("destinations.sql"),
     include_str!("shortcuts.sql"),
@@ -215,6 +217,7 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("account.sql"),
     include_str!("folders.sql"),
     include_str!("channels.sql"),
+    include_str!("audit.sql"),
 ];
 const KNOWN: i64 = MIGRATIONS.len() as i64;
 

@@ -6,6 +6,7 @@ mod account;
 mod address;
 mod again;
 mod answers;
+mod audit;
 mod channels;
 mod commands;
 mod connections;

@@ -1,0 +1,61 @@
+//! `/api/audit`: asks for an audit, and says how far it is and what the last one found.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use tracing::error;
+
+use super::Admin;
+use crate::audit::{self, Report, Scope, Standing};
+use crate::telemetry::log::with_causes;
+
+/// What an audit is to do.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Wish {
+    /// Reads every delivered file.
+    pub checksums: bool,
+    /// Puts what is missing in the queue.
+    pub fix: bool,
+}
+
+/// The number of an audit that was asked for.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Asked {
+    /// It has ended when `Audits::ended` is not less.
+    pub number: u64,
+}
+
+/// How far audits are, and what the last one found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Audits {
+    /// How far they are.
+    #[serde(flatten)]
+    pub standing: Standing,
+    /// What the last one found.
+    pub report: Option<Report>,
+}
+
+/// 202: an audit begins. It takes longer than a request may.
+pub(super) async fn ask(State(admin): State<Admin>, Query(wish): Query<Wish>) -> Response {
+    let scope = Scope { checksums: wish.checksums, fix: wish.fix };
+    match admin.live.audits.ask(scope) {
+        Ok(number) => (StatusCode::ACCEPTED, Json(Asked { number })).into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+    }
+}
+
+pub(super) async fn show(State(admin): State<Admin>) -> Response {
+    // Before the report: an audit that has ended has left its report.
+    let standing = admin.live.audits.standing();
+    match audit::last(&admin.store).await {
+        Ok(report) => Json(Audits { standing, report }).into_response(),
+        Err(error) => {
+            error!(error = with_causes(&error), "the last audit cannot be read");
+            (StatusCode::INTERNAL_SERVER_ERROR, "the last audit cannot be read; see the log\n")
+                .into_response()
+        }
+    }
+}
