@@ -17,7 +17,7 @@
 //!   download/plan            claim a piece          which connection fetches what             no I/O
 //!   download/lane            media -> spool/sink    buffers of one connection
 //!   spool/writer             past the page cache    Part, with spool/front hashing close behind
-//!   spool/part               verify                 VerifiedPart
+//!   spool/verified           verify                 VerifiedPart
 //!   delivery/publisher       publish                many at once: plan, ledger, move, ledger
 //!   destination/publish      plan, publish          one rename that overwrites nothing
 //!   store/steps              publishing, done
@@ -57,6 +57,8 @@
 //! - A transfer has a fixed number of buffers and waits for a free one: that bounds memory.
 //! - Pages without relevant changes may be recorded together with the next page; the token does not move before.
 //! - Only [`spool`] creates a `VerifiedPart`, and only a `VerifiedPart` can be published.
+//! - The hidden folder is used by the handle that it was opened with, without following a link, and only if it belongs to
+//!   the program's user; so is each file in it. Before a part is moved, its name is looked up again.
 //! - The ledger records where a file is about to be published before the file is moved. After a crash the disk shows
 //!   whether it was moved.
 //! - A destination is identified by the marker in its hidden folder, which the ledger knows: an empty mount point is not

@@ -3,9 +3,9 @@
 //! in the hidden folder of the destination says beforehand where it lies, so that no crash leaves one that nobody knows.
 
 use std::fs::{File, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::sync::Arc;
 
 use rustix::fs::{self as sys, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid};
@@ -49,12 +49,11 @@ impl Local {
 
     /// Where the part of a delivery has a copy, if it may have one.
     pub(super) fn copied_to(&self, id: &DeliveryId) -> Result<Option<RelativePath>, Error> {
-        match std::fs::read_to_string(self.note_path(id)) {
-            Ok(text) if text.is_empty() => Ok(None),
-            Ok(text) => Ok(Some(RelativePath::from_stored(&text))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("read", self.note_path(id), error)),
-        }
+        let name = note_name(id);
+        let read = self.spool.folder().read(&name);
+        let content = read.map_err(|error| Error::io("read", self.spool.folder().path(&name), error))?;
+        let text = content.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+        Ok((!text.is_empty()).then(|| RelativePath::from_stored(&text)))
     }
 
     /// The copy itself, if its folder is there.
@@ -68,49 +67,42 @@ impl Local {
         if let Some(copy) = self.find_copy(id, &path)? {
             copy.remove().map_err(|errno| self.io("remove the copy for", &path, errno))?;
         }
-        match std::fs::remove_file(self.note_path(id)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::io("remove", self.note_path(id), error))
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
+        let name = note_name(id);
+        let removed = self.spool.folder().remove(&name);
+        removed.map_err(|error| Error::io("remove", self.spool.folder().path(&name), error))
     }
 
     /// The copy is in its place, and that is durable: the part is not needed any more.
     pub(super) fn copy_is_published(&self, id: &DeliveryId) -> Result<(), Error> {
-        let part = self.part(id)?;
+        let part = self.part(id);
         part.remove().map_err(|errno| Error::io("remove", self.spool.path(id), errno.into()))?;
         self.remove_copy(id)
     }
 
     /// The deliveries that have a copy somewhere.
     pub(super) fn copies(&self) -> io::Result<Vec<DeliveryId>> {
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(owner::parent(&self.note_path(&DeliveryId::new("any"))))? {
-            let name = entry?.file_name();
-            if let Some((id, NOTE)) = name.to_str().and_then(|name| name.rsplit_once('.')) {
-                found.push(DeliveryId::new(id));
-            }
-        }
-        Ok(found)
+        let names = self.spool.folder().names()?;
+        let notes = names.iter().filter_map(|name| name.rsplit_once('.')).filter(|(_, kind)| *kind == NOTE);
+        Ok(notes.map(|(id, _)| DeliveryId::new(id)).collect())
     }
 
     fn note(&self, id: &DeliveryId, path: &RelativePath) -> io::Result<()> {
-        let mut note = owner::open(&self.note_path(id), Absent::Make)?;
+        let mut note = self.spool.folder().open(&note_name(id), Absent::Make)?;
         note.set_len(0)?;
         note.write_all(path.to_string().as_bytes())?;
         note.sync_all()?;
         self.spool.sync()
     }
+}
 
-    fn note_path(&self, id: &DeliveryId) -> std::path::PathBuf {
-        self.spool.path(id).with_extension(NOTE)
-    }
+fn note_name(id: &DeliveryId) -> String {
+    format!("{id}.{NOTE}")
 }
 
 /// Whose part it is.
 pub(super) fn id_of(part: &VerifiedPart) -> DeliveryId {
-    DeliveryId::new(part.path().file_stem().and_then(|stem| stem.to_str()).unwrap_or_default())
+    let name = part.name();
+    DeliveryId::new(name.rsplit_once('.').map_or(name, |(id, _)| id))
 }
 
 /// The copy of a part in this folder.
@@ -131,12 +123,12 @@ fn make(copy: &Place) -> io::Result<File> {
 
 /// The bytes are hashed on their way, so that what was read is what was verified.
 fn fill(mut file: File, copy: &Place, part: &VerifiedPart, mode: u32) -> io::Result<Stat> {
-    let mut source = File::open(part.path())?;
-    let original = sys::fstat(&source)?;
+    let source = part.file();
+    let original = sys::fstat(source)?;
     let mut hasher = Hasher::like(part.checksum());
     let (mut buffer, mut length) = (vec![0; AT_ONCE], 0);
     loop {
-        let read = source.read(&mut buffer)?;
+        let read = source.read_at(&mut buffer, length)?;
         if read == 0 {
             break;
         }

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{self as sys, Mode, OFlags};
+use rustix::fs as sys;
 use rustix::io::Errno;
 
 use super::Error;
@@ -52,21 +52,26 @@ impl Local {
     pub fn open(root: &Path, known: Option<&Marker>, rights: Rights) -> Result<Self, Error> {
         let fail = |source| unusable(root, source);
         let other = |why| Error::NotMounted { path: root.to_owned(), why };
-        let (marker, fresh) = match (known, marker::read(root).map_err(fail)?) {
-            (None, Seen::Marker(marker)) => (marker, false),
-            (None, Seen::Nothing | Seen::Empty) => {
+        let found = Spool::find(root, rights.file_mode).map_err(fail)?;
+        let seen = match &found {
+            Some(spool) => marker::read(spool.folder()).map_err(fail)?,
+            None => Seen::Nothing,
+        };
+        match (known, seen, found) {
+            (None, Seen::Marker(marker), Some(spool)) => Ok(Self::new(root, spool, marker, false, rights)),
+            (Some(known), Seen::Marker(marker), Some(spool)) if marker == *known => {
+                Ok(Self::new(root, spool, marker, false, rights))
+            }
+            (None, _, _) => {
                 owner::make_directories(root, rights.dir_mode, rights.owner).map_err(fail)?;
                 let local = Self::anew(root, rights)?;
                 local.mark()?;
-                return Ok(local);
+                Ok(local)
             }
-            (Some(known), Seen::Marker(marker)) if marker == *known => (marker, false),
-            (Some(_), Seen::Marker(_)) => return Err(other("it has the marker of another destination")),
-            (Some(_), Seen::Nothing) => return Err(other("its marker is missing")),
-            (Some(_), Seen::Empty) => return Self::anew(root, rights),
-        };
-        let spool = Spool::open(root, rights.file_mode).map_err(fail)?;
-        Ok(Self::new(root, spool, marker, fresh, rights))
+            (Some(_), Seen::Marker(_), _) => Err(other("it has the marker of another destination")),
+            (Some(_), Seen::Nothing, _) => Err(other("its marker is missing")),
+            (Some(_), Seen::Empty, _) => Self::anew(root, rights),
+        }
     }
 
     fn new(root: &Path, spool: Spool, marker: Marker, fresh: bool, rights: Rights) -> Self {
@@ -84,10 +89,10 @@ impl Local {
     /// Writes its marker, if it is not there yet.
     pub fn mark(&self) -> Result<(), Error> {
         let fail = |source| Error::io("mark", self.root.clone(), source);
-        match marker::read(&self.root).map_err(fail)? {
+        match marker::read(self.spool.folder()).map_err(fail)? {
             Seen::Marker(marker) if marker == self.marker => Ok(()),
             Seen::Marker(_) | Seen::Nothing | Seen::Empty => {
-                marker::write(&self.root, &self.marker).map_err(fail)
+                marker::write(self.spool.folder(), &self.marker).map_err(fail)
             }
         }
     }
@@ -110,8 +115,10 @@ impl Local {
     /// Checks that it is still there: its disk may have been unmounted since it was opened.
     pub fn check(&self) -> Result<(), Error> {
         let fail = |source| unusable(&self.root, source);
-        match marker::read(&self.root).map_err(fail)? {
-            Seen::Marker(marker) if marker == self.marker => Ok(()),
+        // The handle leads to the folder that was opened, wherever that is by now.
+        let is_in_place = self.spool.is_in_place().map_err(fail)?;
+        match marker::read(self.spool.folder()).map_err(fail)? {
+            Seen::Marker(marker) if is_in_place && marker == self.marker => Ok(()),
             Seen::Marker(_) | Seen::Nothing | Seen::Empty => {
                 Err(Error::NotMounted { path: self.root.clone(), why: "its marker has disappeared" })
             }
@@ -242,19 +249,8 @@ impl Local {
     }
 
     /// Where the part of a delivery is, or would be.
-    pub(super) fn part(&self, id: &DeliveryId) -> Result<Place, Error> {
-        Self::in_hidden(&self.spool.path(id))
-    }
-
-    /// Something in the hidden folder.
-    pub(super) fn in_hidden(path: &Path) -> Result<Place, Error> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let folder = sys::open(owner::parent(path), flags, Mode::empty());
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        match folder {
-            Ok(folder) => Ok(Place::new(&Arc::new(folder), name)),
-            Err(errno) => Err(Error::io("open the folder of", path.to_owned(), errno.into())),
-        }
+    pub(super) fn part(&self, id: &DeliveryId) -> Place {
+        Place::new(self.spool.folder().handle(), &Spool::name(id))
     }
 
     /// The folder of a path in a batch, and the name in it.

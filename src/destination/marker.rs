@@ -1,12 +1,9 @@
 //! Distinguishes a destination from the empty mount point of its disk: a file in its hidden folder, whose content the
 //! ledger knows.
 
-use std::fs;
-use std::io::{self, Write};
-use std::path::Path;
+use std::io;
 
-use crate::owner::{self, Absent};
-use crate::spool::{HIDDEN, sync_directory};
+use crate::spool::Folder;
 
 /// The name of the file.
 const NAME: &str = "marker";
@@ -45,24 +42,18 @@ pub(super) enum Seen {
     Marker(Marker),
 }
 
-/// Looks for the marker of a destination.
-pub(super) fn read(root: &Path) -> io::Result<Seen> {
-    match fs::read_to_string(root.join(HIDDEN).join(NAME)) {
-        Ok(text) if text.trim().is_empty() => Ok(Seen::Empty),
-        Ok(text) => Ok(Seen::Marker(Marker(text.trim().to_owned()))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Seen::Nothing),
-        Err(error) => Err(error),
-    }
+/// Looks for the marker of a destination in its hidden folder.
+pub(super) fn read(folder: &Folder) -> io::Result<Seen> {
+    let Some(content) = folder.read(NAME)? else { return Ok(Seen::Nothing) };
+    let text = String::from_utf8_lossy(&content);
+    Ok(match text.trim() {
+        "" => Seen::Empty,
+        text => Seen::Marker(Marker(text.to_owned())),
+    })
 }
 
 /// Gives a destination its marker, durably.
-pub(super) fn write(root: &Path, marker: &Marker) -> io::Result<()> {
-    let hidden = root.join(HIDDEN);
-    let unfinished = hidden.join(UNFINISHED);
-    let mut file = owner::open(&unfinished, Absent::Make)?;
-    file.set_len(0)?;
-    writeln!(file, "{}", marker.0)?;
-    file.sync_all()?;
-    fs::rename(&unfinished, hidden.join(NAME))?;
-    sync_directory(&hidden)
+pub(super) fn write(folder: &Folder, marker: &Marker) -> io::Result<()> {
+    folder.write(NAME, UNFINISHED, format!("{}\n", marker.0).as_bytes())?;
+    folder.sync()
 }

@@ -140,7 +140,7 @@ impl Local {
         let to = self.enter(folders, path)?;
         self.expect_part(&planned.part)?;
         let from = match planned.waits {
-            Waits::AsPart => Self::in_hidden(planned.part.path())?,
+            Waits::AsPart => Place::new(planned.part.folder().handle(), planned.part.name()),
             Waits::AsCopy => copy_in(&to.directory, &id_of(&planned.part)),
         };
         pass_on(&from, &to.directory, owner::parent(&self.absolute(path)))
@@ -255,7 +255,7 @@ struct Moved {
 }
 
 fn unreadable(part: &VerifiedPart, source: io::Error) -> Error {
-    Error::Io { doing: "look at", path: part.path().to_owned(), source }
+    Error::Io { doing: "look at", path: part.path(), source }
 }
 
 /// Without this note a crash costs another download of a file that was taken away at once; it is not worth an error.

@@ -47,7 +47,7 @@ impl Local {
         if let Some(path) = self.copied_to(id)? {
             return self.settle_copy(id, &path, file, earlier, in_place);
         }
-        let part = self.part(id)?;
+        let part = self.part(id);
         let left = part.stat().map_err(|errno| self.io("look at", &file.path, errno))?;
         match left {
             Some(left) if in_place || self.was_exchanged(&part, &left, file, earlier)? => {

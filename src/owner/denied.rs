@@ -60,7 +60,12 @@ pub fn explain(error: &io::Error, path: &Path, want: Want) -> String {
 /// The same as an error of the same kind.
 pub fn explained(error: io::Error, path: &Path, want: Want) -> io::Error {
     let said = explain(&error, path, want);
-    if said == error.to_string() { error } else { io::Error::new(error.kind(), Explained(said)) }
+    if said == error.to_string() { error } else { told(error.kind(), said) }
+}
+
+/// An error that says it all by itself.
+pub fn told(kind: io::ErrorKind, said: String) -> io::Error {
+    io::Error::new(kind, Explained(said))
 }
 
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use rustix::fs::{Gid, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-pub use denied::{Want, explain, explained, is_lost_at_a_stop, is_service, is_temporary, shell};
+pub use denied::{Want, explain, explained, is_lost_at_a_stop, is_service, is_temporary, shell, told};
 pub use make::{durable, make_directories, make_directory, make_in, make_private, make_room};
 pub use names::{group, process, user, user_id};
 
@@ -71,6 +71,12 @@ pub fn open(path: &Path, absent: Absent) -> io::Result<File> {
         options.custom_flags(OFlags::NOFOLLOW.bits() as i32);
     }
     let file = options.open(path)?;
+    keep_private(&file, path, heir)?;
+    Ok(file)
+}
+
+/// Keeps an open file of the program's own from everybody else: its mode becomes 0600, and root gives it to its heir.
+pub fn keep_private(file: &File, path: &Path, heir: Option<Owner>) -> io::Result<()> {
     let metadata = file.metadata()?;
     if metadata.permissions().mode() & 0o177 != 0
         && let Err(error) = file.set_permissions(Permissions::from_mode(FILE_MODE))
@@ -79,9 +85,9 @@ pub fn open(path: &Path, absent: Absent) -> io::Result<File> {
         tracing::debug!(path = %path.display(), %error, "a file keeps its mode");
     }
     if let Some(owner) = heir.filter(|_| is_roots(&metadata)) {
-        give(&file, owner)?;
+        give(file, owner)?;
     }
-    Ok(file)
+    Ok(())
 }
 
 /// Gives an open file or directory to its heir. `false`: root may not do that here. It has lost the right in many
@@ -120,11 +126,16 @@ pub fn heal(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
+    hand_over(&file, owner)
+}
+
+/// Gives an open file or directory of root's to its heir. `true`: it had another owner before.
+pub fn hand_over(file: &File, heir: Owner) -> io::Result<bool> {
     let metadata = file.metadata()?;
     if !(is_roots(&metadata) || metadata.is_dir() && metadata.uid() == 0) {
         return Ok(false);
     }
-    Ok(give(&file, owner)?)
+    Ok(give(file, heir)?)
 }
 
 /// Another name may lead to a file of root's from somewhere else.

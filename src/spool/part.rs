@@ -1,12 +1,7 @@
-//! One part: bytes written and hashed by threads of their own, continued after a crash, and turned into a
-//! `VerifiedPart` only here, only when length and checksum are what Drive said.
+//! One part: which of its bytes are there, by what an earlier run has left, and what is written down of them.
 
-use std::fs::{File, Metadata, Permissions};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -14,13 +9,11 @@ use tracing::debug;
 
 use super::Spool;
 use super::buffer::Buffers;
-use super::checksum::Hasher;
-use super::front::Reader;
+use super::folder::Folder;
 use super::progress::{Known, Progress};
 use super::ranges::Ranges;
 use super::saver::Saving;
 use super::sink::Sink;
-use super::witness;
 use super::writer::Output;
 use crate::model::DeliveryId;
 use crate::model::file::Checksum;
@@ -31,7 +24,7 @@ use crate::owner::{self, Want};
 pub struct Expected {
     /// Bytes.
     pub size: u64,
-    /// The strongest checksum that Drive gave.
+    /// The checksum that Drive gave, by the algorithm that serves best here.
     pub checksum: Checksum,
     /// The modification time to give it.
     pub modified: Option<Timestamp>,
@@ -40,52 +33,33 @@ pub struct Expected {
 /// An open part.
 #[derive(Debug)]
 pub struct Part {
-    path: PathBuf,
-    output: Output,
-    there: Ranges,
-    expected: Expected,
+    pub(super) folder: Folder,
+    pub(super) name: String,
+    pub(super) output: Output,
+    pub(super) there: Ranges,
+    pub(super) expected: Expected,
     progress: Progress,
     /// That it gets when it is verified.
-    mode: u32,
-}
-
-/// The result of looking at a finished part.
-#[derive(Debug)]
-pub enum Verdict {
-    /// It is what Drive said.
-    Verified(VerifiedPart),
-    /// It is not; the text says in what. The part is gone.
-    Wrong(String),
-}
-
-/// A part that is complete, has the right checksum, and whose bytes are durable; its name becomes so when it is planned
-/// where it goes. Nothing else can be published.
-#[derive(Debug)]
-pub struct VerifiedPart {
-    path: PathBuf,
-    inode: u64,
-    size: u64,
-    modified_ns: i64,
-    checksum: Checksum,
+    pub(super) mode: u32,
 }
 
 impl Part {
     /// Opens the part of a delivery: a new one, or one that an earlier run has left. Bytes beyond the expected size
     /// cannot belong to this content, so such a part begins again.
     pub async fn open(spool: &Spool, id: &DeliveryId, expected: Expected) -> io::Result<Self> {
-        let (path, mode) = (spool.path(id), spool.mode());
+        let (spool, name) = (spool.clone(), Spool::name(id));
         blocking(move || {
-            let file =
-                super::open_part(&path).map_err(|error| owner::explained(error, &path, Want::Write))?;
+            let (folder, path, mode) = (spool.folder().clone(), spool.folder().path(&name), spool.mode());
+            let file = spool.open_part(&name).map_err(|error| owner::explained(error, &path, Want::Write))?;
             let length = file.metadata()?.len();
-            let mut progress = Progress::of(&path, expected.size, expected.checksum.tagged());
+            let mut progress = Progress::of(&folder, &name, expected.size, expected.checksum.tagged())?;
             let known = match progress.load()? {
                 _ if length > expected.size => Ranges::default(),
                 Known::Nothing => Ranges::up_to(length),
                 Known::Ranges(ranges) => ranges,
                 Known::Unclear => Ranges::default(),
             };
-            let output = Output::new(file, &path, expected.size);
+            let output = Output::new(file, &folder, &name, expected.size);
             let there = known.whole_granules(output.granule() as u64, length, expected.size);
             if there == Ranges::default() && length > 0 {
                 debug!(path = %path.display(), length, "a part begins again");
@@ -98,7 +72,7 @@ impl Part {
                 // What it said beyond the file's end must not come true by bytes that are written beyond that.
                 progress.save(&there)?;
             }
-            Ok(Self { path, output, there, expected, progress, mode })
+            Ok(Self { folder, name, output, there, expected, progress, mode })
         })
         .await
     }
@@ -168,122 +142,6 @@ impl Part {
     }
 }
 
-/// Length, checksum, modification time and mode, fsync, in that order: these are part of what the fsync makes durable.
-pub(super) fn verify(mut part: Part, hasher: Option<Hasher>) -> io::Result<Verdict> {
-    let length = part.there.front();
-    let hasher = match hasher {
-        Some(hasher) => hasher,
-        None => read_back(&part, length)?,
-    };
-    let checksum = hasher.finish();
-    let wrong = if length != part.expected.size {
-        Some(format!("{length} bytes came where Drive says {}", part.expected.size))
-    } else if checksum != part.expected.checksum {
-        Some(format!("the bytes have {}, Drive says {}", checksum.tagged(), part.expected.checksum.tagged()))
-    } else {
-        None
-    };
-    part.settle_progress()?;
-    let Part { path, output, expected, mode, .. } = part;
-    let file = output.file();
-    if let Some(wrong) = wrong {
-        std::fs::remove_file(&path)?;
-        return Ok(Verdict::Wrong(wrong));
-    }
-    if let Some(modified) = expected.modified {
-        // Times before 1970 are not worth an error; the file keeps the time of its arrival.
-        let since_epoch = Duration::try_from(modified.duration_since(Timestamp::UNIX_EPOCH)).ok();
-        if let Some(time) = since_epoch.and_then(|since| UNIX_EPOCH.checked_add(since)) {
-            file.set_modified(time)?;
-        }
-    }
-    set_mode(file, &path, mode)?;
-    file.sync_all()?;
-    let metadata = file.metadata()?;
-    Ok(Verdict::Verified(VerifiedPart {
-        path,
-        inode: metadata.ino(),
-        size: metadata.len(),
-        modified_ns: modified_ns(&metadata),
-        checksum,
-    }))
-}
-
-fn modified_ns(metadata: &Metadata) -> i64 {
-    metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
-}
-
-/// Sets the mode independent of the umask. A file system without modes has one mode for all files.
-fn set_mode(file: &File, path: &Path, mode: u32) -> io::Result<()> {
-    match file.set_permissions(Permissions::from_mode(mode)) {
-        Err(error)
-            if [io::ErrorKind::PermissionDenied, io::ErrorKind::Unsupported].contains(&error.kind()) =>
-        {
-            debug!(path = %path.display(), %error, "a file keeps its mode");
-            Ok(())
-        }
-        set => set,
-    }
-}
-
-impl VerifiedPart {
-    /// Where it waits.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Whether it still waits there: the same file, with no other name.
-    pub fn is_there(&self) -> io::Result<bool> {
-        match std::fs::symlink_metadata(&self.path) {
-            Ok(metadata) => {
-                // An inode that is free is soon given to another file.
-                let is_same = (metadata.ino(), metadata.len()) == (self.inode, self.size)
-                    && modified_ns(&metadata) == self.modified_ns;
-                Ok(metadata.is_file() && is_same && metadata.nlink() == 1)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// It is about to be moved: nothing may say that it was.
-    pub fn is_not_moved(&self) -> io::Result<()> {
-        witness::forget(&self.path)
-    }
-
-    /// It was moved to its place: from now on its absence is no loss.
-    pub fn is_moved(&self) -> io::Result<()> {
-        witness::make(&self.path)
-    }
-
-    /// Its inode number, which it keeps when it is published.
-    pub fn inode(&self) -> u64 {
-        self.inode
-    }
-
-    /// Bytes.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Modification time, nanoseconds since 1970.
-    pub fn modified_ns(&self) -> i64 {
-        self.modified_ns
-    }
-
-    /// The checksum it was verified by.
-    pub fn checksum(&self) -> &Checksum {
-        &self.checksum
-    }
-}
-
-/// Hashes what is there.
-fn read_back(part: &Part, length: u64) -> io::Result<Hasher> {
-    let mut hasher = Hasher::like(&part.expected.checksum);
-    Reader::new(part.output.file()).read(0, length, length, &mut hasher)?;
-    Ok(hasher)
-}
-
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     join(spawn_blocking(work)).await
 }
@@ -294,6 +152,11 @@ pub(super) async fn join<T>(task: JoinHandle<io::Result<T>>) -> io::Result<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::path::Path;
+
+    use super::super::checksum::Hasher;
+    use super::super::verified::Verdict;
     use super::*;
 
     /// SHA-256 of "hello world".

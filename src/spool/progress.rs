@@ -2,17 +2,14 @@
 //! on: its length says it all. It says no more than what was durable when it was written, so that neither a crash nor
 //! a power cut can make it promise what is not there.
 
-use std::fs;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::durable::remove;
+use super::EXTENSION;
+use super::folder::{Folder, beside};
 use super::ranges::Ranges;
 use super::witness::WITNESS;
-use super::{EXTENSION, sync_directory};
-use crate::owner::{self, Absent};
 
 const SAVING: &str = "ranges-new";
 pub(super) const SAVED: &str = "ranges";
@@ -28,7 +25,8 @@ struct Saved {
 /// The file beside one part.
 #[derive(Clone, Debug)]
 pub(super) struct Progress {
-    path: PathBuf,
+    folder: Folder,
+    part: String,
     size: u64,
     checksum: String,
     exists: bool,
@@ -47,10 +45,9 @@ pub(super) enum Known {
 
 impl Progress {
     /// Of a part of a file with this size and checksum.
-    pub(super) fn of(part: &Path, size: u64, checksum: String) -> Self {
-        let path = part.with_extension(SAVED);
-        let exists = path.exists();
-        Self { path, size, checksum, exists }
+    pub(super) fn of(folder: &Folder, part: &str, size: u64, checksum: String) -> io::Result<Self> {
+        let exists = folder.stat(&beside(part, SAVED))?.is_some();
+        Ok(Self { folder: folder.clone(), part: part.to_owned(), size, checksum, exists })
     }
 
     pub(super) fn exists(&self) -> bool {
@@ -58,11 +55,7 @@ impl Progress {
     }
 
     pub(super) fn load(&self) -> io::Result<Known> {
-        let text = match fs::read(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Known::Nothing),
-            Err(error) => return Err(error),
-        };
+        let Some(text) = self.folder.read(&beside(&self.part, SAVED))? else { return Ok(Known::Nothing) };
         Ok(match serde_json::from_slice::<Saved>(&text) {
             Ok(saved) if saved.size == self.size && saved.checksum == self.checksum => {
                 Known::Ranges(saved.ranges)
@@ -74,17 +67,11 @@ impl Progress {
     /// Writes down what is durable by now.
     pub(super) fn save(&mut self, ranges: &Ranges) -> io::Result<()> {
         let saved = Saved { size: self.size, checksum: self.checksum.clone(), ranges: ranges.clone() };
-        let new = self.path.with_extension(SAVING);
-        let mut file = owner::open(&new, Absent::Make)?;
-        file.set_len(0)?;
-        file.write_all(&serde_json::to_vec(&saved)?)?;
-        file.sync_data()?;
-        fs::rename(&new, &self.path)?;
+        let (name, meanwhile) = (beside(&self.part, SAVED), beside(&self.part, SAVING));
+        self.folder.write(&name, &meanwhile, &serde_json::to_vec(&saved)?)?;
         if !self.exists {
             // Before the first byte with a gap before it is written: from then on the part's length says nothing.
-            if let Some(directory) = self.path.parent() {
-                sync_directory(directory)?;
-            }
+            self.folder.sync()?;
             self.exists = true;
         }
         Ok(())
@@ -93,7 +80,7 @@ impl Progress {
     /// The part's length says it all again.
     pub(super) fn remove(&mut self) -> io::Result<()> {
         if self.exists {
-            remove(&self.path)?;
+            self.folder.remove(&beside(&self.part, SAVED))?;
             self.exists = false;
         }
         Ok(())
@@ -101,9 +88,9 @@ impl Progress {
 }
 
 /// Removes the files that belong to an unneeded part.
-pub(super) fn discard(part: &Path) -> io::Result<()> {
-    remove(&part.with_extension(SAVED))?;
-    remove(&part.with_extension(SAVING))
+pub(super) fn discard(folder: &Folder, part: &str) -> io::Result<()> {
+    folder.remove(&beside(part, SAVED))?;
+    folder.remove(&beside(part, SAVING))
 }
 
 /// Whether a file in the hidden folder belongs to a part.
@@ -118,17 +105,18 @@ mod tests {
     #[test]
     fn it_is_read_back_and_belongs_to_one_content() {
         let home = tempfile::tempdir().unwrap();
-        let part = home.path().join("d1.part");
+        let folder = Folder::make(home.path()).unwrap();
+        let of = |size, checksum: &str| Progress::of(&folder, "d1.part", size, checksum.into()).unwrap();
         let ranges = Ranges::from(vec![[0, 10], [20, 30]]);
-        let mut progress = Progress::of(&part, 100, "md5:1".into());
+        let mut progress = of(100, "md5:1");
         assert_eq!(progress.load().unwrap(), Known::Nothing);
         progress.save(&ranges).unwrap();
-        assert_eq!(Progress::of(&part, 100, "md5:1".into()).load().unwrap(), Known::Ranges(ranges));
-        assert_eq!(Progress::of(&part, 100, "md5:2".into()).load().unwrap(), Known::Unclear);
-        assert_eq!(Progress::of(&part, 99, "md5:1".into()).load().unwrap(), Known::Unclear);
-        fs::write(home.path().join("d1.ranges"), "{\"size\":").unwrap();
+        assert_eq!(of(100, "md5:1").load().unwrap(), Known::Ranges(ranges));
+        assert_eq!(of(100, "md5:2").load().unwrap(), Known::Unclear);
+        assert_eq!(of(99, "md5:1").load().unwrap(), Known::Unclear);
+        std::fs::write(folder.path("d1.ranges"), "{\"size\":").unwrap();
         assert_eq!(progress.load().unwrap(), Known::Unclear);
         progress.remove().unwrap();
-        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+        assert_eq!(folder.names().unwrap(), [""; 0]);
     }
 }

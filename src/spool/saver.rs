@@ -86,11 +86,13 @@ impl<'scope> Saver<'scope> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::folder::Folder;
     use super::super::progress::Known;
     use super::*;
 
     fn progress(directory: &std::path::Path) -> Progress {
-        Progress::of(&directory.join("d1.part"), 100, "md5:1".into())
+        let folder = Folder::make(directory).unwrap();
+        Progress::of(&folder, "d1.part", 100, "md5:1".into()).unwrap()
     }
 
     /// Offers it until it is written down.
@@ -122,7 +124,8 @@ mod tests {
     fn its_failure_is_told() {
         let home = tempfile::tempdir().unwrap();
         let part = File::create(home.path().join("d1.part")).unwrap();
-        let progress = progress(&home.path().join("not there"));
+        let progress = progress(home.path());
+        std::fs::remove_dir_all(home.path().join(super::super::HIDDEN)).unwrap();
         std::thread::scope(|scope| {
             let saver = Saver::start(scope, Saving { part, progress });
             assert!(insist(&saver, &Ranges::default()).is_err());

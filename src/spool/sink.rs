@@ -10,8 +10,9 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::buffer::{Buffer, Buffers, Pool, SMALL};
-use super::part::{Part, Verdict, join};
+use super::part::{Part, join};
 use super::ranges::Ranges;
+use super::verified::Verdict;
 use super::waits::Waits;
 use super::writer;
 

@@ -3,24 +3,23 @@
 //! crash leaves one.
 
 use std::io;
-use std::path::Path;
 
-use super::durable::remove;
-use crate::owner::{self, Absent};
+use super::folder::{Folder, beside};
+use crate::owner::Absent;
 
 pub(super) const WITNESS: &str = "published";
 
 /// The part was moved.
-pub(super) fn make(part: &Path) -> io::Result<()> {
-    owner::open(&part.with_extension(WITNESS), Absent::Make).map(drop)
+pub(super) fn make(folder: &Folder, part: &str) -> io::Result<()> {
+    folder.open(&beside(part, WITNESS), Absent::Make).map(drop)
 }
 
 /// Whether the part was moved.
-pub(super) fn is_there(part: &Path) -> io::Result<bool> {
-    part.with_extension(WITNESS).try_exists()
+pub(super) fn is_there(folder: &Folder, part: &str) -> io::Result<bool> {
+    Ok(folder.stat(&beside(part, WITNESS))?.is_some())
 }
 
 /// It was not moved, or nobody has to know.
-pub(super) fn forget(part: &Path) -> io::Result<()> {
-    remove(&part.with_extension(WITNESS))
+pub(super) fn forget(folder: &Folder, part: &str) -> io::Result<()> {
+    folder.remove(&beside(part, WITNESS))
 }

@@ -4,8 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Scope;
@@ -16,10 +15,12 @@ use tokio::sync::mpsc;
 
 use super::buffer::{GRANULE, SMALL};
 use super::checksum::Hasher;
+use super::folder::Folder;
 use super::front::{End, Front, Reader};
-use super::part::{Part, Verdict, verify};
+use super::part::Part;
 use super::saver::Saver;
 use super::sink::Block;
+use super::verified::{Verdict, verify};
 use crate::checkpoint::{Point, reached};
 
 /// Files from this size on go past the page cache. The end of a smaller one would be a large part of it, and whatever is
@@ -49,10 +50,12 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// For a file that will have so many bytes.
-    pub(super) fn new(file: File, path: &Path, size: u64) -> Self {
+    /// For a file of a folder that will have so many bytes.
+    pub(super) fn new(file: File, folder: &Folder, name: &str, size: u64) -> Self {
         let is_large = size >= LARGE;
-        let direct = (is_large && !is_distant(&file)).then(|| open_direct(path)).flatten();
+        // Whatever it is that fails, it means that there is no such way.
+        let open = || folder.open_again(name, &file, OFlags::WRONLY | OFlags::DIRECT).ok();
+        let direct = if is_large && !is_distant(&file) { open() } else { None };
         Self { file, direct, drop_behind: is_large }
     }
 
@@ -226,11 +229,6 @@ fn write(part: &mut Part, block: &Block) -> io::Result<()> {
     Ok(())
 }
 
-fn open_direct(path: &Path) -> Option<File> {
-    // `ENOENT` and the like cannot be: the file is open already. Anything else means that there is no such way.
-    File::options().write(true).custom_flags(OFlags::DIRECT.bits() as i32).open(path).ok()
-}
-
 fn is_distant(file: &File) -> bool {
     // Without an answer the slower way is the safer one.
     fstatfs(file).map_or(true, |system| DISTANT.contains(&(system.f_type as u64 & 0xFFFF_FFFF)))
@@ -242,18 +240,23 @@ fn is_unsupported(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::os::unix::fs::OpenOptionsExt;
+    use std::path::Path;
 
-    fn output(path: &Path, size: u64) -> Output {
-        let file = File::options().create(true).truncate(false).read(true).write(true).open(path).unwrap();
-        Output::new(file, path, size)
+    use super::*;
+    use crate::owner::Absent;
+
+    fn output(home: &Path, size: u64) -> Output {
+        let folder = Folder::make(home).unwrap();
+        let file = folder.open("part", Absent::Make).unwrap();
+        Output::new(file, &folder, "part", size)
     }
 
     #[test]
     fn large_files_go_past_the_page_cache_where_there_is_a_way() {
         let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("part");
-        let large = output(&path, LARGE);
+        let large = output(home.path(), LARGE);
+        let path = home.path().join(".gdrive-webhook/part");
         // Asked without the program's own help: ext4, XFS, Btrfs and overlays are on this machine.
         let system = fstatfs(&large.file).unwrap().f_type as u64 & 0xFFFF_FFFF;
         let is_near = [0xEF53, 0x5846_5342, 0x9123_683E, 0x794C_7630].contains(&system);
@@ -261,15 +264,15 @@ mod tests {
         let is_possible = is_near && File::options().write(true).custom_flags(flags).open(&path).is_ok();
         assert_eq!(large.direct.is_some(), is_possible, "{system:x}");
         assert_eq!(large.granule(), if is_possible { GRANULE } else { 1 });
-        let small = output(&path, LARGE - 1);
+        let small = output(home.path(), LARGE - 1);
         assert!(small.direct.is_none() && small.granule() == 1);
     }
 
     #[test]
     fn a_disk_that_refuses_direct_writes_gets_others() {
         let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("part");
-        let mut output = output(&path, LARGE);
+        let mut output = output(home.path(), LARGE);
+        let path = home.path().join(".gdrive-webhook/part");
         // It refuses what is no number with EINVAL, as file systems refuse direct writes.
         output.direct = Some(File::options().write(true).open("/proc/self/oom_score_adj").unwrap());
         let bytes = vec![b'x'; 2 * GRANULE + 5];

@@ -1,7 +1,12 @@
 //! Disks that are full, gone, or another's. The destination waits as a whole, says so once, and comes back by itself.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{chown, symlink};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::world::{BOUND, World};
 
@@ -11,6 +16,34 @@ const LOOK: Duration = Duration::from_mins(1);
 /// What `status` says of the destination.
 async fn problem(world: &World) -> String {
     world.status().await["destinations"][0]["problem"].as_str().unwrap_or_default().to_owned()
+}
+
+/// A file of a file system whose server does not answer, as with a server that is away.
+struct Silent {
+    path: PathBuf,
+    /// What nobody reads the requests from. Whoever waits for an answer gets an error when it is closed.
+    device: Option<File>,
+}
+
+impl Silent {
+    /// Mounted over a file. `None`: this takes root.
+    fn over(path: &Path) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            return None;
+        }
+        let device = File::options().read(true).write(true).open("/dev/fuse").unwrap();
+        let options = format!("fd={},rootmode=100600,user_id=0,group_id=0\0", device.as_raw_fd());
+        let options = std::ffi::CString::from_vec_with_nul(options.into_bytes()).unwrap();
+        mount("silent", path, "fuse", MountFlags::empty(), options.as_c_str()).unwrap();
+        Some(Self { path: path.to_owned(), device: Some(device) })
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        drop(self.device.take());
+        let _ = unmount(&self.path, UnmountFlags::DETACH);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,21 +136,8 @@ async fn a_disk_that_does_not_answer_holds_its_own_files_only() {
     world.upload("first.mp4", 1_000);
     world.wait_for_file("first.mp4").await;
     world.wait_until_idle().await;
-    // Whoever opens a pipe waits for its other end, as with a file on a server that is away.
-    let (marker, aside, pipe) = (
-        world.videos().join(".gdrive-webhook/marker"),
-        world.home().join("aside"),
-        world.home().join("pipe"),
-    );
-    fs::rename(&marker, &aside).unwrap();
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &marker,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::from_raw_mode(0o600),
-        0,
-    )
-    .unwrap();
+    let marker = world.videos().join(".gdrive-webhook/marker");
+    let Some(silent) = Silent::over(&marker) else { return };
     let held = world.upload("held.mp4", 1_000);
     world.wait("it is noticed", async || problem(&world).await.contains("does not answer")).await;
     let free = world.drive.upload(drive_emulator::Upload::new(
@@ -129,9 +149,7 @@ async fn a_disk_that_does_not_answer_holds_its_own_files_only() {
     world.wait("the others go on", async || path.exists()).await;
     assert_eq!(crate::world::sha256(&path), world.drive.content_sha256(&free).unwrap());
 
-    fs::rename(&marker, &pipe).unwrap();
-    fs::rename(&aside, &marker).unwrap();
-    tokio::task::spawn_blocking(move || fs::write(pipe, "").unwrap());
+    drop(silent);
     let path = world.videos().join("held.mp4");
     world.wait_for("it heals", LOOK, async || path.exists()).await;
     world.assert_same("held.mp4", &held);
@@ -180,4 +198,66 @@ async fn a_folder_on_another_file_system_gets_its_files() {
     assert!(fs::read_dir(&below).unwrap().next().is_none(), "the mount point itself stays empty");
     assert_eq!(world.log().matches("files are copied into it").count(), 1, "{}", world.log());
     assert!(world.parts().is_empty());
+}
+
+/// Others can write to the destination, as to a share, and were there before the first start.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_have_put_in_the_place_of_the_hidden_folder_is_not_used() {
+    type Plant = fn(&Path, &Path);
+    const STRANGER: u32 = 54_321;
+    let plants: [(&str, Plant); 3] = [
+        ("is a link or a file where the program's own folder is to be; remove it", |hidden, outside| {
+            symlink(outside, hidden).unwrap();
+        }),
+        ("belongs to 54321", |hidden, _| {
+            fs::create_dir(hidden).unwrap();
+            chown(hidden, Some(STRANGER), Some(STRANGER)).unwrap();
+        }),
+        ("marker is a named pipe", |hidden, _| {
+            fs::create_dir(hidden).unwrap();
+            let mode = rustix::fs::Mode::from_raw_mode(0o600);
+            let fifo = rustix::fs::FileType::Fifo;
+            rustix::fs::mknodat(rustix::fs::CWD, hidden.join("marker"), fifo, mode, 0).unwrap();
+        }),
+    ];
+    for (said, plant) in plants {
+        if said.contains("54321") && !rustix::process::geteuid().is_root() {
+            continue;
+        }
+        let world = World::with_folder("", "existing = \"download\"").await;
+        let (videos, outside) = (world.videos(), world.home().join("outside"));
+        fs::create_dir(&videos).unwrap();
+        fs::create_dir(&outside).unwrap();
+        plant(&videos.join(".gdrive-webhook"), &outside);
+        let film = world.upload("film.mp4", 1_000);
+        let sync = world.output(&["sync"]).await;
+        let log = crate::world::text(&sync.stderr);
+        assert!(log.contains(said), "{said}: {log}");
+        assert!(world.delivered().is_empty());
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "{said}");
+        // Somebody does what it says.
+        fs::rename(videos.join(".gdrive-webhook"), world.home().join("aside")).unwrap();
+        world
+            .wait_for("it is delivered", LOOK, async || {
+                world.output(&["sync"]).await;
+                videos.join("film.mp4").exists()
+            })
+            .await;
+        world.assert_same("film.mp4", &film);
+    }
+}
+
+/// So that it can be unmounted.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_destination_stays_open_while_there_is_nothing_to_do() {
+    let world = World::running("").await;
+    world.upload("film.mp4", 1_000);
+    world.wait_for_file("film.mp4").await;
+    let files = format!("/proc/{}/fd", world.pid());
+    let open = || {
+        let links =
+            fs::read_dir(&files).unwrap().filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+        links.filter(|file| file.starts_with(world.videos())).collect::<Vec<_>>()
+    };
+    world.wait("all is closed", async || open().is_empty()).await;
 }

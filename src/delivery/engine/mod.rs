@@ -188,7 +188,7 @@ impl Engine {
     }
 
     /// When there is something to do again without being woken.
-    async fn next_step(&self, unsettled: bool) -> Result<Option<Duration>, store::Error> {
+    async fn next_step(&mut self, unsettled: bool) -> Result<Option<Duration>, store::Error> {
         let now = Timestamp::now();
         let waiting = self.holds.waiting(now);
         let due = [self.store.next_due(&waiting).await?, self.store.next_look(now).await?];
@@ -197,6 +197,8 @@ impl Engine {
         });
         if self.attempts.is_empty() {
             self.downloader.rest();
+            // A disk of which nothing is open can be unmounted.
+            self.opened.clear();
         }
         let look = (unsettled || !waiting.is_empty() || !self.attempts.is_empty()).then_some(DISK_WAIT);
         Ok(due.into_iter().chain(look).min())

@@ -172,13 +172,18 @@ async fn a_part_that_is_gone_or_replaced_is_never_taken_for_published() {
     let place = Local::open(home.path(), None, Rights::default()).unwrap();
     let wish = |part| Wish { part, wanted: path("film.mp4"), mark: "d".to_owned(), earlier: None };
     let gone = |outcome: &Result<_, Error>| matches!(outcome, Err(Error::PartGone { .. }));
-    let hands: [fn(&Path); 3] = [
+    let hands: [fn(&Path); 4] = [
         |part| fs::remove_file(part).unwrap(),
         |part| {
             fs::remove_file(part).unwrap();
             fs::write(part, "another").unwrap();
         },
         |part| fs::hard_link(part, part.with_extension("link")).unwrap(),
+        |part| {
+            let aside = part.with_extension("aside");
+            fs::rename(part, &aside).unwrap();
+            std::os::unix::fs::symlink(aside, part).unwrap();
+        },
     ];
     for (number, hand) in hands.into_iter().enumerate() {
         for is_planned in [false, true] {
@@ -186,10 +191,10 @@ async fn a_part_that_is_gone_or_replaced_is_never_taken_for_published() {
             let file = record(&part, "film.mp4", false);
             if is_planned {
                 let planned = planned(&part, file.clone(), None);
-                hand(part.path());
+                hand(&part.path());
                 assert!(gone(&place.publish(&[planned]).remove(0)), "{number}");
             } else {
-                hand(part.path());
+                hand(&part.path());
                 assert!(gone(&place.plan(&[wish(part)]).unwrap().remove(0).map(drop)), "{number}");
             }
         }
@@ -225,7 +230,7 @@ async fn an_interrupted_replacement_is_finished_and_keeps_what_was_edited() {
         }
         // The exchange happened, and then the power went.
         let film = home.path().join("film.mp4");
-        sys::renameat_with(sys::CWD, second.path(), sys::CWD, &film, RenameFlags::EXCHANGE).unwrap();
+        sys::renameat_with(second.folder(), second.name(), sys::CWD, &film, RenameFlags::EXCHANGE).unwrap();
         if taken {
             fs::remove_file(&film).unwrap();
         }
@@ -261,4 +266,38 @@ async fn no_symbolic_link_is_followed() {
         path("link_/film.mp4")
     );
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn nothing_is_published_from_a_folder_that_is_another_one_by_now() {
+    let home = tempfile::tempdir().unwrap();
+    let place = Local::open(home.path(), None, Rights::default()).unwrap();
+    let part = part(&place, "d1", b"new").await;
+    let hidden = home.path().join(crate::spool::HIDDEN);
+    fs::rename(&hidden, home.path().join("aside")).unwrap();
+    fs::create_dir(&hidden).unwrap();
+    fs::copy(home.path().join("aside/marker"), hidden.join("marker")).unwrap();
+    let wish = Wish { part, wanted: path("film.mp4"), mark: "d1".to_owned(), earlier: None };
+    assert!(matches!(place.plan(&[wish]), Err(Error::NotMounted { .. })));
+    Local::open(home.path(), Some(place.marker()), Rights::default()).unwrap().check().unwrap();
+}
+
+#[test]
+fn what_is_planted_as_a_marker_is_an_error() {
+    let home = tempfile::tempdir().unwrap();
+    let place = Local::open(home.path(), None, Rights::default()).unwrap();
+    let marker = home.path().join(crate::spool::HIDDEN).join("marker");
+    let token = home.path().join("token.json");
+    fs::write(&token, "secret").unwrap();
+    fs::remove_file(&marker).unwrap();
+    std::os::unix::fs::symlink(&token, &marker).unwrap();
+    for known in [None, Some(place.marker())] {
+        let error = Local::open(home.path(), known, Rights::default()).unwrap_err();
+        assert!(error.to_string().contains("marker is a symbolic link"), "{error}");
+    }
+    assert!(place.check().is_err() && place.mark().is_err());
+    fs::remove_file(&marker).unwrap();
+    std::os::unix::fs::symlink(&token, marker.with_extension("new")).unwrap();
+    assert!(place.mark().is_err());
+    assert_eq!(fs::read_to_string(&token).unwrap(), "secret");
 }
