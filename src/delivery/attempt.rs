@@ -18,6 +18,7 @@ use crate::download::{self, Control, Downloader, Source};
 use crate::http::jitter;
 use crate::model::delivery::{Cause, PublishedFile};
 use crate::model::{Delivery, Stage};
+use crate::spool::checksum::sha_instructions;
 use crate::spool::{Expected, VerifiedPart};
 use crate::store::{self, Ending, Store};
 use crate::telemetry::log::with_causes;
@@ -212,7 +213,7 @@ fn first_look(cause: Cause) -> Option<Duration> {
 }
 
 fn expected(delivery: &Delivery) -> Result<Expected, Error> {
-    match (delivery.size, delivery.checksums.strongest()) {
+    match (delivery.size, delivery.checksums.to_verify(sha_instructions())) {
         (Some(size), Some(checksum)) => Ok(Expected { size, checksum, modified: delivery.modified }),
         // The sync engine leaves such files as unready; one that slipped through waits like any other.
         _ => Err(download::Error::Short.into()),

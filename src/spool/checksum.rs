@@ -4,7 +4,7 @@ use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use crate::model::file::Checksum;
+use crate::model::file::{Checksum, ShaInstructions};
 
 /// A checksum in the making, by the algorithm of the one that is expected.
 #[derive(Clone, Debug)]
@@ -46,6 +46,17 @@ impl Hasher {
     }
 }
 
+/// What this processor has.
+pub fn sha_instructions() -> ShaInstructions {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    let has = std::arch::is_x86_feature_detected!("sha") && std::arch::is_x86_feature_detected!("sse4.1");
+    #[cfg(target_arch = "aarch64")]
+    let has = std::arch::is_aarch64_feature_detected!("sha2");
+    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
+    let has = false;
+    if has { ShaInstructions::Present } else { ShaInstructions::Absent }
+}
+
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
@@ -58,6 +69,14 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_processor_has_is_what_the_system_says() {
+        let said = std::fs::read_to_string("/proc/cpuinfo").unwrap();
+        let flags = said.lines().find(|line| line.starts_with("flags") || line.starts_with("Features"));
+        let has = flags.is_some_and(|flags| flags.split(' ').any(|flag| ["sha_ni", "sha2"].contains(&flag)));
+        assert_eq!(sha_instructions() == ShaInstructions::Present, has);
+    }
 
     #[test]
     fn each_algorithm_gives_its_published_test_vector() {
