@@ -298,7 +298,7 @@ mod tests {
     use crate::model::file::Checksum;
     use crate::model::{RelativePath, Stage};
     use crate::spool::checksum::Hasher;
-    use crate::spool::{Buffers, Expected, Part, Verdict, VerifiedPart};
+    use crate::spool::{Buffers, Expected, Part, Sink, Verdict, VerifiedPart};
     use crate::store::{Access, Config};
 
     async fn ledger(home: &Path, stages: &[Stage]) -> Store {
@@ -314,7 +314,8 @@ mod tests {
         let mut hasher = Hasher::like(&Checksum::Sha256(String::new()));
         hasher.update(id.as_str().as_bytes());
         let expected = Expected { size: id.as_str().len() as u64, checksum: hasher.finish(), modified: None };
-        let sink = Part::open(place.spool(), id, expected).await.unwrap().into_sink(1, &Buffers::default());
+        let part = Part::open(place.spool(), id, expected).await.unwrap();
+        let sink = Sink::new(part, 1, &Buffers::default());
         let mut lane = sink.lane(0);
         assert!(lane.write(id.as_str().as_bytes()).await);
         lane.close().await;

@@ -93,7 +93,7 @@ pub(super) async fn transfer(
     let plan = Plan::new(part.size(), part.there().clone());
     received.store(plan.received(), Ordering::Relaxed);
     let most = if plan.is_divisible() { downloader.config.load().streams.max(1) } else { 1 };
-    let sink = part.into_sink(most, &downloader.buffers);
+    let sink = Sink::new(part, most, &downloader.buffers);
     let transfer = Transfer {
         downloader,
         source,

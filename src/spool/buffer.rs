@@ -45,6 +45,35 @@ pub(super) struct Buffer {
     _permit: OwnedSemaphorePermit,
 }
 
+/// Bytes on their way to the disk.
+#[derive(Debug)]
+pub(super) struct Block {
+    buffer: Buffer,
+    length: usize,
+    at: u64,
+}
+
+impl Block {
+    /// The first bytes of a buffer, for this position in the file.
+    pub(super) fn new(buffer: Buffer, length: usize, at: u64) -> Self {
+        Self { buffer, length, at }
+    }
+
+    /// Where it goes.
+    pub(super) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Where the next one goes.
+    pub(super) fn end(&self) -> u64 {
+        self.at + self.length as u64
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.buffer.bytes()[..self.length]
+    }
+}
+
 impl Buffers {
     /// `count` of them for a file, none of which takes memory before it is used.
     pub(super) fn pool(&self, count: usize, file_size: u64) -> Pool {

@@ -11,8 +11,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Advice, fadvise};
 
+use super::buffer::Block;
 use super::checksum::Hasher;
-use super::sink::Block;
 
 /// Blocks that wait to be hashed. More would only take memory: the hash is as fast on average as it is.
 const AHEAD: usize = 2;

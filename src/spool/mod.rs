@@ -6,6 +6,7 @@ pub mod checksum;
 mod durable;
 mod folder;
 mod front;
+mod output;
 mod own;
 pub mod part;
 mod progress;

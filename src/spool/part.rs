@@ -4,17 +4,16 @@ use std::io;
 use std::ops::Range;
 
 use jiff::Timestamp;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 use tracing::debug;
 
 use super::Spool;
-use super::buffer::Buffers;
 use super::folder::Folder;
+use super::output::Output;
 use super::progress::{Known, Progress};
 use super::ranges::Ranges;
 use super::saver::Saving;
-use super::sink::Sink;
-use super::writer::Output;
+
 use crate::model::DeliveryId;
 use crate::model::file::Checksum;
 use crate::owner::{self, Want};
@@ -87,12 +86,6 @@ impl Part {
         self.expected.size
     }
 
-    /// For what comes from up to `lanes` connections. The thread that writes and hashes it begins with the first bytes,
-    /// and what is there already is read back then: an attempt that brings none costs the disk nothing.
-    pub fn into_sink(self, lanes: usize, buffers: &Buffers) -> Sink {
-        Sink::new(self, lanes, buffers)
-    }
-
     pub(super) fn expected(&self) -> &Expected {
         &self.expected
     }
@@ -143,11 +136,7 @@ impl Part {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    join(spawn_blocking(work)).await
-}
-
-pub(super) async fn join<T>(task: JoinHandle<io::Result<T>>) -> io::Result<T> {
-    task.await.map_err(io::Error::other)?
+    spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 #[cfg(test)]
@@ -156,7 +145,7 @@ mod tests {
     use std::path::Path;
 
     use super::super::checksum::Hasher;
-    use super::super::verified::Verdict;
+    use super::super::{Buffers, Sink, Verdict};
     use super::*;
 
     /// SHA-256 of "hello world".
@@ -185,13 +174,13 @@ mod tests {
     #[tokio::test]
     async fn a_part_goes_on_where_it_was() {
         let home = tempfile::tempdir().unwrap();
-        let sink = part(home.path()).await.into_sink(1, &Buffers::default());
+        let sink = Sink::new(part(home.path()).await, 1, &Buffers::default());
         assert_eq!(put(&sink, 0, b"hello ").await, 6);
         sink.pause().await.unwrap();
 
         let again = part(home.path()).await;
         assert_eq!(*again.there(), Ranges::up_to(6));
-        let sink = again.into_sink(1, &Buffers::default());
+        let sink = Sink::new(again, 1, &Buffers::default());
         put(&sink, 6, b"world").await;
         let Verdict::Verified(verified) = sink.finish().await.unwrap() else { panic!("the bytes are right") };
         assert_eq!(verified.modified_ns(), 1_767_323_045_678_000_000);
@@ -202,7 +191,7 @@ mod tests {
     async fn wrong_bytes_are_never_verified_and_leave_nothing() {
         for (bytes, word) in [(&b"hello worlD"[..], "sha256"), (b"hello", "5 bytes")] {
             let home = tempfile::tempdir().unwrap();
-            let sink = part(home.path()).await.into_sink(1, &Buffers::default());
+            let sink = Sink::new(part(home.path()).await, 1, &Buffers::default());
             put(&sink, 0, bytes).await;
             let Verdict::Wrong(why) = sink.finish().await.unwrap() else { panic!("the bytes are wrong") };
             assert!(why.contains(word), "{why}");
@@ -246,7 +235,7 @@ mod tests {
     #[tokio::test]
     async fn ranges_come_in_any_order_and_survive_an_interruption() {
         let (home, film) = (tempfile::tempdir().unwrap(), film());
-        let sink = film_part(home.path(), &film).await.into_sink(4, &Buffers::default());
+        let sink = Sink::new(film_part(home.path(), &film).await, 4, &Buffers::default());
         put(&sink, 3 * MIB as u64, &film[3 * MIB..4 * MIB]).await;
         put(&sink, 0, &film[..MIB]).await;
         // What is less than the disk takes at once is not kept.
@@ -257,7 +246,7 @@ mod tests {
         let known =
             Ranges::from(vec![[0, MIB as u64], [2 * MIB as u64, kept], [3 * MIB as u64, 4 * MIB as u64]]);
         assert_eq!(*again.there(), known);
-        let sink = again.into_sink(4, &Buffers::default());
+        let sink = Sink::new(again, 4, &Buffers::default());
         for gap in known.gaps(film.len() as u64).collect::<Vec<_>>().into_iter().rev() {
             put(&sink, gap.start, &film[gap.start as usize..gap.end as usize]).await;
         }
@@ -268,7 +257,7 @@ mod tests {
     async fn room_that_was_taken_beforehand_is_given_back_at_the_end_of_an_attempt() {
         let (home, film) = (tempfile::tempdir().unwrap(), film());
         let spool = Spool::open(home.path(), 0o640).unwrap();
-        let sink = film_part(home.path(), &film).await.into_sink(1, &Buffers::default());
+        let sink = Sink::new(film_part(home.path(), &film).await, 1, &Buffers::default());
         put(&sink, 0, &film[..MIB]).await;
         sink.pause().await.unwrap();
         let taken = spool.taken(&DeliveryId::new("d1"));
@@ -278,14 +267,14 @@ mod tests {
     #[tokio::test]
     async fn the_ranges_of_another_content_are_thrown_away() {
         let (home, film) = (tempfile::tempdir().unwrap(), film());
-        let sink = film_part(home.path(), &film).await.into_sink(2, &Buffers::default());
+        let sink = Sink::new(film_part(home.path(), &film).await, 2, &Buffers::default());
         put(&sink, 2 * MIB as u64, &film[2 * MIB..3 * MIB]).await;
         sink.pause().await.unwrap();
         let mut other = film.clone();
         other[0] += 1;
         let part = film_part(home.path(), &other).await;
         assert_eq!(*part.there(), Ranges::default());
-        let sink = part.into_sink(1, &Buffers::default());
+        let sink = Sink::new(part, 1, &Buffers::default());
         put(&sink, 0, &other).await;
         assert_film(sink, &other, home.path()).await;
     }
@@ -293,7 +282,7 @@ mod tests {
     #[tokio::test]
     async fn ranges_beyond_the_end_of_the_file_are_forgotten_at_once() {
         let (home, film) = (tempfile::tempdir().unwrap(), film());
-        let sink = film_part(home.path(), &film).await.into_sink(2, &Buffers::default());
+        let sink = Sink::new(film_part(home.path(), &film).await, 2, &Buffers::default());
         put(&sink, 0, &film[..MIB]).await;
         put(&sink, 2 * MIB as u64, &film[2 * MIB..4 * MIB]).await;
         sink.pause().await.unwrap();
@@ -312,7 +301,7 @@ mod tests {
     #[tokio::test]
     async fn one_wrong_byte_in_a_late_range_is_noticed() {
         let (home, film) = (tempfile::tempdir().unwrap(), film());
-        let sink = film_part(home.path(), &film).await.into_sink(2, &Buffers::default());
+        let sink = Sink::new(film_part(home.path(), &film).await, 2, &Buffers::default());
         let mut late = film[2 * MIB..].to_vec();
         late[777] ^= 1;
         put(&sink, 2 * MIB as u64, &late).await;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::buffer::{Buffer, Buffers, Pool, SMALL};
-use super::part::{Part, join};
+use super::buffer::{Block, Buffer, Buffers, Pool, SMALL};
+use super::part::Part;
 use super::ranges::Ranges;
 use super::verified::Verdict;
 use super::waits::Waits;
@@ -20,30 +20,6 @@ use super::writer;
 const SPARE: usize = 3;
 /// What has come on a slow connection does not wait longer for its buffer to be full.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// Bytes on their way to the disk.
-#[derive(Debug)]
-pub(super) struct Block {
-    buffer: Buffer,
-    length: usize,
-    at: u64,
-}
-
-impl Block {
-    /// Where it goes.
-    pub(super) fn at(&self) -> u64 {
-        self.at
-    }
-
-    /// Where the next one goes.
-    pub(super) fn end(&self) -> u64 {
-        self.at + self.length as u64
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.buffer.bytes()[..self.length]
-    }
-}
 
 /// Takes the bytes of one part.
 #[derive(Debug)]
@@ -107,15 +83,16 @@ impl Writer {
             std::mem::replace(&mut *state, State::Ending)
         };
         match state {
-            State::Running(thread) => join(thread).await,
+            State::Running(thread) => thread.await.map_err(io::Error::other)?,
             State::Idle(_) | State::Ending => Err(io::Error::other("the writing thread has ended before")),
         }
     }
 }
 
 impl Sink {
-    /// For up to `lanes` connections at once.
-    pub(super) fn new(part: Part, lanes: usize, buffers: &Buffers) -> Self {
+    /// For up to `lanes` connections at once. The thread that writes and hashes begins with the first bytes, and what is
+    /// there already is read back then: an attempt that brings none costs the disk nothing.
+    pub fn new(part: Part, lanes: usize, buffers: &Buffers) -> Self {
         let size = part.expected().size;
         let granule = part.granule();
         let count = if size <= SMALL as u64 { 2 } else { lanes + SPARE };
@@ -241,7 +218,7 @@ impl Lane {
         let rest = self.filled - length;
         let mut kept = Vec::new();
         kept.extend_from_slice(&buffer.bytes()[length..self.filled]);
-        let block = Block { buffer, length, at: self.at };
+        let block = Block::new(buffer, length, self.at);
         (self.at, self.filled) = (block.end(), 0);
         self.writer.start();
         let sent = {

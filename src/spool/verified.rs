@@ -174,7 +174,7 @@ fn read_back(part: &Part, length: u64) -> io::Result<Hasher> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Buffers, Expected, HIDDEN, Spool};
+    use super::super::{Buffers, Expected, HIDDEN, Sink, Spool};
     use super::*;
     use crate::model::DeliveryId;
 
@@ -189,7 +189,7 @@ mod tests {
 
     /// Writes the bytes; `meanwhile` is done before the last ones come.
     async fn fill(part: Part, meanwhile: impl FnOnce()) -> io::Result<Verdict> {
-        let sink = part.into_sink(1, &Buffers::default());
+        let sink = Sink::new(part, 1, &Buffers::default());
         let mut lane = sink.lane(0);
         assert!(lane.write(&WORLD[..6]).await && lane.flush().await);
         meanwhile();

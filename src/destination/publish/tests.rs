@@ -10,7 +10,7 @@ use crate::destination::{Rights, Settled};
 use crate::model::DeliveryId;
 use crate::model::file::Checksum;
 use crate::spool::checksum::Hasher;
-use crate::spool::{Buffers, Expected, Part, Verdict};
+use crate::spool::{Buffers, Expected, Part, Sink, Verdict};
 
 pub(in crate::destination) fn path(text: &str) -> RelativePath {
     RelativePath::from_stored(text)
@@ -28,8 +28,8 @@ pub(in crate::destination) async fn part(
     let mut hasher = Hasher::like(&Checksum::Md5(String::new()));
     hasher.update(content);
     let expected = Expected { size: content.len() as u64, checksum: hasher.finish(), modified: None };
-    let sink =
-        Part::open(place.spool(), &id(name), expected).await.unwrap().into_sink(1, &Buffers::default());
+    let part = Part::open(place.spool(), &id(name), expected).await.unwrap();
+    let sink = Sink::new(part, 1, &Buffers::default());
     let mut lane = sink.lane(0);
     assert!(lane.write(content).await);
     lane.close().await;

@@ -9,18 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::sources;
 
-/// Files that are known to form a circle.
-struct Exception {
-    files: &'static [&'static str],
-    reason: &'static str,
-}
-
-/// Every one of them is to be taken apart, so a row without a circle is refused.
-const EXCEPTIONS: [Exception; 1] = [Exception {
-    files: &["spool::front", "spool::part", "spool::sink", "spool::verified", "spool::writer"],
-    reason: "a part makes the sink whose writer gives back the part",
-}];
-
 /// The path of a module: `sync/mod.rs` is `[sync]`, `sync/rules.rs` is `[sync, rules]`.
 type Module = Vec<String>;
 
@@ -162,19 +150,7 @@ fn files_of_a_room_do_not_lead_to_each_other_in_a_circle() {
     let sources = sources();
     let files = sources.iter().map(|source| (source.path.as_str(), source.code.as_str()));
     let circles = Modules::new(files).circles();
-    for circle in &circles {
-        let is_excepted = EXCEPTIONS
-            .iter()
-            .any(|exception| circle.iter().all(|file| exception.files.contains(&file.as_str())));
-        assert!(is_excepted, "these files lead to each other in a circle: {circle:?}");
-    }
-    for Exception { files, reason } in EXCEPTIONS {
-        let is_needed = circles.iter().any(|circle| circle.iter().all(|file| files.contains(&file.as_str())));
-        assert!(
-            is_needed,
-            "there is no circle between {files:?} any more ({reason}): take out the exception"
-        );
-    }
+    assert!(circles.is_empty(), "these files lead to each other in a circle: {circles:?}");
 }
 
 #[test]
