@@ -59,6 +59,7 @@
 //! - Only [`spool`] creates a `VerifiedPart`, and only a `VerifiedPart` can be published.
 //! - The hidden folder is used by the handle that it was opened with, without following a link, and only if it belongs to
 //!   the program's user; so is each file in it. Before a part is moved, its name is looked up again.
+//! - After a failed fsync the bytes of a part are not trusted: it begins again, in a new file.
 //! - The ledger records where a file is about to be published before the file is moved. After a crash the disk shows
 //!   whether it was moved.
 //! - A destination is identified by the marker in its hidden folder, which the ledger knows: an empty mount point is not

@@ -8,6 +8,7 @@ use crate::download;
 use crate::drive::{self, Fault};
 use crate::model::delivery::Cause;
 use crate::retry::{Class, Policy, Verdict};
+use crate::spool::Suspect;
 
 /// Between attempts at one file. There is no last attempt: temporary failures pass, and a waiting video is not lost.
 const ATTEMPTS: Policy =
@@ -64,13 +65,23 @@ pub fn after_download(error: &download::Error, attempt: u32, reason: Option<&str
         download::Error::Short | download::Error::NoRange | download::Error::WriterGone => {
             again(ATTEMPTS, attempt, None, error.to_string(), jitter)
         }
-        download::Error::WrongContent(why) if reason.is_some_and(|reason| reason.starts_with(WRONG_ONCE)) => {
-            Reaction::Fail(None, format!("the content was wrong twice: {why}"))
-        }
-        download::Error::WrongContent(why) => {
-            again(CHANGED, attempt, None, format!("{WRONG_ONCE}: {why}"), jitter)
-        }
+        download::Error::WrongContent { why, suspect } => after_wrong(why, *suspect, attempt, reason, jitter),
         download::Error::Disk(error) => after_disk(error, attempt, jitter),
+    }
+}
+
+/// Drive gets one more chance. Bytes that have lain on the disk since an earlier run say nothing of what Drive gives.
+fn after_wrong(why: &str, suspect: Suspect, attempt: u32, reason: Option<&str>, jitter: f64) -> Reaction {
+    let once = reason.filter(|reason| reason.starts_with(WRONG_ONCE));
+    match (suspect, once) {
+        (Suspect::Drive, Some(_)) => Reaction::Fail(None, format!("the content was wrong twice: {why}")),
+        (Suspect::Drive, None) => again(CHANGED, attempt, None, format!("{WRONG_ONCE}: {why}"), jitter),
+        (Suspect::Disk, Some(once)) => again(CHANGED, attempt, None, once.to_owned(), jitter),
+        (Suspect::Disk, None) => {
+            let reason =
+                format!("the bytes of an earlier attempt were damaged, and are fetched again: {why}");
+            again(CHANGED, attempt, None, reason, jitter)
+        }
     }
 }
 
@@ -234,7 +245,11 @@ mod tests {
     use super::*;
 
     fn wrong() -> download::Error {
-        download::Error::WrongContent("7 bytes came where Drive says 8".into())
+        wrong_by(Suspect::Drive)
+    }
+
+    fn wrong_by(suspect: Suspect) -> download::Error {
+        download::Error::WrongContent { why: "7 bytes came where Drive says 8".into(), suspect }
     }
 
     #[test]
@@ -245,6 +260,20 @@ mod tests {
         assert!(
             matches!(after_download(&wrong(), 1, Some(&reason), 0.5), Reaction::Fail(None, why) if why.contains("7 bytes"))
         );
+    }
+
+    #[test]
+    fn what_the_disk_has_spoiled_does_not_count_against_drive() {
+        let mut reason = None;
+        for error in [wrong_by(Suspect::Disk), wrong_by(Suspect::Disk), wrong(), wrong_by(Suspect::Disk)] {
+            let Reaction::Again { reason: said, counts: true, .. } =
+                after_download(&error, 1, reason.as_deref(), 0.5)
+            else {
+                panic!("{error}")
+            };
+            reason = Some(said);
+        }
+        assert!(matches!(after_download(&wrong(), 1, reason.as_deref(), 0.5), Reaction::Fail(None, _)));
     }
 
     #[test]

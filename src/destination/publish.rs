@@ -2,6 +2,7 @@
 //! because an fsync of a folder costs the same for one name as for twenty.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
@@ -143,8 +144,13 @@ impl Local {
             Waits::AsPart => Place::new(planned.part.folder().handle(), planned.part.name()),
             Waits::AsCopy => copy_in(&to.directory, &id_of(&planned.part)),
         };
-        pass_on(&from, &to.directory, owner::parent(&self.absolute(path)))
-            .map_err(|errno| self.io("set the group of", path, errno))?;
+        let shown = self.absolute(path);
+        let sync = |file: &File| match planned.waits {
+            Waits::AsPart => planned.part.sync(),
+            Waits::AsCopy => file.sync_all(),
+        };
+        pass_on(&from, &to.directory, owner::parent(&shown), sync)
+            .map_err(|source| Error::io("set the group of", shown.clone(), source))?;
         match &planned.earlier {
             Some(earlier) => self.replace(planned, from, to, earlier),
             None => self.put(planned, &from, to),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -35,10 +36,15 @@ impl Default for Rights {
 
 /// Before a part is moved into a directory: it gets the group that it would have if it had been made there. It was made in
 /// the hidden folder, which may be older than the setgid bit.
-pub(super) fn pass_on(part: &Place, directory: &OwnedFd, shown: &Path) -> Result<(), Errno> {
+/// `sync` makes a change durable like the rest of it.
+pub(super) fn pass_on(
+    part: &Place,
+    directory: &OwnedFd,
+    shown: &Path,
+    sync: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
     let file = part.open()?;
-    // Durable like the rest of it.
-    if pass_on_group(&file, directory, shown)? == Changed::Yes { sys::fsync(&file) } else { Ok(()) }
+    if pass_on_group(&file, directory, shown)? == Changed::Yes { sync(&file) } else { Ok(()) }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

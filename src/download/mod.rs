@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::drive::{self, Drive, Fault};
 use crate::model::{DeliveryId, FileId, ResourceKeys, RevisionId};
 use crate::retry::Class;
-use crate::spool::{Buffers, Expected, Part, Spool, VerifiedPart};
+use crate::spool::{Buffers, Expected, Part, Spool, Suspect, VerifiedPart};
 use limit::Limit;
 
 /// `[download]` of the configuration, as far as it concerns one transfer.
@@ -69,8 +69,13 @@ pub enum Error {
     #[error("Drive now has another content of the file")]
     Replaced,
     /// All bytes came, and they are not what Drive said.
-    #[error("wrong content: {0}")]
-    WrongContent(String),
+    #[error("wrong content: {why}")]
+    WrongContent {
+        /// In what they differ.
+        why: String,
+        /// Whether the disk may be to blame.
+        suspect: Suspect,
+    },
     /// The disk.
     #[error("cannot write the part")]
     Disk(#[from] io::Error),
@@ -149,7 +154,7 @@ impl Downloader {
         let part = Part::open(spool, id, expected).await?;
         let fetched = transfer::transfer(self, source, part, control).await;
         match fetched {
-            Err(Error::Changed(_) | Error::WrongContent(_)) if self.is_replaced(source).await => {
+            Err(Error::Changed(_) | Error::WrongContent { .. }) if self.is_replaced(source).await => {
                 Err(Error::Replaced)
             }
             Err(Error::Drive(error)) if error.class() == Class::Permission => {

@@ -115,7 +115,7 @@ pub(super) async fn transfer(
     match filled {
         Ok(()) => match sink.finish().await? {
             Verdict::Verified(verified) => Ok(verified),
-            Verdict::Wrong(why) => Err(Error::WrongContent(why)),
+            Verdict::Wrong { why, suspect } => Err(Error::WrongContent { why, suspect }),
         },
         Err(error) => {
             // The writer's own failure, if it has one, explains more than what followed from it.

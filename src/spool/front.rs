@@ -35,8 +35,8 @@ struct State {
     /// Up to here they are on disk.
     written: u64,
     end: Option<End>,
-    /// The follower has ended early.
-    failed: bool,
+    /// The follower has ended.
+    gone: bool,
 }
 
 /// How it ends.
@@ -60,7 +60,7 @@ enum Next {
 impl Front {
     /// `written` bytes are on disk from the first one on.
     pub(super) fn new(written: u64) -> Self {
-        let state = State { blocks: VecDeque::new(), taken: 0, written, end: None, failed: false };
+        let state = State { blocks: VecDeque::new(), taken: 0, written, end: None, gone: false };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -70,7 +70,7 @@ impl Front {
         let mut state = self.lock();
         loop {
             let expected = state.blocks.back().map_or(state.taken, |last| last.end());
-            if block.at() != expected || state.failed {
+            if block.at() != expected || state.gone {
                 return;
             }
             if state.blocks.len() < AHEAD {
@@ -88,6 +88,11 @@ impl Front {
         self.changed.notify_all();
     }
 
+    /// Gives it up when it is dropped, however that comes about: the follower would wait for ever.
+    pub(super) fn guard(&self) -> Guard<'_> {
+        Guard(self)
+    }
+
     /// Nothing more comes.
     pub(super) fn close(&self, end: End) {
         self.lock().end = Some(end);
@@ -96,17 +101,12 @@ impl Front {
 
     /// Hashes until the end. The result has everything up to the front in it; `None`: it was given up.
     pub(super) fn follow(&self, file: &File, mut hasher: Hasher) -> io::Result<Option<Hasher>> {
+        let _gone = Gone(self);
         let mut reader = Reader::new(file);
         loop {
             match self.next() {
                 Next::Block(block) => hasher.update(block.bytes()),
-                Next::Read(from, to, written) => {
-                    if let Err(error) = reader.read(from, to, written, &mut hasher) {
-                        self.lock().failed = true;
-                        self.changed.notify_all();
-                        return Err(error);
-                    }
-                }
+                Next::Read(from, to, written) => reader.read(from, to, written, &mut hasher)?,
                 Next::Done => return Ok(Some(hasher)),
                 Next::GivenUp => return Ok(None),
             }
@@ -146,6 +146,25 @@ impl Front {
     }
 }
 
+/// For the thread that writes.
+pub(super) struct Guard<'a>(&'a Front);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        self.0.close(End::GiveUp);
+    }
+}
+
+/// For the follower, however it ends: nobody waits for it any more.
+struct Gone<'a>(&'a Front);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.0.lock().gone = true;
+        self.0.changed.notify_all();
+    }
+}
+
 /// Reads a part back without filling the page cache with it.
 pub(super) struct Reader<'a> {
     file: &'a File,
@@ -175,5 +194,97 @@ impl<'a> Reader<'a> {
             at += length;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::super::Buffers;
+    use super::*;
+    use crate::model::file::Checksum;
+
+    const SIZE: usize = 1000;
+
+    fn hasher() -> Hasher {
+        Hasher::like(&Checksum::Md5(String::new()))
+    }
+
+    fn hash(bytes: &[u8]) -> Checksum {
+        let mut hasher = hasher();
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    /// Blocks of these bytes, one after the other.
+    async fn blocks(bytes: &[u8]) -> Vec<Arc<Block>> {
+        let pool = Buffers::default().pool(bytes.len() / SIZE, bytes.len() as u64);
+        let mut blocks = Vec::new();
+        for (number, piece) in bytes.chunks(SIZE).enumerate() {
+            let mut buffer = pool.take().await.unwrap();
+            buffer.bytes_mut()[..SIZE].copy_from_slice(piece);
+            blocks.push(Arc::new(Block::new(buffer, SIZE, (number * SIZE) as u64)));
+        }
+        blocks
+    }
+
+    /// What comes of work that must not take for ever.
+    fn soon<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+        let (sender, done) = mpsc::channel();
+        std::thread::spawn(move || sender.send(work()));
+        done.recv_timeout(Duration::from_secs(30)).expect("it hangs")
+    }
+
+    #[tokio::test]
+    async fn bytes_are_hashed_in_order_wherever_they_come_from() {
+        let bytes: Vec<u8> = (0..8 * SIZE).map(|n| (n / 7) as u8).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        let blocks = blocks(&bytes).await;
+        let expected = hash(&bytes);
+        let found = soon(move || {
+            // The first two were there before; of the others one comes late, with a gap before it.
+            let front = Front::new(2 * SIZE as u64);
+            std::thread::scope(|scope| {
+                let follower = scope.spawn(|| front.follow(&file, hasher()));
+                for index in [2, 3, 5, 4, 6, 7] {
+                    front.offer(&blocks[index]);
+                    let written = if index == 5 { 4 } else { index.max(5) + 1 };
+                    front.advance((written.min(8) * SIZE) as u64);
+                }
+                front.close(End::Finish);
+                follower.join().unwrap().unwrap().unwrap().finish()
+            })
+        });
+        assert_eq!(found, expected);
+    }
+
+    #[tokio::test]
+    async fn neither_of_the_two_waits_for_the_other_for_ever() {
+        let given_up = soon(|| {
+            let (front, file) = (Front::new(0), tempfile::tempfile().unwrap());
+            std::thread::scope(|scope| {
+                let follower = scope.spawn(|| front.follow(&file, hasher()));
+                drop(front.guard());
+                follower.join().unwrap().unwrap().is_none()
+            })
+        });
+        assert!(given_up, "the writer is gone");
+        let blocks = blocks(&[0; 8 * SIZE]).await;
+        soon(move || {
+            let front = Front::new(0);
+            std::thread::scope(|scope| {
+                scope.spawn(|| blocks.iter().for_each(|block| front.offer(block)));
+                drop(Gone(&front));
+            });
+        });
+        let failed = soon(|| {
+            // The file is shorter than what is said to be there.
+            Front::new(1).follow(&tempfile::tempfile().unwrap(), hasher()).is_err()
+        });
+        assert!(failed, "what cannot be read is no checksum");
     }
 }

@@ -13,6 +13,7 @@ mod progress;
 pub mod ranges;
 mod saver;
 mod sink;
+mod threads;
 mod verified;
 mod waits;
 mod witness;
@@ -29,7 +30,7 @@ pub use folder::{Folder, HIDDEN};
 pub use part::{Expected, Part};
 pub use ranges::Ranges;
 pub use sink::{Lane, Sink};
-pub use verified::{Verdict, VerifiedPart};
+pub use verified::{Suspect, Verdict, VerifiedPart};
 
 use crate::model::DeliveryId;
 use crate::owner::Absent;

@@ -11,6 +11,7 @@ use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 
 use super::buffer::GRANULE;
 use super::folder::Folder;
+use crate::owner;
 
 /// Files from this size on go past the page cache. The end of a smaller one would be a large part of it, and whatever is
 /// no whole granule is fetched again after a crash.
@@ -74,13 +75,12 @@ impl Output {
     }
 
     fn write_cached(&mut self, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
-        while self.drop_behind && !bytes.is_empty() {
-            match pwritev2(&self.file, &[IoSlice::new(bytes)], at, DONT_CACHE) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => (bytes, at) = (&bytes[written..], at + written as u64),
-                Err(Errno::INTR) => {}
-                Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => self.drop_behind = false,
-                Err(errno) => return Err(errno.into()),
+        if self.drop_behind {
+            let write = |bytes: &[u8], at| pwritev2(&self.file, &[IoSlice::new(bytes)], at, DONT_CACHE);
+            match write_whole(&mut bytes, &mut at, write) {
+                Ok(()) => return Ok(()),
+                Err(error) if is_unsupported(&error) => self.drop_behind = false,
+                Err(error) => return Err(error),
             }
         }
         self.file.write_all_at(bytes, at)
@@ -90,7 +90,11 @@ impl Output {
     /// lies in one piece.
     pub(super) fn reserve(&self, size: u64) -> io::Result<()> {
         match fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, size) {
-            Err(Errno::NOSPC) => Err(Errno::NOSPC.into()),
+            Err(Errno::FBIG) => {
+                let said = format!("the file system of the destination takes no file of {size} bytes");
+                Err(owner::told(io::ErrorKind::FileTooLarge, said))
+            }
+            Err(errno @ (Errno::NOSPC | Errno::DQUOT)) => Err(errno.into()),
             // Not every file system can.
             Ok(()) | Err(_) => Ok(()),
         }
@@ -105,13 +109,35 @@ impl Output {
     }
 }
 
+/// Writes until nothing is left: the system may take less at once than it is given.
+fn write_whole(
+    bytes: &mut &[u8],
+    at: &mut u64,
+    mut write: impl FnMut(&[u8], u64) -> Result<usize, Errno>,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match write(bytes, *at) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                *bytes = &bytes[written..];
+                *at += written as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
 fn is_distant(file: &File) -> bool {
     // Without an answer the slower way is the safer one.
     fstatfs(file).map_or(true, |system| DISTANT.contains(&(system.f_type as u64 & 0xFFFF_FFFF)))
 }
 
 fn is_unsupported(error: &io::Error) -> bool {
-    [Errno::INVAL, Errno::OPNOTSUPP].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    [Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 #[cfg(test)]
@@ -157,5 +183,25 @@ mod tests {
         assert_eq!(output.granule(), 1);
         output.write(b"end", bytes.len() as u64).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), [bytes.as_slice(), b"end"].concat());
+    }
+
+    #[test]
+    fn what_the_system_takes_in_pieces_is_written_whole() {
+        let mut disk = vec![0_u8; 12];
+        let mut answers = [Ok(3), Err(Errno::INTR), Ok(1), Ok(4)].into_iter();
+        let (mut bytes, mut at) = (&b"abcdefgh"[..], 2);
+        write_whole(&mut bytes, &mut at, |bytes, at| {
+            let count = answers.next().unwrap()?;
+            disk[at as usize..at as usize + count].copy_from_slice(&bytes[..count]);
+            Ok(count)
+        })
+        .unwrap();
+        assert_eq!((disk.as_slice(), at, bytes), (&b"\0\0abcdefgh\0\0"[..], 10, &b""[..]));
+        for (answer, kind) in
+            [(Ok(0), io::ErrorKind::WriteZero), (Err(Errno::NOSPC), io::ErrorKind::StorageFull)]
+        {
+            let (mut bytes, mut at) = (&b"ab"[..], 0);
+            assert_eq!(write_whole(&mut bytes, &mut at, |_, _| answer).unwrap_err().kind(), kind);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! One part: which of its bytes are there, by what an earlier run has left, and what is written down of them.
 
+use std::fs::{File, TryLockError};
 use std::io;
 use std::ops::Range;
 
@@ -8,9 +9,10 @@ use tokio::task::spawn_blocking;
 use tracing::debug;
 
 use super::Spool;
+use super::durable::Durability;
 use super::folder::Folder;
 use super::output::Output;
-use super::progress::{Known, Progress};
+use super::progress::{self, Known, Progress};
 use super::ranges::Ranges;
 use super::saver::Saving;
 
@@ -35,11 +37,14 @@ pub struct Part {
     pub(super) folder: Folder,
     pub(super) name: String,
     pub(super) output: Output,
+    pub(super) durability: Durability,
     pub(super) there: Ranges,
     pub(super) expected: Expected,
     progress: Progress,
     /// That it gets when it is verified.
     pub(super) mode: u32,
+    /// Whether an earlier run has left bytes.
+    pub(super) is_resumed: bool,
 }
 
 impl Part {
@@ -50,6 +55,7 @@ impl Part {
         blocking(move || {
             let (folder, path, mode) = (spool.folder().clone(), spool.folder().path(&name), spool.mode());
             let file = spool.open_part(&name).map_err(|error| owner::explained(error, &path, Want::Write))?;
+            lock(&file)?;
             let length = file.metadata()?.len();
             let mut progress = Progress::of(&folder, &name, expected.size, expected.checksum.tagged())?;
             let known = match progress.load()? {
@@ -71,7 +77,9 @@ impl Part {
                 // What it said beyond the file's end must not come true by bytes that are written beyond that.
                 progress.save(&there)?;
             }
-            Ok(Self { folder, name, output, there, expected, progress, mode })
+            let durability = Durability::of(output.file().try_clone()?);
+            let is_resumed = there != Ranges::default();
+            Ok(Self { folder, name, output, durability, there, expected, progress, mode, is_resumed })
         })
         .await
     }
@@ -111,13 +119,13 @@ impl Part {
     }
 
     /// For a thread that does the same beside the one that writes.
-    pub(super) fn saving(&self) -> io::Result<Saving> {
-        Ok(Saving { part: self.output.file().try_clone()?, progress: self.progress.clone() })
+    pub(super) fn saving(&self) -> Saving {
+        Saving { durability: self.durability.clone(), progress: self.progress.clone() }
     }
 
     /// Makes durable what is there, and then writes down that it is.
     pub(super) fn save_progress(&mut self) -> io::Result<()> {
-        self.output.file().sync_data()?;
+        self.durability.sync_data()?;
         self.progress.save(&self.there)
     }
 
@@ -128,10 +136,41 @@ impl Part {
         }
         if self.there.is_contiguous() {
             self.output.file().set_len(self.there.front())?;
-            self.output.file().sync_all()?;
+            self.durability.sync_all()?;
             return self.progress.remove();
         }
         self.save_progress()
+    }
+
+    /// At the end of an attempt without a verified part. The room that was taken and not used is given back. A part whose
+    /// fsync has failed goes: nobody knows which of its bytes are on the disk, so the next attempt begins with a new file.
+    pub(super) fn leave(&self) {
+        if !self.durability.has_failed() {
+            self.output.give_back();
+        } else if let Err(error) = self.discard() {
+            // As good as a new one: nothing of what it had counts any more.
+            let emptied = self.output.file().set_len(0);
+            debug!(name = self.name, %error, ?emptied, "a part that the disk has not taken cannot be removed");
+        }
+    }
+
+    /// Removes it.
+    pub(super) fn discard(&self) -> io::Result<()> {
+        self.folder.remove(&self.name)?;
+        // Last: without it the part's length would count.
+        progress::discard(&self.folder, &self.name)
+    }
+}
+
+/// Two that write one part would mix their bytes: a disk that does not answer can hold an attempt for longer than another
+/// one waits.
+fn lock(file: &File) -> io::Result<()> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            Err(owner::told(io::ErrorKind::ResourceBusy, "it is being written by another attempt".to_owned()))
+        }
+        // Not every file system has locks.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
     }
 }
 
@@ -141,11 +180,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
     use std::path::Path;
 
     use super::super::checksum::Hasher;
-    use super::super::{Buffers, Sink, Verdict};
+    use super::super::{Buffers, Sink, Suspect, Verdict};
     use super::*;
 
     /// SHA-256 of "hello world".
@@ -188,12 +226,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn two_never_write_one_part() {
+        let home = tempfile::tempdir().unwrap();
+        let first = part(home.path()).await;
+        let spool = Spool::open(home.path(), 0o640).unwrap();
+        let error = Part::open(&spool, &DeliveryId::new("d1"), expected()).await.unwrap_err();
+        assert!(error.to_string().contains("written by another attempt"), "{error}");
+        drop(first);
+        part(home.path()).await;
+    }
+
+    #[tokio::test]
     async fn wrong_bytes_are_never_verified_and_leave_nothing() {
         for (bytes, word) in [(&b"hello worlD"[..], "sha256"), (b"hello", "5 bytes")] {
             let home = tempfile::tempdir().unwrap();
             let sink = Sink::new(part(home.path()).await, 1, &Buffers::default());
             put(&sink, 0, bytes).await;
-            let Verdict::Wrong(why) = sink.finish().await.unwrap() else { panic!("the bytes are wrong") };
+            let verdict = sink.finish().await.unwrap();
+            let Verdict::Wrong { why, suspect: Suspect::Drive } = verdict else { panic!("{verdict:?}") };
             assert!(why.contains(word), "{why}");
             assert_eq!(Spool::open(home.path(), 0o640).unwrap().parts().unwrap(), []);
         }
@@ -306,7 +356,7 @@ mod tests {
         late[777] ^= 1;
         put(&sink, 2 * MIB as u64, &late).await;
         put(&sink, 0, &film[..2 * MIB]).await;
-        assert!(matches!(sink.finish().await.unwrap(), Verdict::Wrong(_)));
+        assert!(matches!(sink.finish().await.unwrap(), Verdict::Wrong { suspect: Suspect::Drive, .. }));
         assert_eq!(std::fs::read_dir(home.path().join(super::super::HIDDEN)).unwrap().count(), 0);
     }
 }

@@ -1,15 +1,16 @@
 //! Writes down which ranges of a part are durable, in a thread of its own: the fsync before it takes as long as the
 //! disk likes, and whatever comes meanwhile is not to wait for it.
 
-use std::fs::File;
 use std::io;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
+use super::durable::Durability;
 use super::progress::Progress;
 use super::ranges::Ranges;
+use super::threads;
 
 /// So long after it was written down what there is, it is again: a disk that is slow has other things to do. A crash
 /// costs so much at most, and what comes during one fsync.
@@ -38,31 +39,31 @@ impl Saved {
 /// What it takes to write down how far a part is.
 #[derive(Debug)]
 pub(super) struct Saving {
-    pub(super) part: File,
+    pub(super) durability: Durability,
     pub(super) progress: Progress,
 }
 
 impl Saving {
     /// Makes durable what is there, and then writes down that it is. More may be written meanwhile, and is not meant.
     fn save(&mut self, there: &Ranges) -> io::Result<()> {
-        self.part.sync_data()?;
+        self.durability.sync_data()?;
         self.progress.save(there)
     }
 }
 
 impl<'scope> Saver<'scope> {
-    pub(super) fn start(scope: &'scope Scope<'scope, '_>, mut saving: Saving) -> Self {
+    pub(super) fn start(scope: &'scope Scope<'scope, '_>, mut saving: Saving) -> io::Result<Self> {
         let (ranges, asked) = sync_channel::<Ranges>(0);
         let saved = Arc::new(Saved(Mutex::new(Instant::now())));
         let says = Arc::clone(&saved);
-        let thread = scope.spawn(move || {
+        let thread = threads::start(scope, "progress", move || {
             asked.iter().try_for_each(|there| {
                 saving.save(&there)?;
                 *says.at() = Instant::now();
                 Ok(())
             })
-        });
-        Self { ranges, thread, saved }
+        })?;
+        Ok(Self { ranges, thread, saved })
     }
 
     /// These are on the disk, durable or not.
@@ -86,6 +87,8 @@ impl<'scope> Saver<'scope> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::super::folder::Folder;
     use super::super::progress::Known;
     use super::*;
@@ -108,10 +111,10 @@ mod tests {
     #[test]
     fn what_is_offered_is_written_down_once_in_a_while() {
         let home = tempfile::tempdir().unwrap();
-        let part = File::create(home.path().join("d1.part")).unwrap();
+        let durability = Durability::of(File::create(home.path().join("d1.part")).unwrap());
         let [first, second] = [[20, 30], [40, 50]].map(|range| Ranges::from(vec![[0, 10], range]));
         std::thread::scope(|scope| {
-            let saver = Saver::start(scope, Saving { part, progress: progress(home.path()) });
+            let saver = Saver::start(scope, Saving { durability, progress: progress(home.path()) }).unwrap();
             insist(&saver, &first).unwrap();
             saver.offer(&second).unwrap();
             saver.end().unwrap();
@@ -123,11 +126,11 @@ mod tests {
     #[test]
     fn its_failure_is_told() {
         let home = tempfile::tempdir().unwrap();
-        let part = File::create(home.path().join("d1.part")).unwrap();
+        let durability = Durability::of(File::create(home.path().join("d1.part")).unwrap());
         let progress = progress(home.path());
         std::fs::remove_dir_all(home.path().join(super::super::HIDDEN)).unwrap();
         std::thread::scope(|scope| {
-            let saver = Saver::start(scope, Saving { part, progress });
+            let saver = Saver::start(scope, Saving { durability, progress }).unwrap();
             assert!(insist(&saver, &Ranges::default()).is_err());
             assert_eq!(saver.end().unwrap_err().kind(), io::ErrorKind::NotFound);
         });

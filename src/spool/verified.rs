@@ -12,6 +12,7 @@ use rustix::fs::OFlags;
 use tracing::debug;
 
 use super::checksum::Hasher;
+use super::durable::Durability;
 use super::folder::Folder;
 use super::front::Reader;
 use super::own;
@@ -24,8 +25,22 @@ use crate::model::file::Checksum;
 pub enum Verdict {
     /// It is what Drive said.
     Verified(VerifiedPart),
-    /// It is not; the text says in what. The part is gone.
-    Wrong(String),
+    /// It is not. The part is gone.
+    Wrong {
+        /// In what.
+        why: String,
+        /// Who is to blame.
+        suspect: Suspect,
+    },
+}
+
+/// Where wrong bytes can have come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspect {
+    /// All of them were fetched in this run: from Drive.
+    Drive,
+    /// Some have lain on the disk since an earlier run, or the disk has not what was written.
+    Disk,
 }
 
 /// A part that is complete, has the right checksum, and whose bytes are durable; its name becomes so when it is planned
@@ -34,8 +49,9 @@ pub enum Verdict {
 pub struct VerifiedPart {
     folder: Folder,
     name: String,
-    /// Open for reading as long as somebody wants to publish it: its inode number cannot become another file's.
-    file: File,
+    /// Of the file, which is open for reading as long as somebody wants to publish it: its inode number cannot become
+    /// another file's.
+    durability: Durability,
     inode: u64,
     size: u64,
     modified_ns: i64,
@@ -43,29 +59,41 @@ pub struct VerifiedPart {
 }
 
 /// Length, checksum, modification time and mode, fsync, in that order: these are part of what the fsync makes durable.
-pub(super) fn verify(mut part: Part, hasher: Option<Hasher>) -> io::Result<Verdict> {
+pub(super) fn verify(part: &mut Part, hasher: Option<Hasher>) -> io::Result<Verdict> {
     let length = part.there.front();
     let hasher = match hasher {
         Some(hasher) => hasher,
-        None => read_back(&part, length)?,
+        None => read_back(part, length)?,
     };
-    let checksum = hasher.finish();
-    let wrong = if length != part.expected.size {
-        Some(format!("{length} bytes came where Drive says {}", part.expected.size))
-    } else if checksum != part.expected.checksum {
-        Some(format!("the bytes have {}, Drive says {}", checksum.tagged(), part.expected.checksum.tagged()))
-    } else {
-        None
-    };
-    part.settle_progress()?;
-    let Part { folder, name, output, expected, mode, .. } = part;
-    if let Some(wrong) = wrong {
-        folder.remove(&name)?;
-        return Ok(Verdict::Wrong(wrong));
+    let (checksum, expected) = (hasher.finish(), &part.expected);
+    let suspect = if part.is_resumed { Suspect::Disk } else { Suspect::Drive };
+    if length != expected.size {
+        return wrong(part, suspect, format!("{length} bytes came where Drive says {}", expected.size));
     }
+    if checksum != expected.checksum {
+        let (has, wanted) = (checksum.tagged(), expected.checksum.tagged());
+        return wrong(part, suspect, format!("the bytes have {has}, Drive says {wanted}"));
+    }
+    part.settle_progress()?;
+    // What was written is not all there is to a file: it may have had a tail before.
+    let on_disk = part.output.file().metadata()?.len();
+    if on_disk != length {
+        return wrong(part, Suspect::Disk, format!("the file has {on_disk} bytes on the disk, not {length}"));
+    }
+    make_public(part)
+}
+
+fn wrong(part: &Part, suspect: Suspect, why: String) -> io::Result<Verdict> {
+    part.discard()?;
+    Ok(Verdict::Wrong { why, suspect })
+}
+
+/// Gives a whole part the time and the mode of a delivered file, and makes it durable.
+fn make_public(part: &Part) -> io::Result<Verdict> {
+    let Part { folder, name, output, expected, mode, .. } = part;
     let file = output.file();
     // Not for writing: whoever waits for somebody to close a file in the destination would see this one twice.
-    let held = folder.open_again(&name, file, OFlags::RDONLY)?;
+    let held = folder.open_again(name, file, OFlags::RDONLY)?;
     if let Some(modified) = expected.modified {
         // Times before 1970 are not worth an error; the file keeps the time of its arrival.
         let since_epoch = Duration::try_from(modified.duration_since(Timestamp::UNIX_EPOCH)).ok();
@@ -73,17 +101,17 @@ pub(super) fn verify(mut part: Part, hasher: Option<Hasher>) -> io::Result<Verdi
             file.set_modified(time)?;
         }
     }
-    set_mode(file, &folder.path(&name), mode)?;
-    file.sync_all()?;
+    set_mode(file, &folder.path(name), *mode)?;
+    part.durability.sync_all()?;
     let metadata = file.metadata()?;
     Ok(Verdict::Verified(VerifiedPart {
-        folder,
-        name,
-        file: held,
+        folder: folder.clone(),
+        name: name.clone(),
+        durability: Durability::of(held),
         inode: metadata.ino(),
         size: metadata.len(),
         modified_ns: modified_ns(&metadata),
-        checksum,
+        checksum: expected.checksum.clone(),
     }))
 }
 
@@ -122,16 +150,26 @@ impl VerifiedPart {
 
     /// The open file.
     pub fn file(&self) -> &File {
-        &self.file
+        self.durability.file()
+    }
+
+    /// Makes what was changed of its owner or its access durable. If that fails the part goes: nobody knows what of it is
+    /// on the disk.
+    pub fn sync(&self) -> io::Result<()> {
+        let synced = self.durability.sync_all();
+        if synced.is_err() {
+            self.folder.remove(&self.name)?;
+        }
+        synced
     }
 
     /// Whether it still waits there, as it was verified, and with no other name. Nothing else may be published: somebody can
     /// have taken it away since, or have put something else in its place.
     pub fn is_there(&self) -> io::Result<bool> {
         let Some(named) = self.folder.stat(&self.name)? else { return Ok(false) };
-        let metadata = self.file.metadata()?;
+        let metadata = self.file().metadata()?;
         let is_unchanged = metadata.len() == self.size && modified_ns(&metadata) == self.modified_ns;
-        Ok(is_unchanged && metadata.nlink() <= 1 && own::is_same(&named, &self.file)?)
+        Ok(is_unchanged && metadata.nlink() <= 1 && own::is_same(&named, self.file())?)
     }
 
     /// It is about to be moved: nothing may say that it was.
@@ -174,6 +212,7 @@ fn read_back(part: &Part, length: u64) -> io::Result<Hasher> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::durable::faults;
     use super::super::{Buffers, Expected, HIDDEN, Sink, Spool};
     use super::*;
     use crate::model::DeliveryId;
@@ -216,6 +255,51 @@ mod tests {
         assert!(!verified.is_there().unwrap());
         std::fs::rename(&aside, &path).unwrap();
         assert!(verified.is_there().unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_lies_on_the_disk_is_what_is_verified() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(HIDDEN).join("d1.part");
+        let grow = || File::options().write(true).open(&path).unwrap().set_len(20).unwrap();
+        let verdict = fill(part(home.path()).await, grow).await.unwrap();
+        let Verdict::Wrong { why, suspect: Suspect::Disk } = verdict else { panic!("{verdict:?}") };
+        assert!(why.contains("20 bytes on the disk, not 11") && !path.exists(), "{why}");
+    }
+
+    #[tokio::test]
+    async fn wrong_bytes_of_an_earlier_run_are_the_disks() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(HIDDEN).join("d1.part");
+        let sink = Sink::new(part(home.path()).await, 1, &Buffers::default());
+        let mut lane = sink.lane(0);
+        assert!(lane.write(&WORLD[..6]).await);
+        lane.close().await;
+        sink.pause().await.unwrap();
+        std::fs::write(&path, b"hellO ").unwrap();
+        let sink = Sink::new(part(home.path()).await, 1, &Buffers::default());
+        let mut lane = sink.lane(6);
+        assert!(lane.write(&WORLD[6..]).await);
+        lane.close().await;
+        let verdict = sink.finish().await.unwrap();
+        assert!(matches!(verdict, Verdict::Wrong { suspect: Suspect::Disk, .. }), "{verdict:?}");
+    }
+
+    #[tokio::test]
+    async fn a_part_that_the_disk_has_not_taken_begins_again_in_a_new_file() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(HIDDEN).join("d1.part");
+        let before = part(home.path()).await;
+        let old = File::open(&path).unwrap();
+        let error = fill(before, || faults::fail_next_sync(&path)).await.unwrap_err();
+        assert!(error.to_string().contains("downloaded again"), "{error}");
+        assert!(!path.exists(), "its bytes are not trusted");
+        let verdict = fill(part(home.path()).await, || {}).await.unwrap();
+        let Verdict::Verified(verified) = verdict else { panic!("{verdict:?}") };
+        assert_ne!(verified.inode(), old.metadata().unwrap().ino());
+
+        faults::fail_next_sync(&path);
+        assert!(verified.sync().is_err() && !path.exists(), "nor is what was verified");
     }
 
     #[tokio::test]

@@ -35,7 +35,7 @@ pub(in crate::destination) async fn part(
     lane.close().await;
     match sink.finish().await.unwrap() {
         Verdict::Verified(part) => Arc::new(part),
-        Verdict::Wrong(why) => panic!("{why}"),
+        Verdict::Wrong { why, .. } => panic!("{why}"),
     }
 }
 
