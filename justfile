@@ -27,9 +27,9 @@ mutants *rooms:
 durability:
     bash .ci/durability
 
-# Real disks that become full or disappear
-disk:
-    bash .ci/disk
+# Real file systems, and disks that become full or disappear: just disk ten-exfat
+disk *parts:
+    bash .ci/disk {{parts}}
 
 # A thousand connections held open at each address
 doors:
