@@ -2,6 +2,7 @@
 //! to the system with it. Whoever wants one waits until one is free: that is what keeps memory flat.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use memmap2::{Advice, MmapMut};
@@ -15,6 +16,12 @@ pub const SMALL: usize = 1 << 20;
 /// Bytes of a buffer of any other: a huge page, where the system has them. Each byte is copied, hashed and fetched by the
 /// disk there; over pages of 4 KiB a file over plain HTTP took a quarter longer.
 const LARGE: usize = 2 << 20;
+/// Bytes of a buffer where there are very many: what a slow connection brings in a second or so.
+const LEAST: usize = 128 << 10;
+/// Bytes of all buffers of large files together: with the default settings each buffer is a huge page.
+const ALL: usize = 56 << 20;
+/// Buffers that nobody uses are kept up to so many bytes.
+const KEPT: usize = 28 << 20;
 
 /// All buffers of the program. Those of transfers that have ended serve the next ones, until there is nothing to fetch
 /// for now: a page that was touched before costs nothing.
@@ -26,14 +33,23 @@ pub struct Buffers {
 #[derive(Debug, Default)]
 struct Shared {
     free: Mutex<Vec<MmapMut>>,
+    /// Bytes of the buffers that transfers of large files may use now.
+    promised: AtomicUsize,
 }
 
 /// Those of one transfer.
 #[derive(Clone, Debug)]
 pub(super) struct Pool {
-    shared: Arc<Shared>,
+    promise: Arc<Promise>,
     size: usize,
     permits: Arc<Semaphore>,
+}
+
+/// So many bytes are promised to a transfer until it ends.
+#[derive(Debug)]
+struct Promise {
+    shared: Arc<Shared>,
+    bytes: usize,
 }
 
 /// One buffer, which goes back to where it came from.
@@ -77,8 +93,12 @@ impl Block {
 impl Buffers {
     /// `count` of them for a file, none of which takes memory before it is used.
     pub(super) fn pool(&self, count: usize, file_size: u64) -> Pool {
-        let size = if file_size <= SMALL as u64 { SMALL } else { LARGE };
-        Pool { shared: Arc::clone(&self.shared), size, permits: Arc::new(Semaphore::new(count)) }
+        let is_small = file_size <= SMALL as u64;
+        let size = if is_small { SMALL } else { size(count, self.shared.promised.load(Ordering::Relaxed)) };
+        let bytes = if is_small { 0 } else { size * count };
+        self.shared.promised.fetch_add(bytes, Ordering::Relaxed);
+        let promise = Arc::new(Promise { shared: Arc::clone(&self.shared), bytes });
+        Pool { promise, size, permits: Arc::new(Semaphore::new(count)) }
     }
 
     /// Gives those that nobody has back to the system.
@@ -91,21 +111,35 @@ impl Pool {
     /// The next free buffer.
     pub(super) async fn take(&self) -> io::Result<Buffer> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(io::Error::other)?;
-        let bytes = match self.shared.take(self.size) {
+        let shared = &self.promise.shared;
+        let bytes = match shared.take(self.size) {
             Some(bytes) => bytes,
             None => map(self.size)?,
         };
-        Ok(Buffer { bytes: Some(bytes), shared: Arc::clone(&self.shared), _permit: permit })
+        Ok(Buffer { bytes: Some(bytes), shared: Arc::clone(shared), _permit: permit })
     }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.shared.promised.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Bytes of each of `count` buffers of a large file, where so many bytes are promised to other files: a quarter of all, or
+/// half of what is left, so that something is left for those that come later.
+fn size(count: usize, promised: usize) -> usize {
+    let share = (ALL / 4).min(ALL.saturating_sub(promised) / 2);
+    let each = share / count.max(1);
+    each.checked_ilog2().map_or(LEAST, |power| 1 << power).clamp(LEAST, LARGE)
 }
 
 /// A mapping begins at a page, so it is aligned, and it leaves no hole in the heap when it goes.
 fn map(size: usize) -> io::Result<MmapMut> {
     let bytes = MmapMut::map_anon(size)?;
-    if size == LARGE {
-        // Not every kernel has huge pages.
-        let _ = bytes.advise(Advice::HugePage);
-    }
+    // Not every kernel has huge pages. Smaller buffers are for slow connections, which fill them in part only: a huge page
+    // would take memory for all of it.
+    let _ = bytes.advise(if size == LARGE { Advice::HugePage } else { Advice::NoHugePage });
     Ok(bytes)
 }
 
@@ -115,6 +149,18 @@ impl Shared {
         let mut free = self.lock();
         let index = free.iter().rposition(|bytes| bytes.len() == size)?;
         Some(free.remove(index))
+    }
+
+    /// Keeps it for the next transfer; the oldest ones go.
+    fn give_back(&self, bytes: MmapMut) {
+        let mut free = self.lock();
+        free.push(bytes);
+        let mut kept: usize = free.iter().map(|bytes| bytes.len()).sum();
+        free.retain(|bytes| {
+            let goes = kept > KEPT;
+            kept -= if goes { bytes.len() } else { 0 };
+            !goes
+        });
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<MmapMut>> {
@@ -138,7 +184,7 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some(bytes) = self.bytes.take() {
-            self.shared.lock().push(bytes);
+            self.shared.give_back(bytes);
         }
     }
 }
@@ -169,6 +215,40 @@ mod tests {
         assert_eq!((next.bytes().len(), next.bytes()[0]), (SMALL, 7), "one that was used before");
         buffers.release();
         assert_eq!(buffers.shared.lock().len(), 0, "there is none");
+    }
+
+    #[test]
+    fn many_connections_share_what_there_is() {
+        const MIB: usize = 1 << 20;
+        let buffers = Buffers::default();
+        let pools =
+            |files, count| -> Vec<Pool> { (0..files).map(|_| buffers.pool(count, u64::MAX)).collect() };
+        // By default four files with four connections each.
+        let default = pools(4, 7);
+        assert_eq!(default.iter().map(|pool| pool.size).collect::<Vec<_>>(), [LARGE, LARGE, LARGE, MIB]);
+        drop(default);
+        assert_eq!(buffers.shared.promised.load(Ordering::Relaxed), 0);
+        let many = pools(8, 19);
+        assert!(many.iter().all(|pool| pool.size >= LEAST && pool.size < LARGE), "{many:?}");
+        let promised = buffers.shared.promised.load(Ordering::Relaxed);
+        assert!(promised <= ALL, "{promised}");
+        drop(pools(1000, 19));
+        assert_eq!(buffers.shared.promised.load(Ordering::Relaxed), promised);
+        drop(many);
+        let (last, small) = (buffers.pool(19, u64::MAX), buffers.pool(2, 1));
+        assert_eq!((last.size, small.size), (512 << 10, SMALL));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_uses_is_kept_up_to_a_limit() {
+        let buffers = Buffers::default();
+        let pool = buffers.pool(40, 1);
+        let mut taken = Vec::new();
+        for _ in 0..40 {
+            taken.push(pool.take().await.unwrap());
+        }
+        drop(taken);
+        assert_eq!(buffers.shared.lock().len(), KEPT / SMALL);
     }
 
     struct Pending<F>(std::pin::Pin<Box<F>>);

@@ -139,14 +139,7 @@ async fn an_answer_that_is_far_larger_unpacked_costs_no_memory_and_is_an_error()
     world.upload("film.mp4", 1_000);
     world.wait("it is said", async || world.log().contains("the answer has more than 16777216 bytes")).await;
     world.wait_for_file("film.mp4").await;
-    assert!(peak_kib(&world) < 200 << 10, "{} KiB", peak_kib(&world));
-}
-
-/// The most memory that the daemon had.
-fn peak_kib(world: &World) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", world.pid())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    peak.trim().trim_end_matches(" kB").parse().unwrap()
+    assert!(world.peak_memory() < 200 << 20, "{} bytes", world.peak_memory());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,7 +162,7 @@ async fn the_token_endpoint_is_read_with_the_same_care() {
         .await;
     world.wait_for_file("film.mp4").await;
     world.assert_same("film.mp4", &id);
-    assert!(peak_kib(&world) < 200 << 10, "{} KiB", peak_kib(&world));
+    assert!(world.peak_memory() < 200 << 20, "{} bytes", world.peak_memory());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -125,6 +125,25 @@ async fn a_connection_that_is_far_slower_than_the_others_is_replaced_by_another(
     assert_replaced(Action::Slow { bytes_per_second: 50_000 }).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn many_connections_on_slow_lines_take_little_memory() {
+    const MOST: u64 = 44 << 20;
+    let world = World::running("[download]\nconcurrency = 8\nstreams = 16").await;
+    let before = world.peak_memory();
+    world.drive.set_rate(Some(200_000));
+    for number in 0..8_u64 {
+        world.upload(&format!("{number}.mp4"), 200_000_000 + number);
+    }
+    world
+        .wait_for("64 connections", Duration::from_mins(1), async || {
+            media(&world).iter().filter(|request| request.bytes_sent > 0).count() >= 64
+        })
+        .await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let buffers = world.peak_memory() - before;
+    assert!(buffers <= MOST, "{} MiB more than before", buffers >> 20);
+}
+
 /// Nothing can be compared with it, so its own rate has to tell.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_trickles_is_replaced_although_it_is_the_only_one() {
