@@ -192,13 +192,21 @@ impl Folder {
 
     /// Opens an open file once more by its name, in another way.
     pub(super) fn open_again(&self, name: &str, file: &File, flags: OFlags) -> io::Result<File> {
-        let shown = self.path(name);
-        let again = own::open(&self.handle, name, flags, self.uid, &shown)?;
-        if own::is_same(&sys::fstat(&again)?, file)? {
-            return Ok(again);
-        }
-        let said = format!("{} was replaced by another file while it was written", shown.display());
-        Err(owner::told(io::ErrorKind::Other, said))
+        let again = match own::open(&self.handle, name, flags, self.uid, &self.path(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.taken_away(name)),
+            again => again?,
+        };
+        if own::is_same(&sys::fstat(&again)?, file)? { Ok(again) } else { Err(self.taken_away(name)) }
+    }
+
+    fn taken_away(&self, name: &str) -> io::Error {
+        let (path, folder) = (self.path(name), self.path.display());
+        let said = format!(
+            "{} is no longer there: something has removed, moved or replaced it; it is downloaded again. Keep whatever cleans \
+             or empties this folder away from {folder}",
+            path.display()
+        );
+        owner::told(io::ErrorKind::NotFound, said)
     }
 
     /// The content of a small file; `None` if there is none.
@@ -487,6 +495,9 @@ mod tests {
         folder.open_again("part", &file, OFlags::RDONLY).unwrap();
         folder.write("part", "meanwhile", b"").unwrap();
         let said = folder.open_again("part", &file, OFlags::RDONLY).unwrap_err().to_string();
-        assert!(said.contains("was replaced"), "{said}");
+        assert!(said.contains("removed, moved or replaced it"), "{said}");
+        folder.remove("part").unwrap();
+        let said = folder.open_again("part", &file, OFlags::RDONLY).unwrap_err().to_string();
+        assert!(said.contains("removed, moved or replaced it"), "{said}");
     }
 }
