@@ -1,5 +1,6 @@
 //! Where delivered files go. Takes only a `VerifiedPart`; overwrites nothing that it did not put there itself.
 
+mod acl;
 mod calls;
 mod copies;
 mod learned;

@@ -149,7 +149,7 @@ impl Local {
             Waits::AsPart => planned.part.sync(),
             Waits::AsCopy => file.sync_all(),
         };
-        pass_on(&from, &to.directory, owner::parent(&shown), sync)
+        pass_on(&from, &to.directory, self.rights.file_mode, owner::parent(&shown), sync)
             .map_err(|source| Error::io("set the group of", shown.clone(), source))?;
         match &planned.earlier {
             Some(earlier) => self.replace(planned, from, to, earlier),

@@ -1,21 +1,29 @@
-//! Whose delivered files are, and who may read them. The group comes from the directory that a file is put into, as far as
-//! that has the setgid bit.
+//! Whose delivered files are, and who may read them. The group and the access list come from the directory that a file is
+//! put into, as far as that has the setgid bit and a default list.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{self as sys, Gid};
+use rustix::buffer::spare_capacity;
+use rustix::fs::{self as sys, Gid, Mode, XattrFlags};
 use rustix::io::Errno;
-use tracing::warn;
+use tracing::{debug, warn};
 
+use super::acl;
 use super::place::Place;
 use crate::owner::{self, Owner, group, process};
 
 const SETGID: u32 = 0o2000;
+/// The access list that a directory gives to what is made in it.
+const DEFAULT_LIST: &str = "system.posix_acl_default";
+/// A file's own access list.
+const LIST: &str = "system.posix_acl_access";
+/// Linux keeps no longer ones.
+const ATTRIBUTE_LIMIT: usize = 1 << 16;
 
 /// What delivered files and the directories that are made for them get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,17 +42,20 @@ impl Default for Rights {
     }
 }
 
-/// Before a part is moved into a directory: it gets the group that it would have if it had been made there. It was made in
-/// the hidden folder, which may be older than the setgid bit.
+/// Before a part is moved into a directory: it gets the group and the access list that it would have if it had been made
+/// there. It was made in the hidden folder, which may be older than the setgid bit and the default list, or have others.
 /// `sync` makes a change durable like the rest of it.
 pub(super) fn pass_on(
     part: &Place,
     directory: &OwnedFd,
+    mode: u32,
     shown: &Path,
     sync: impl FnOnce(&File) -> io::Result<()>,
 ) -> io::Result<()> {
     let file = part.open()?;
-    if pass_on_group(&file, directory, shown)? == Changed::Yes { sync(&file) } else { Ok(()) }
+    let group = pass_on_group(&file, directory, shown)?;
+    let list = pass_on_list(&file, directory, mode, shown)?;
+    if group == Changed::Yes || list == Changed::Yes { sync(&file) } else { Ok(()) }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,6 +75,37 @@ fn pass_on_group(file: &File, directory: &OwnedFd, shown: &Path) -> Result<Chang
             refused(shown, stat.st_gid);
             Ok(Changed::No)
         }
+        Err(errno) => Err(errno),
+    }
+}
+
+fn pass_on_list(file: &File, directory: &OwnedFd, mode: u32, shown: &Path) -> Result<Changed, Errno> {
+    let default = attribute(directory, DEFAULT_LIST)?;
+    let (wanted, own) = (default.and_then(|list| acl::inherited(&list, mode)), attribute(file, LIST)?);
+    let changed = match (&wanted, &own) {
+        (None, None) => return Ok(Changed::No),
+        (wanted, own) if wanted == own => return Ok(Changed::No),
+        (Some(list), _) => sys::fsetxattr(file, LIST, list, XattrFlags::empty()),
+        (None, Some(_)) => {
+            sys::fremovexattr(file, LIST).and_then(|()| sys::fchmod(file, Mode::from_raw_mode(mode)))
+        }
+    };
+    match changed {
+        Ok(()) => Ok(Changed::Yes),
+        Err(errno) if owner::may_not(errno) => {
+            debug!(path = %shown.display(), %errno, "a file keeps its access list");
+            Ok(Changed::No)
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+/// An extended attribute, if there is one, and if the file system has such things.
+fn attribute(file: impl AsFd, name: &str) -> Result<Option<Vec<u8>>, Errno> {
+    let mut value = Vec::with_capacity(ATTRIBUTE_LIMIT);
+    match sys::fgetxattr(file, name, spare_capacity(&mut value)) {
+        Ok(_) => Ok(Some(value)),
+        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM) => Ok(None),
         Err(errno) => Err(errno),
     }
 }

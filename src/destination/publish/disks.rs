@@ -350,3 +350,61 @@ async fn a_file_whose_inode_number_changes_is_untouched_as_long_as_its_bytes_are
     File::options().write(true).open(&film).unwrap().set_modified(modified).unwrap();
     assert!(!place.is_untouched(&PublishedFile { inode: 1, ..newer }).unwrap());
 }
+
+const DEFAULT_LIST: &str = "system.posix_acl_default";
+const LIST: &str = "system.posix_acl_access";
+
+/// A user of his own may read and write, everybody else nothing.
+fn default_list() -> Vec<u8> {
+    let entries: [(u16, u16, u32); 5] =
+        [(1, 7, u32::MAX), (2, 6, 12_345), (4, 5, u32::MAX), (0x10, 7, u32::MAX), (0x20, 0, u32::MAX)];
+    let bytes = |(tag, rights, id): (u16, u16, u32)| {
+        [&tag.to_le_bytes()[..], &rights.to_le_bytes()[..], &id.to_le_bytes()[..]].concat()
+    };
+    [2_u32.to_le_bytes().to_vec(), entries.into_iter().flat_map(bytes).collect()].concat()
+}
+
+fn list(path: &Path) -> Option<Vec<u8>> {
+    let mut list = vec![0; 1024];
+    let length = sys::getxattr(path, LIST, &mut list[..]).ok()?;
+    list.truncate(length);
+    Some(list)
+}
+
+#[tokio::test]
+async fn the_access_list_of_a_file_is_the_one_that_the_system_gives_to_files_made_there() {
+    let home = tempfile::tempdir().unwrap();
+    let hidden = home.path().join(HIDDEN);
+    for mode in [0o640, 0o600, 0o664] {
+        let rights = Rights { file_mode: mode, ..Rights::default() };
+        let place = Local::open(home.path(), None, rights).unwrap();
+        let shared = home.path().join(format!("shared {mode:o}"));
+        fs::create_dir(&shared).unwrap();
+        let given = sys::setxattr(&shared, DEFAULT_LIST, &default_list(), sys::XattrFlags::empty());
+        if given == Err(Errno::OPNOTSUPP) {
+            eprintln!("this file system has no access lists");
+            return;
+        }
+        given.unwrap();
+        let film = format!("shared {mode:o}/film.mp4");
+        deliver(&place, &wish(&part(&place, "d1", b"new").await, &film, None)).unwrap();
+        let like = shared.join("like");
+        std::os::unix::fs::OpenOptionsExt::mode(File::options().create(true).write(true), mode)
+            .open(&like)
+            .unwrap();
+        let delivered = home.path().join(&film);
+        assert!(list(&like).is_some());
+        assert_eq!(
+            (list(&delivered), delivered.metadata().unwrap().mode()),
+            (list(&like), like.metadata().unwrap().mode())
+        );
+
+        // A list of the hidden folder goes no further than that.
+        sys::setxattr(&hidden, DEFAULT_LIST, &default_list(), sys::XattrFlags::empty()).unwrap();
+        let plain = format!("plain {mode:o}/film.mp4");
+        deliver(&place, &wish(&part(&place, "d2", b"new").await, &plain, None)).unwrap();
+        let delivered = home.path().join(&plain);
+        assert_eq!((list(&delivered), delivered.metadata().unwrap().mode() & 0o7777), (None, mode));
+        sys::removexattr(&hidden, DEFAULT_LIST).unwrap();
+    }
+}
