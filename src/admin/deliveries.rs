@@ -357,6 +357,7 @@ mod tests {
             modified_ns: seen.mtime() * 1_000_000_000,
             checksum: None,
             replaces: false,
+            adopted: false,
         };
         assert!(matches!(look_at(&path, &file), Look::There));
         assert!(gone(&PublishedFile { size: 4, ..file.clone() }));

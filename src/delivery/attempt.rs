@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::Error;
+use super::adoption::adopt;
 use super::blocking::blocking;
 use super::events::Slot;
 use super::publisher::Publisher;
@@ -67,6 +68,11 @@ impl Attempt {
         let began = Timestamp::now();
         let expected = expected(delivery)?;
         let place = &self.place;
+        if let Some(file) = adopt(&self.store, place, delivery, &expected).await? {
+            let path = place.absolute(&file.path);
+            info!(path = %path.display(), size_bytes = file.size, "a file with these bytes is there already; it is not downloaded");
+            return Ok(());
+        }
         let shown = self.transfers.begin(delivery.id.as_str(), &delivery.name, expected.size);
         let source = Source {
             file_id: &delivery.file_id,

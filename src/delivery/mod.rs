@@ -1,6 +1,7 @@
 //! Takes deliveries from the ledger, a few at once, and downloads, verifies and publishes each. It records every step in the
 //! ledger before the next. It never calls Drive itself.
 
+mod adoption;
 mod attempt;
 mod blocking;
 mod engine;

@@ -61,6 +61,11 @@ impl Ticket {
     }
 }
 
+/// What tells a file apart from others of its name.
+pub(super) fn mark(delivery: &Delivery) -> String {
+    delivery.file_id.as_str().chars().take(MARK_LENGTH).collect()
+}
+
 impl Publisher {
     /// Brings a part to its place. What is about to happen stands in the ledger before it happens, so that a crash in
     /// between can be settled by looking at the disk.
@@ -75,7 +80,7 @@ impl Publisher {
         let wish = Wish {
             part: Arc::clone(part),
             wanted: delivery.wanted.clone(),
-            mark: delivery.file_id.as_str().chars().take(MARK_LENGTH).collect(),
+            mark: mark(delivery),
             earlier: None,
         };
         let replaces = (delivery.on_update == OnUpdate::Replace).then(|| delivery.file_id.clone());

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs as sys;
+use rustix::fs::{self as sys, Stat};
 use rustix::io::Errno;
 
 use super::Error;
@@ -267,6 +267,15 @@ impl Local {
     pub(super) fn find(&self, path: &RelativePath) -> Result<Option<Place>, Error> {
         let folder = self.tree.look(path).map_err(|errno| self.io("look at", path, errno))?;
         Ok(folder.map(|folder| Place::new(&Arc::new(folder), path.file_name())))
+    }
+
+    pub(super) fn stat(&self, path: &RelativePath) -> Result<Option<Stat>, Error> {
+        let Some(place) = self.find(path)? else { return Ok(None) };
+        match place.stat() {
+            // A name that the file system does not accept is not there.
+            Err(errno) if refusal(errno).is_some() => Ok(None),
+            stat => stat.map_err(|errno| self.io("look at", path, errno)),
+        }
     }
 
     pub(super) fn not_durable(&self, path: &RelativePath, errno: Errno) -> Error {

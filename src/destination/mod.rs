@@ -5,6 +5,7 @@ mod calls;
 mod copies;
 mod learned;
 pub mod local;
+mod lying;
 pub mod marker;
 mod moves;
 mod place;
@@ -18,6 +19,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use local::{Local, Space};
+pub use lying::Lying;
 pub use marker::Marker;
 pub use publish::{Planned, Wish};
 pub use rights::Rights;

@@ -78,11 +78,14 @@ impl Local {
         self.expect_part(part)?;
         part.is_not_moved().map_err(|source| unreadable(part, source))?;
         let mut earlier = wish.earlier.clone();
-        if let Some(file) = &earlier
-            && !self.is_untouched(file)?
-        {
-            info!(path = %file.path, "the earlier file was changed since it was delivered; it stays, and the new one gets another name");
-            earlier = None;
+        if let Some(file) = &earlier {
+            if file.adopted {
+                info!(path = %file.path, "the earlier file was there before this program; it stays, and the new one gets another name");
+                earlier = None;
+            } else if !self.is_untouched(file)? {
+                info!(path = %file.path, "the earlier file was changed since it was delivered; it stays, and the new one gets another name");
+                earlier = None;
+            }
         }
         let (path, folder) = if let Some(earlier) = &earlier {
             let place = self.find(&earlier.path)?;
@@ -99,6 +102,7 @@ impl Local {
             modified_ns: part.modified_ns(),
             checksum: Some(part.checksum().clone()),
             replaces: earlier.is_some(),
+            adopted: false,
         };
         let stat =
             sys::fstat(&folder).map_err(|errno| self.io("look at the folder of", &file.path, errno))?;

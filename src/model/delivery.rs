@@ -69,6 +69,8 @@ pub struct PublishedFile {
     pub checksum: Option<Checksum>,
     /// It takes the place of an earlier content at the same path.
     pub replaces: bool,
+    /// It was there before this program had put anything there. It is not this program's: nothing replaces it.
+    pub adopted: bool,
 }
 
 /// What happens when a delivered file gets a new content.

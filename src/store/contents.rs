@@ -274,6 +274,7 @@ mod tests {
             modified_ns: 1,
             checksum: None,
             replaces: false,
+            adopted: false,
         }
     }
 

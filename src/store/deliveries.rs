@@ -419,6 +419,7 @@ fn published(row: &AnyRow) -> Result<Option<PublishedFile>, Error> {
         modified_ns: row.try_get::<Option<i64>, _>("place_mtime")?.unwrap_or_default(),
         checksum: row.try_get::<Option<String>, _>("place_sum")?.as_deref().and_then(Checksum::from_tagged),
         replaces: row.try_get::<i64, _>("place_replaces")? != 0,
+        adopted: row.try_get::<i64, _>("place_adopted")? != 0,
     }))
 }
 

@@ -206,7 +206,7 @@ pub struct Store {
 }
 
 /// Schemas in order. A published one is never edited: a change is a new entry.
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 12] = [
     include_str!("schema.sql"),
     include_str!("destinations.sql"),
     include_str!("shortcuts.sql"),
@@ -218,6 +218,7 @@ const MIGRATIONS: [&str; 11] = [
     include_str!("folders.sql"),
     include_str!("channels.sql"),
     include_str!("audit.sql"),
+    include_str!("places.sql"),
 ];
 const KNOWN: i64 = MIGRATIONS.len() as i64;
 

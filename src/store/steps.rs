@@ -27,7 +27,7 @@ impl Store {
                 .rows(steps.into_iter().map(row))
                 .text(
                     ") update delivery set stage = 'publishing', place = path, place_inode = inode, \
-                     place_size = bytes, place_mtime = mtime, place_sum = sum, place_replaces = replaces, moved_at = ",
+                     place_size = bytes, place_mtime = mtime, place_sum = sum, place_replaces = replaces, place_adopted = 0, moved_at = ",
                 )
                 .bind(millis(now))
                 .text(" from step where id = step_id and overtaken = 0 and stage in ('downloading', 'publishing')");
@@ -136,6 +136,7 @@ mod tests {
             modified_ns: 8,
             checksum: (number % 3 == 0).then(|| Checksum::Md5("00".to_owned())),
             replaces: number % 5 == 0,
+            adopted: false,
         }
     }
 

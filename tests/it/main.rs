@@ -4,6 +4,7 @@
 
 mod account;
 mod address;
+mod adoption;
 mod again;
 mod answers;
 mod audit;

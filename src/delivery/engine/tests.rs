@@ -75,6 +75,7 @@ fn file(inode: u64) -> PublishedFile {
         modified_ns: 0,
         checksum: None,
         replaces: false,
+        adopted: false,
     }
 }
 

@@ -10,7 +10,8 @@ use super::tests::{id, part, path, read};
 use super::*;
 use crate::destination::calls::Call;
 use crate::destination::calls::faults::{Injected, inject};
-use crate::destination::{Rights, Settled};
+use crate::destination::{Lying, Rights, Settled};
+use crate::spool::Expected;
 
 /// What lies at a destination, besides what is hidden.
 fn shown(home: &Path) -> Vec<String> {
@@ -407,4 +408,40 @@ async fn the_access_list_of_a_file_is_the_one_that_the_system_gives_to_files_mad
         assert_eq!((list(&delivered), delivered.metadata().unwrap().mode() & 0o7777), (None, mode));
         sys::removexattr(&hidden, DEFAULT_LIST).unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_file_that_lies_there_is_known_by_its_bytes() {
+    let home = tempfile::tempdir().unwrap();
+    let place = Local::open(home.path(), None, Rights::default()).unwrap();
+    let part = part(&place, "d1", b"film").await;
+    let expected = Expected { size: 4, checksum: part.checksum().clone(), modified: None };
+    let at = |name: &str| home.path().join(name);
+    fs::create_dir(at("a")).unwrap();
+    fs::write(at("a/film.mp4"), "film").unwrap();
+    fs::write(at("other.mp4"), "FILM").unwrap();
+    fs::write(at("longer.mp4"), "films").unwrap();
+    fs::create_dir(at("folder.mp4")).unwrap();
+    std::os::unix::fs::symlink(at("a/film.mp4"), at("link.mp4")).unwrap();
+    std::os::unix::fs::symlink(at("a"), at("b")).unwrap();
+    let found = place.lies_there(&path("a/film.mp4"), &expected).unwrap().unwrap();
+    assert!(found.adopted && !found.replaces && place.is_untouched(&found).unwrap());
+    for (name, looked) in [
+        ("other.mp4", Lying::Alike),
+        ("longer.mp4", Lying::Another),
+        ("folder.mp4", Lying::Another),
+        ("link.mp4", Lying::Another),
+        ("b/film.mp4", Lying::Nothing),
+        ("none.mp4", Lying::Nothing),
+        ("a/film.mp4/film.mp4", Lying::Nothing),
+    ] {
+        assert_eq!(place.look(&path(name), 4).unwrap(), looked, "{name}");
+        assert_eq!(place.lies_there(&path(name), &expected).unwrap(), None, "{name}");
+    }
+
+    // It stays its owner's.
+    let newer = super::tests::part(&place, "d2", b"newer").await;
+    let beside = deliver(&place, &wish(&newer, "a/film.mp4", Some(&found))).unwrap();
+    assert_eq!((beside.path, beside.replaces), (path("a/film [1AbC].mp4"), false));
+    assert_eq!(read(&place, "a/film.mp4"), "film");
 }

@@ -47,6 +47,7 @@ fn record(part: &VerifiedPart, at: &str, replaces: bool) -> PublishedFile {
         modified_ns: part.modified_ns(),
         checksum: Some(part.checksum().clone()),
         replaces,
+        adopted: false,
     }
 }
 
