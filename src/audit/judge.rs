@@ -134,6 +134,7 @@ mod tests {
             modified_ns: 1,
             checksum: None,
             replaces: false,
+            adopted: false,
         };
         let delivery = Delivery {
             id: DeliveryId::new(format!("d{revision}")),

@@ -173,6 +173,7 @@ mod tests {
             modified_ns: found.mtime() * 1_000_000_000 + found.mtime_nsec(),
             checksum: None,
             replaces: false,
+            adopted: false,
         };
         let checksums = Checksums { sha256: Some(ABC.to_owned()), ..Checksums::default() };
         Place { root: home.to_owned(), file, checksums }

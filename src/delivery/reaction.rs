@@ -89,9 +89,9 @@ fn after_wrong(why: &str, suspect: Suspect, attempt: u32, reason: Option<&str>, 
 pub fn after_destination(error: &destination::Error, attempt: u32, jitter: f64) -> Reaction {
     match error {
         destination::Error::Io { source, .. } => after_disk(source, attempt, jitter),
-        destination::Error::NotMounted { .. } | destination::Error::NoRoom { .. } => {
-            Reaction::Hold(error.to_string())
-        }
+        destination::Error::NotMounted { .. }
+        | destination::Error::InUse { .. }
+        | destination::Error::NoRoom { .. } => Reaction::Hold(error.to_string()),
         destination::Error::PartGone { .. } => again(ATTEMPTS, attempt, None, error.to_string(), jitter),
         destination::Error::Taken { .. } | destination::Error::Changed { .. } => {
             Reaction::Fail(None, error.to_string())

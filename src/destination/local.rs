@@ -11,10 +11,13 @@ use rustix::io::Errno;
 
 use super::Error;
 use super::learned::Learned;
+use super::lock::Lock;
 use super::marker::{self, Marker, Seen};
 use super::place::Place;
+use super::record::is_as_recorded;
 use super::rights::Rights;
 use super::tree::{Blocked, Folders, Tree, refusal};
+use crate::model::delivery::PublishedFile;
 use crate::model::{DeliveryId, Refusal, RelativePath};
 use crate::owner::{self, Want};
 use crate::spool::Spool;
@@ -30,6 +33,9 @@ pub struct Local {
     pub(super) rights: Rights,
     pub(super) tree: Tree,
     pub(super) learned: Arc<Learned>,
+    /// The database that it is taken for, and what keeps others out.
+    pub(super) claimed_by: Option<String>,
+    pub(super) lock: Option<Arc<Lock>>,
 }
 
 /// How much room there is.
@@ -58,8 +64,8 @@ impl Local {
             None => Seen::Nothing,
         };
         match (known, seen, found) {
-            (None, Seen::Marker(marker), Some(spool)) => Ok(Self::new(root, spool, marker, false, rights)),
-            (Some(known), Seen::Marker(marker), Some(spool)) if marker == *known => {
+            (None, Seen::Marker(marker, _), Some(spool)) => Ok(Self::new(root, spool, marker, false, rights)),
+            (Some(known), Seen::Marker(marker, _), Some(spool)) if marker == *known => {
                 Ok(Self::new(root, spool, marker, false, rights))
             }
             (None, _, _) => {
@@ -68,7 +74,7 @@ impl Local {
                 local.mark()?;
                 Ok(local)
             }
-            (Some(_), Seen::Marker(_), _) => Err(other("it has the marker of another destination")),
+            (Some(_), Seen::Marker(..), _) => Err(other("it has the marker of another destination")),
             (Some(_), Seen::Nothing, _) => Err(other("its marker is missing")),
             (Some(_), Seen::Empty, _) => Self::anew(root, rights),
         }
@@ -76,7 +82,18 @@ impl Local {
 
     fn new(root: &Path, spool: Spool, marker: Marker, fresh: bool, rights: Rights) -> Self {
         let tree = Tree { root: root.to_owned(), mode: rights.dir_mode };
-        Self { root: root.to_owned(), spool, marker, fresh, rights, tree, learned: Learned::of(root) }
+        let learned = Learned::of(root);
+        let root = root.to_owned();
+        Self { root, spool, marker, fresh, rights, tree, learned, claimed_by: None, lock: None }
+    }
+
+    /// Whether a file that was delivered to this directory lies there as it was. Nothing of the program's own need be there.
+    pub fn is_witness(root: &Path, file: &PublishedFile) -> bool {
+        let tree = Tree { root: root.to_owned(), mode: Rights::default().dir_mode };
+        let Ok(Some(folder)) = tree.look(&file.path) else { return false };
+        let place = Place::new(&Arc::new(folder), file.path.file_name());
+        let stat = place.stat().ok().flatten();
+        stat.is_some_and(|stat| is_as_recorded(&place, &stat, file).unwrap_or(false))
     }
 
     /// A destination with a new marker that is not written yet.
@@ -90,11 +107,14 @@ impl Local {
     pub fn mark(&self) -> Result<(), Error> {
         let fail = |source| Error::io("mark", self.root.clone(), source);
         match marker::read(self.spool.folder()).map_err(fail)? {
-            Seen::Marker(marker) if marker == self.marker => Ok(()),
-            Seen::Marker(_) | Seen::Nothing | Seen::Empty => {
-                marker::write(self.spool.folder(), &self.marker).map_err(fail)
-            }
+            Seen::Marker(marker, _) if marker == self.marker => Ok(()),
+            Seen::Marker(..) | Seen::Nothing | Seen::Empty => self.write_marker(),
         }
+    }
+
+    pub(super) fn write_marker(&self) -> Result<(), Error> {
+        let written = marker::write(self.spool.folder(), &self.marker, self.claimed_by.as_deref());
+        written.map_err(|source| Error::io("mark", self.root.clone(), source))
     }
 
     /// The directory.
@@ -118,8 +138,8 @@ impl Local {
         // The handle leads to the folder that was opened, wherever that is by now.
         let is_in_place = self.spool.is_in_place().map_err(fail)?;
         match marker::read(self.spool.folder()).map_err(fail)? {
-            Seen::Marker(marker) if is_in_place && marker == self.marker => Ok(()),
-            Seen::Marker(_) | Seen::Nothing | Seen::Empty => {
+            Seen::Marker(marker, _) if is_in_place && marker == self.marker => Ok(()),
+            Seen::Marker(..) | Seen::Nothing | Seen::Empty => {
                 Err(Error::NotMounted { path: self.root.clone(), why: "its marker has disappeared" })
             }
         }

@@ -38,22 +38,28 @@ pub(super) enum Seen {
     Nothing,
     /// An empty file: the user says that this is the destination.
     Empty,
-    /// A marker.
-    Marker(Marker),
+    /// A marker, and the id of the database that uses the destination, if it names one.
+    Marker(Marker, Option<String>),
 }
 
 /// Looks for the marker of a destination in its hidden folder.
 pub(super) fn read(folder: &Folder) -> io::Result<Seen> {
     let Some(content) = folder.read(NAME)? else { return Ok(Seen::Nothing) };
-    let text = String::from_utf8_lossy(&content);
-    Ok(match text.trim() {
+    Ok(match String::from_utf8_lossy(&content).trim() {
         "" => Seen::Empty,
-        text => Seen::Marker(Marker(text.to_owned())),
+        text => parse(text),
     })
 }
 
-/// Gives a destination its marker, durably.
-pub(super) fn write(folder: &Folder, marker: &Marker) -> io::Result<()> {
-    folder.write(NAME, UNFINISHED, format!("{}\n", marker.0).as_bytes())?;
+fn parse(text: &str) -> Seen {
+    let (marker, user) = text.split_once('\n').unwrap_or((text, ""));
+    let user = Some(user.trim().to_owned()).filter(|user| !user.is_empty());
+    Seen::Marker(Marker(marker.trim().to_owned()), user)
+}
+
+/// Gives a destination its marker, durably, with the id of the database that uses it.
+pub(super) fn write(folder: &Folder, marker: &Marker, user: Option<&str>) -> io::Result<()> {
+    let lines: Vec<&str> = [marker.as_str()].into_iter().chain(user).collect();
+    folder.write(NAME, UNFINISHED, format!("{}\n", lines.join("\n")).as_bytes())?;
     folder.sync()
 }

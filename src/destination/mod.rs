@@ -2,9 +2,11 @@
 
 mod acl;
 mod calls;
+mod claim;
 mod copies;
 mod learned;
 pub mod local;
+mod lock;
 mod lying;
 pub mod marker;
 mod moves;
@@ -19,6 +21,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use local::{Local, Space};
+pub use lock::Claimant;
 pub use lying::Lying;
 pub use marker::Marker;
 pub use publish::{Planned, Wish};
@@ -63,6 +66,17 @@ pub enum Error {
         /// The hidden folder.
         hidden: PathBuf,
     },
+    /// Another daemon uses it.
+    #[error(
+        "{who} is delivering to {path}; two databases cannot share a destination: give one of them another one, e.g. a folder below \
+         it, or stop it"
+    )]
+    InUse {
+        /// The destination.
+        path: PathBuf,
+        /// Who, as far as that is known.
+        who: String,
+    },
     /// There is no space for any file.
     #[error("{why}")]
     NoRoom {
@@ -97,6 +111,7 @@ impl Error {
             Self::Changed { path } => Self::Changed { path: path.clone() },
             Self::NotMounted { path, why } => Self::NotMounted { path: path.clone(), why },
             Self::PartGone { hidden } => Self::PartGone { hidden: hidden.clone() },
+            Self::InUse { path, who } => Self::InUse { path: path.clone(), who: who.clone() },
             Self::NoRoom { why } => Self::NoRoom { why: why.clone() },
             Self::Io { doing, path, source } => Self::Io {
                 doing,

@@ -1,5 +1,6 @@
 //! The destinations that were used, and what each is known by.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -79,6 +80,11 @@ impl Store {
         .execute(&self.pool)
         .await?;
         Ok(moved.rows_affected() > 0)
+    }
+
+    /// Those of the deliveries that are in the database, at whatever stage.
+    pub async fn known_among(&self, ids: &[DeliveryId]) -> Result<HashSet<DeliveryId>, Error> {
+        Ok(self.stages(ids).await?.into_keys().collect())
     }
 
     /// By what the destinations know this database.

@@ -261,3 +261,60 @@ async fn nothing_of_a_destination_stays_open_while_there_is_nothing_to_do() {
     };
     world.wait("all is closed", async || open().is_empty()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_mount_point_is_not_the_destination_after_a_restart_either() {
+    let mut world = World::running("").await;
+    world.upload("first.mp4", 1_000);
+    world.wait_for_file("first.mp4").await;
+    world.wait_until_idle().await;
+    assert_eq!(world.terminate().await, 0);
+    let (videos, aside) = (world.videos(), world.home().join("unmounted"));
+    fs::rename(&videos, &aside).unwrap();
+    fs::create_dir(&videos).unwrap();
+    let second = world.upload("second.mp4", 1_000);
+    world.spawn();
+    let is_noticed = async || world.log().contains("is its disk mounted?");
+    world.wait("it is noticed", is_noticed).await;
+    assert_eq!(fs::read_dir(&videos).unwrap().count(), 0, "nothing is put into the mount point");
+    fs::remove_dir(&videos).unwrap();
+    fs::rename(&aside, &videos).unwrap();
+    let path = videos.join("second.mp4");
+    world.wait_for("it heals", LOOK, async || path.exists()).await;
+    world.assert_same("second.mp4", &second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_databases_do_not_share_a_destination() {
+    let mut world = World::running("").await;
+    world.upload("first.mp4", 1_000);
+    world.wait_for_file("first.mp4").await;
+    world.wait_until_idle().await;
+    let lock = fs::File::options().write(true).open(world.videos().join(".gdrive-webhook/lock")).unwrap();
+    world.wait("it is let go while there is nothing to do", async || lock.try_lock().is_ok()).await;
+    lock.set_len(0).unwrap();
+    std::io::Write::write_all(&mut &lock, b"the daemon with the database /srv/other.db").unwrap();
+    let second = world.upload("second.mp4", 1_000);
+    world.wait("it is named", async || problem(&world).await.contains("/srv/other.db")).await;
+    assert_eq!(world.log().matches("a destination cannot be used").count(), 1);
+    assert_eq!(world.delivered(), ["first.mp4"]);
+    drop(lock);
+    let path = world.videos().join("second.mp4");
+    world.wait_for("it goes on", LOOK, async || path.exists()).await;
+    world.assert_same("second.mp4", &second);
+
+    // Another database comes, and what the first one has not finished stays.
+    assert_eq!(world.terminate().await, 0);
+    let hidden = world.videos().join(".gdrive-webhook");
+    let part = |name: &str| hidden.join(name);
+    fs::write(part("a1.part"), "theirs").unwrap();
+    fs::write(part("b2.part"), "forgotten").unwrap();
+    let month = Duration::from_hours(31 * 24);
+    let old = fs::File::options().write(true).open(part("b2.part")).unwrap();
+    old.set_modified(std::time::SystemTime::now() - month).unwrap();
+    world.replace_config("state.db", "other.db");
+    world.start().await;
+    world.wait("it is said", async || world.log().contains("last used with another database")).await;
+    world.wait("what nobody needs is removed", async || !part("b2.part").exists()).await;
+    assert!(part("a1.part").exists());
+}

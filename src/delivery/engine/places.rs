@@ -1,7 +1,6 @@
 //! The destinations of the engine: opened and identified by their markers, or held with a reason.
 
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -13,7 +12,7 @@ use tracing::{info, warn};
 use super::{Engine, LOOK_AGAIN};
 use crate::delivery::load::Load;
 use crate::delivery::reaction::{DISK_PATIENCE, DISK_WAIT, Reaction, Room, after_destination, room};
-use crate::destination::{self, Local, Marker, Rights};
+use crate::destination::{self, Claimant, Local, Marker, Rights};
 use crate::model::delivery::PublishedFile;
 use crate::model::{Delivery, DeliveryId};
 use crate::store;
@@ -34,11 +33,12 @@ impl Engine {
             Some(marker) => Some(marker.clone()),
             None => self.store.marker(root).await?.map(Marker::new),
         };
-        let mut opened = self.try_open(root, known.clone()).await;
+        let us = Claimant { id: self.store.own_id().await?, path: self.store.path().to_owned() };
+        let mut opened = self.try_open(root, known.clone(), us.clone()).await;
         if matches!(opened, Err(destination::Error::NotMounted { .. })) && self.is_witnessed(root).await? {
             // Only the hidden folder is missing or replaced: the delivered files are still there.
             let (path, rights) = (root.to_owned(), self.rights(root));
-            opened = self.on_disk(root, move || Local::anew(&path, rights)).await;
+            opened = self.on_disk(root, move || Local::anew(&path, rights)?.claim(&us)).await;
         }
         let local = match opened {
             Ok(local) => local,
@@ -68,11 +68,16 @@ impl Engine {
     }
 
     /// Opens a destination. If it was held, also tests that it can be written to and has space: existence proves neither.
-    async fn try_open(&mut self, root: &Path, known: Option<Marker>) -> Result<Local, destination::Error> {
+    async fn try_open(
+        &mut self,
+        root: &Path,
+        known: Option<Marker>,
+        us: Claimant,
+    ) -> Result<Local, destination::Error> {
         let (path, rights, reserve) = (root.to_owned(), self.rights(root), self.config().reserve);
         let is_held = self.holds.is_held(&root.to_string_lossy());
         self.on_disk(root, move || {
-            let local = Local::open(&path, known.as_ref(), rights)?;
+            let local = Local::open(&path, known.as_ref(), rights)?.claim(&us)?;
             if is_held {
                 if let Room::None(why) = room(local.space()?.free, reserve, 0, 1) {
                     return Err(destination::Error::NoRoom { why });
@@ -117,11 +122,12 @@ impl Engine {
     }
 
     /// Whether a file that was delivered lately is there.
-    async fn is_witnessed(&mut self, root: &Path) -> Result<bool, store::Error> {
+    pub(super) async fn is_witnessed(&mut self, root: &Path) -> Result<bool, store::Error> {
         let delivered = self.store.delivered_to(root, WITNESSES).await?;
         let files: Vec<PublishedFile> = delivered.into_iter().filter_map(|d| d.published).collect();
         let path = root.to_owned();
-        let seen = self.on_disk(root, move || Ok(files.iter().any(|file| is_there(&path, file)))).await;
+        let seen =
+            self.on_disk(root, move || Ok(files.iter().any(|file| Local::is_witness(&path, file)))).await;
         Ok(seen.unwrap_or(false))
     }
 
@@ -348,12 +354,4 @@ pub(super) fn why_held(error: &destination::Error) -> String {
         }
         _ => error.to_string(),
     }
-}
-
-fn is_there(root: &Path, file: &PublishedFile) -> bool {
-    let path: PathBuf = file.path.under(root);
-    let metadata: io::Result<std::fs::Metadata> = std::fs::symlink_metadata(path);
-    metadata.is_ok_and(|metadata| {
-        metadata.is_file() && metadata.ino() == file.inode && metadata.len() == file.size
-    })
 }

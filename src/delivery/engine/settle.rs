@@ -70,12 +70,16 @@ impl Engine {
         };
         let count = parts.len();
         let open = self.store.open_among(&parts).await?;
+        let known = self.store.known_among(&parts).await?;
         let is_orphan = |id: &DeliveryId| !self.attempts.contains_key(id) && !open.contains(id);
         let orphans: Vec<DeliveryId> = parts.into_iter().filter(is_orphan).collect();
         let removed = self.on_disk(root, move || {
             for id in &orphans {
-                debug!(delivery.id = %id, "a part without a delivery is removed");
-                place.discard(id)?;
+                // Another database may know what this one does not.
+                if known.contains(id) || place.is_forgotten(id)? {
+                    debug!(delivery.id = %id, "a part without a delivery is removed");
+                    place.discard(id)?;
+                }
             }
             Ok(orphans.len() < count)
         });

@@ -151,3 +151,42 @@ async fn a_file_in_its_place_after_a_crash_is_made_durable_and_done() {
     world.engine.settle().await.unwrap();
     assert_eq!(world.delivery().await.stage, Stage::Done);
 }
+
+#[tokio::test]
+async fn a_held_destination_is_released_only_after_a_trial() {
+    let mut world = World::new(Stage::Pending).await;
+    let root = world.videos.clone();
+    world.engine.open(&root).await.unwrap().unwrap();
+    let trial = root.join(".gdrive-webhook/trial");
+    std::fs::create_dir(&trial).unwrap();
+    world.engine.hold(&root, "the disk is read-only");
+    let due = Timestamp::now() - jiff::SignedDuration::from_secs(1);
+    for is_writable in [false, true] {
+        world.engine.holds.hold(&root.to_string_lossy(), "the disk is read-only", due, due);
+        if is_writable {
+            std::fs::remove_dir(&trial).unwrap();
+        }
+        world.engine.look_at_held().await.unwrap();
+        assert_eq!(world.engine.holds.is_held(&root.to_string_lossy()), !is_writable);
+    }
+}
+
+#[tokio::test]
+async fn a_destination_without_its_marker_is_known_by_a_file_and_not_by_its_size() {
+    use std::os::unix::fs::MetadataExt;
+    let mut world = World::new(Stage::Downloading).await;
+    let root = world.videos.clone();
+    std::fs::create_dir(&root).unwrap();
+    let film = root.join("film.mp4");
+    std::fs::write(&film, "film").unwrap();
+    let metadata = film.metadata().unwrap();
+    let modified_ns = metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec();
+    let delivered = PublishedFile { modified_ns, ..file(metadata.ino()) };
+    world.store.publishing(&[(id(), delivered)], Timestamp::now()).await.unwrap();
+    world.store.done(&[id()], Timestamp::now()).await.unwrap();
+    assert!(world.engine.is_witnessed(&root).await.unwrap());
+    std::fs::rename(&film, root.join("moved.mp4")).unwrap();
+    assert!(!world.engine.is_witnessed(&root).await.unwrap());
+    std::fs::write(&film, "FILM").unwrap();
+    assert!(!world.engine.is_witnessed(&root).await.unwrap(), "another disk may have a file of that size");
+}

@@ -227,7 +227,7 @@ async fn an_interrupted_replacement_is_finished_and_keeps_what_was_edited() {
         let second = part(&place, "d2", b"second").await;
         let planned = record(&second, "film.mp4", true);
         if edited {
-            fs::write(home.path().join("film.mp4"), "edited").unwrap();
+            fs::write(home.path().join("film.mp4"), "edited by hand").unwrap();
         }
         // The exchange happened, and then the power went.
         let film = home.path().join("film.mp4");
