@@ -350,6 +350,71 @@ mod tests {
     }
 
     #[test]
+    fn an_error_of_the_disk_holds_all_files_and_one_of_a_file_only_that() {
+        use io::ErrorKind as Kind;
+        let full = "the disk is full";
+        let errors = [
+            (Kind::StorageFull.into(), Some(full)),
+            (Kind::QuotaExceeded.into(), Some(full)),
+            (Kind::ReadOnlyFilesystem.into(), Some("mount it for writing")),
+            (io::Error::from_raw_os_error(30), Some("mount it for writing")),
+            (
+                io::Error::new(Kind::ReadOnlyFilesystem, "the unit keeps it closed"),
+                Some("the unit keeps it closed"),
+            ),
+            (Kind::TimedOut.into(), Some("does not answer")),
+            (Kind::PermissionDenied.into(), None),
+            (Kind::InvalidFilename.into(), None),
+        ];
+        for (error, held) in errors {
+            match (after_disk(&error, 3, 1.0), held) {
+                (Reaction::Hold(why), Some(word)) => assert!(why.contains(word), "{error}: {why}"),
+                (Reaction::Again { after, counts: true, .. }, None) => {
+                    assert_eq!(after, Duration::from_secs(16), "{error}");
+                }
+                (other, _) => panic!("{error}: {other:?}"),
+            }
+        }
+        let changed = download::Error::Changed("it is another one".into());
+        let reaction = after_download(&changed, 0, None, 1.0);
+        assert!(
+            matches!(reaction, Reaction::Again { after, .. } if after == Duration::from_secs(3)),
+            "{reaction:?}"
+        );
+    }
+
+    #[test]
+    fn a_wait_of_all_calls_does_not_make_a_files_own_waits_longer() {
+        const ASKED: Duration = Duration::from_hours(20);
+        for (status, word, expected) in [
+            (429, "rateLimitExceeded", false),
+            (403, "dailyLimitExceeded", false),
+            (500, "internalError", true),
+            (403, "downloadQuotaExceeded", true),
+            (403, "insufficientPermissions", true),
+            (403, "cannotDownloadFile", true),
+        ] {
+            let body = format!(r#"{{"error":{{"errors":[{{"reason":"{word}"}}]}}}}"#);
+            let refusal = |wait| drive::Error::refusal("download", status, body.as_bytes(), wait);
+            let refused = download::Error::Drive(refusal(Some(ASKED)));
+            let Reaction::Again { after, counts, .. } = after_download(&refused, 3, None, 1.0) else {
+                panic!("{word}")
+            };
+            assert_eq!((after, counts), (ASKED, expected), "{word}: as long as Drive asks for");
+        }
+        // A setting: the first wait of its kind is a minute, whatever went wrong before.
+        let body = br#"{"error":{"errors":[{"reason":"insufficientPermissions"}]}}"#;
+        let setting = download::Error::Drive(drive::Error::refusal("download", 403, body, None));
+        for (reason, minutes) in [(None, 1), (Some(setting.to_string()), 8)] {
+            let reaction = after_download(&setting, 3, reason.as_deref(), 1.0);
+            assert!(
+                matches!(reaction, Reaction::Again { after, .. } if after == Duration::from_mins(minutes)),
+                "{reaction:?}"
+            );
+        }
+    }
+
+    #[test]
     fn what_cannot_be_published_is_tried_again_after_ten_seconds_and_then_less_and_less_often() {
         let denied = || destination::Error::Io {
             doing: "publish",
