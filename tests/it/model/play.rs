@@ -123,9 +123,10 @@ impl Play {
 
     /// Something that somebody does, or that goes wrong.
     pub(super) fn step(&mut self) {
-        match self.luck.below(18) {
+        match self.luck.below(19) {
             0..13 => self.user(),
             13..17 => self.trouble(),
+            17 => self.clean(),
             _ => self.destination(),
         }
         self.plain.note();
@@ -144,8 +145,7 @@ impl Play {
     /// The daemon dies, ends, or comes back.
     async fn daemon(&mut self) -> Option<String> {
         if !self.world.has_daemon() {
-            self.tell("start");
-            self.world.spawn();
+            self.start();
             return None;
         }
         if !self.world.is_running() {
@@ -162,10 +162,21 @@ impl Play {
             self.world.kill();
         }
         if !self.luck.once_in(3) {
+            self.start();
+        }
+        None
+    }
+
+    /// Starts the daemon. Now and then one of its next moves to a place cannot be made durable.
+    fn start(&mut self) {
+        let count = 1 + self.luck.below(3);
+        if self.luck.once_in(3) {
+            self.tell(format!("start, and move {count} fails"));
+            self.world.spawn_with(&[("GDRIVE_WEBHOOK_FAIL_AT", &format!("moved:{count}"))]);
+        } else {
             self.tell("start");
             self.world.spawn();
         }
-        None
     }
 
     /// The faults are over; it has to come right by itself.
