@@ -1,17 +1,24 @@
-//! What the user does at the destination.
+//! What the user does at the destination, and what is asked for again.
 
 use std::fs;
+use std::net::{Ipv4Addr, TcpStream};
+
+use serde_json::Value;
 
 use super::plain::look;
 use super::play::Play;
 use super::user::NAMES;
-use crate::world::sha256;
+use crate::world::{sha256, text};
 
 impl Play {
     /// The user works at the destination.
     pub(super) fn destination(&mut self) {
         let there = look(&self.world.videos(), &self.world.delivered());
-        let choice = self.luck.below(3);
+        let choice = self.luck.below(5);
+        if choice == 4 {
+            let said = self.ask(&["retry", "--failed", "--skipped"]);
+            return self.tell(format!("everything is tried again: {said:?}"));
+        }
         if choice == 0 {
             let path =
                 format!("{}{}", ["", "Trip/", "2026/"][self.luck.below(3) as usize], self.luck.pick(&NAMES));
@@ -36,15 +43,17 @@ impl Play {
             return;
         }
         let (path, sum) = *self.luck.pick(&delivered);
-        let video = self.plain.videos.iter_mut().find(|video| video.contents.contains(sum)).unwrap();
-        video.tampered = true;
+        let video = self.plain.videos.iter().position(|video| video.contents.contains(sum)).unwrap();
         let file = self.world.videos().join(path);
         let aside = self.world.home().join("aside");
-        if choice == 1 {
+        if choice < 3 {
             // The daemon may have put a newer content there meanwhile; then that one is taken.
             let taken = fs::rename(&file, &aside).is_ok();
             self.tell(format!("the user takes {path} away: {taken}"));
+            let is_to_come = choice == 2 && taken && self.redeliver(video);
+            self.plain.videos[video].tampered |= !is_to_come;
         } else {
+            self.plain.videos[video].tampered = true;
             let text = format!("edited {}", self.contents);
             self.contents += 1;
             fs::write(&aside, text).unwrap();
@@ -53,5 +62,25 @@ impl Play {
             self.plain.edited.insert(sum);
             self.tell(format!("the user edits {path}"));
         }
+    }
+
+    /// The user wants to have a file again. `true`: it is in the queue.
+    fn redeliver(&mut self, video: usize) -> bool {
+        let file_id = self.plain.videos[video].id.clone();
+        let Some(history) = self.ask(&["history", "--json", "--limit", "1000"]) else { return false };
+        let history: Value = serde_json::from_str(&history).unwrap();
+        let is_it = |past: &&Value| past["file_id"] == file_id.as_str() && past["stage"] == "done";
+        let Some(id) = history["deliveries"].as_array().unwrap().iter().find(is_it) else { return false };
+        let said = self.ask(&["redeliver", id["id"].as_str().unwrap()]).unwrap_or_default();
+        self.tell(format!("the user wants {file_id} again: {said}"));
+        said.contains("in the queue again")
+    }
+
+    /// What a command says that asks the daemon, or the database of one that is stopped. `None`: the daemon is starting or
+    /// has died, and the command would be in its way.
+    fn ask(&self, arguments: &[&str]) -> Option<String> {
+        let answers = TcpStream::connect((Ipv4Addr::LOCALHOST, self.world.private)).is_ok();
+        let ask = || self.world.command(arguments).output().unwrap();
+        (answers || !self.world.has_daemon()).then(|| text(&tokio::task::block_in_place(ask).stdout))
     }
 }
