@@ -94,7 +94,8 @@ impl Store {
         for (urgency, kinds) in KINDS.iter().filter(|(urgency, _)| *urgency <= least) {
             for kind in *kinds {
                 let row = sqlx::query(
-                    "select folder.*, (select round from change_log where change_log.log = folder.log) as log_round \
+                    "select folder.*, (select round from change_log where change_log.log = folder.log) as log_round, \
+                     (select urgent_round from change_log where change_log.log = folder.log) as log_urgent \
                      from folder where listing = $1 and paused = 0 and retry_at <= $2 \
                      and exists (select 1 from change_log where change_log.log = folder.log) order by retry_at limit 1",
                 )
@@ -108,7 +109,8 @@ impl Store {
             }
             for (log, round) in self.rounds(*urgency).await? {
                 let row = sqlx::query(
-                    "select folder.*, (select round from change_log where change_log.log = folder.log) as log_round \
+                    "select folder.*, (select round from change_log where change_log.log = folder.log) as log_round, \
+                     (select urgent_round from change_log where change_log.log = folder.log) as log_urgent \
                      from folder where log = $1 and round < $2 and paused = 0 and (attempt = 0 or retry_at <= $3) \
                      order by round limit 1",
                 )
@@ -252,8 +254,12 @@ impl Store {
     }
 }
 
+/// A log may have begun anew since more urgent folders were looked for: then this one is listed for that as well.
 fn due(row: &AnyRow, urgency: Urgency, by: By) -> Result<DueFolder, Error> {
     let mut folder = folder(row)?;
+    let urgent_round = row.try_get::<Option<i64>, _>("log_urgent")?.unwrap_or_default();
+    let is_behind = row.try_get::<i64, _>("round")? < urgent_round;
+    let (urgency, by) = if is_behind { (Urgency::Urgent, By::Round) } else { (urgency, by) };
     let is_weak = matches!(folder.listing, Listing::Done | Listing::Look | Listing::Compare);
     if by == By::Round && is_weak {
         folder.listing = if urgency == Urgency::Compare { Listing::Compare } else { Listing::Deliver };
@@ -337,4 +343,50 @@ async fn children(
         Ok((FileId::new(row.try_get::<String, _>(0)?), row.try_get(1)?, row.try_get::<i64, _>(2)? != 0))
     });
     children.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::PageToken;
+    use crate::store::tests::store;
+    use crate::store::{Outcome, Scope};
+
+    #[tokio::test]
+    async fn a_log_that_begins_anew_while_a_folder_is_chosen_makes_its_listing_urgent() {
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path()).await;
+        let now = Timestamp::UNIX_EPOCH;
+        let begin = async || store.begin_log(&ChangeLog::User, &PageToken::new("1"), now).await.unwrap();
+        begin().await;
+        let watched = Folder {
+            id: FileId::new("w"),
+            log: ChangeLog::User,
+            parent: None,
+            name: "W".to_owned(),
+            resource_key: None,
+            watched: true,
+            listing: Listing::Note,
+            problem: None,
+        };
+        store.watch(&watched, Scope { recursive: true, shortcuts: true }).await.unwrap();
+        let first = store.due_folder(Urgency::Compare, now).await.unwrap().unwrap();
+        let finished = Finished { due: &first, seen: &[], look_at: now };
+        store.commit_listing(&Outcome::default(), Some(finished), now).await.unwrap();
+        let again = store.due_folder(Urgency::Compare, now).await.unwrap().unwrap();
+        assert_eq!((again.urgency, again.looks, again.folder.listing), (Urgency::Again, 1, Listing::Look));
+        // As it is read when the more urgent ones have been looked for already.
+        begin().await;
+        let row = sqlx::query(
+            "select folder.*, 2 as log_round, (select urgent_round from change_log) as log_urgent from folder",
+        )
+        .fetch_one(&store.pool)
+        .await
+        .unwrap();
+        for (urgency, by) in [(Urgency::Again, By::Mark), (Urgency::Compare, By::Round)] {
+            let due = due(&row, urgency, by).unwrap();
+            let listing = due.folder.listing;
+            assert_eq!((due.urgency, due.looks, listing), (Urgency::Urgent, LOOKS, Listing::Deliver));
+        }
+    }
 }
