@@ -4,6 +4,7 @@
 //! which one is the first: each sequence follows from its seed.
 
 mod cleaner;
+mod audited;
 mod destination;
 mod others;
 mod plain;

@@ -125,7 +125,7 @@ impl Plain {
         }
     }
 
-    fn is_linked(&self, target: Target, inside: &[bool]) -> bool {
+    pub(super) fn is_linked(&self, target: Target, inside: &[bool]) -> bool {
         self.links.iter().any(|link| link.target == target && !link.trashed && inside[link.parent])
     }
 
@@ -202,7 +202,7 @@ impl Plain {
         })
     }
 
-    fn is_due(&self, index: usize, inside: &[bool]) -> bool {
+    pub(super) fn is_due(&self, index: usize, inside: &[bool]) -> bool {
         let video = &self.videos[index];
         video.fate == Fate::There
             && !video.existing

@@ -222,7 +222,9 @@ impl Play {
                 return wrong;
             }
         }
-        self.plain.wrong(&look(&self.world.videos(), &self.world.delivered()))
+        let mut wrong = self.plain.wrong(&look(&self.world.videos(), &self.world.delivered()));
+        wrong.extend(self.audit().await);
+        wrong
     }
 }
 
