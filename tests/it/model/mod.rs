@@ -3,8 +3,8 @@
 //! `MODEL_SEQUENCES` says how many sequences are played, `MODEL_AT_ONCE` how many of them side by side, `MODEL_SEED`
 //! which one is the first: each sequence follows from its seed.
 
-mod cleaner;
 mod audited;
+mod cleaner;
 mod destination;
 mod others;
 mod plain;
