@@ -14,12 +14,13 @@
 //!   store/pages              commit_changes         folders, deliveries and token in one transaction
 //! delivery engine wakes
 //!   store/deliveries         claim                  Delivery
+//!   delivery/adoption        adopt                  is it there already?
 //!   download/plan            claim a piece          which connection fetches what             no I/O
 //!   download/lane            media -> spool/sink    buffers of one connection
 //!   spool/writer             past the page cache    Part, with spool/front hashing close behind
 //!   spool/verified           verify                 VerifiedPart
 //!   delivery/publisher       publish                many at once: plan, ledger, move, ledger
-//!   destination/publish      plan, publish          one rename that overwrites nothing
+//!   destination/publish      plan, publish          one rename that overwrites nothing; one fsync for each folder
 //!   store/steps              publishing, done
 //! channel keeper, by its timer, or when the public address changes
 //!   channel/plan             plan(channels, now)    Open | Stop | End | Forget       no I/O
@@ -64,6 +65,12 @@
 //!   whether it was moved.
 //! - A destination is identified by the marker in its hidden folder, which the ledger knows: an empty mount point is not
 //!   the destination. A failing disk holds all deliveries to it, and no others.
+//! - A destination belongs to one database at a time: who has something open there holds a lock in the hidden folder, and
+//!   the marker names the database. What a database does not know there may be another one's, and stays for thirty days.
+//! - What moves a file is in `destination/calls`. A folder that a part cannot be moved to gets a copy, and a name that a file
+//!   system refuses is replaced by another one: the first refusal tells, since nothing says so beforehand.
+//! - A file that lies at its place before it is downloaded is adopted if its bytes are the expected ones. It is not the
+//!   program's: nothing replaces it.
 //! - The target of a shortcut is treated as if it were in the place of the shortcut, unless it is in a watched folder
 //!   itself.
 //! - A connection on which a call failed takes no further calls; calls under way stay on it. A read that broke off is made
