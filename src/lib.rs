@@ -62,7 +62,9 @@
 //!   the program's user; so is each file in it. Before a part is moved, its name is looked up again.
 //! - After a failed fsync the bytes of a part are not trusted: it begins again, in a new file.
 //! - The ledger records where a file is about to be published before the file is moved. After a crash the disk shows
-//!   whether it was moved.
+//!   whether it was moved: by the file in its place, by the earlier content that it was exchanged for, or by a note made
+//!   after the move. A part that is merely missing proves nothing: the file is downloaded again.
+//! - A content is published only when it is known what became of an earlier one that was being published.
 //! - A destination is identified by the marker in its hidden folder, which the ledger knows: an empty mount point is not
 //!   the destination. A failing disk holds all deliveries to it, and no others.
 //! - A destination belongs to one database at a time: who has something open there holds a lock in the hidden folder, and
