@@ -172,7 +172,7 @@ pub struct Report {
     pub total: Tally,
     /// Folder by folder.
     pub folders: Vec<FolderReport>,
-    /// Files by name; neither those that are here nor those that were taken away, and a hundred of each outcome at most.
+    /// Files by name: not those that are here, and a hundred of each other outcome at most.
     pub files: Vec<Named>,
     /// What could not be looked at.
     pub problems: Vec<String>,
@@ -197,8 +197,7 @@ impl Report {
     pub(super) fn count(&mut self, folder: usize, file: Named) {
         self.total.count(file.outcome);
         self.folders[folder].tally.count(file.outcome);
-        let is_quiet = matches!(file.outcome, Outcome::Here | Outcome::TakenAway);
-        if !is_quiet && self.named(file.outcome).count() < NAMED {
+        if file.outcome != Outcome::Here && self.named(file.outcome).count() < NAMED {
             self.files.push(file);
         }
     }
@@ -315,7 +314,7 @@ mod tests {
             (report.total.wanted, report.total.waiting, report.folders[0].tally.wanted),
             (109, 105, 4)
         );
-        assert_eq!((report.files.len(), report.named(Outcome::Waiting).count()), (NAMED + 2, NAMED));
+        assert_eq!((report.files.len(), report.named(Outcome::Waiting).count()), (NAMED + 3, NAMED));
         assert_eq!(report.folders[0].tally.left_out, BTreeMap::from([(LeftOut::Type, 1)]));
         assert!(!report.is_well() && report.complaint().is_none());
         let text = serde_json::to_string(&report).unwrap();

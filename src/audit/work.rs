@@ -82,12 +82,16 @@ impl<'a> Work<'a> {
                         self.count(&wish, Outcome::Unseen, why);
                     } else {
                         places.push(Place { root, file, checksums });
-                        delivered.push(wish);
+                        delivered.push((wish, &delivery.id));
                     }
                 }
             }
         }
-        for (wish, (outcome, reason)) in delivered.iter().zip(look(places, self.how).await) {
+        for ((wish, id), (outcome, reason)) in delivered.iter().zip(look(places, self.how).await) {
+            let reason = match outcome {
+                Outcome::TakenAway => format!("`gdrive-webhook redeliver {id}` downloads it again"),
+                _ => reason,
+            };
             self.count(wish, outcome, reason);
         }
         Ok(doubts)

@@ -17,6 +17,8 @@ use crate::store::{self, Access};
 
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// So many files of each kind are printed.
+const SHOWN: usize = 20;
 /// How often the daemon is asked whether the audit has ended.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -144,11 +146,16 @@ fn render(report: &Report, now: Timestamp) -> String {
         (Outcome::Missing, "missing"),
         (Outcome::Unseen, "cannot be looked at"),
         (Outcome::Changed, "changed since they were delivered"),
+        (Outcome::TakenAway, "taken away since they were delivered"),
         (Outcome::Failed, "failed"),
         (Outcome::Skipped, "skipped"),
         (Outcome::Waiting, "waiting"),
     ] {
-        text += &section(title, &report.named(outcome).map(file).collect::<Vec<_>>());
+        text += &section(title, &report.named(outcome).take(SHOWN).map(file).collect::<Vec<_>>());
+        let more = report.named(outcome).skip(SHOWN).count();
+        if more > 0 {
+            text += &format!("  and more; --json names up to {} of them\n", SHOWN + more);
+        }
     }
     text += &section(
         "problems",

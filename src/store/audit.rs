@@ -209,3 +209,120 @@ impl Store {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Stage;
+    use crate::store::tests::store;
+    use crate::store::{Folder, Scope};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    async fn run(store: &Store, sql: &'static str) {
+        sqlx::query(sql).execute(&store.pool).await.unwrap();
+    }
+
+    async fn watch(store: &Store, id: &str) {
+        let folder = Folder {
+            id: FileId::new(id),
+            log: ChangeLog::User,
+            parent: None,
+            name: id.to_owned(),
+            resource_key: None,
+            watched: true,
+            listing: Listing::Deliver,
+            problem: None,
+        };
+        store.watch(&folder, Scope { recursive: true, shortcuts: true }).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_still_to_be_listed_explains_what_is_not_known() {
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path()).await;
+        watch(&store, "w").await;
+        let ids = ["w", "x"].map(FileId::new);
+        let state = async || store.folder_states(&ids).await.unwrap().remove(&ids[0]).unwrap();
+        let new = state().await;
+        assert_eq!((new.watched, new.is_unlisted, new.is_looked_at), (true, true, false));
+        assert_eq!(store.folder_states(&ids).await.unwrap().len(), 1);
+        for (listing, expected) in
+            [("look", (false, true)), ("done", (false, false)), ("compare", (false, false))]
+        {
+            sqlx::query("update folder set listing = $1").bind(listing).execute(&store.pool).await.unwrap();
+            let state = state().await;
+            assert_eq!((state.is_unlisted, state.is_looked_at), expected, "{listing}");
+        }
+        // The page token was refused: all folders have to be listed.
+        store.begin_log(&ChangeLog::User, &PageToken::new("7"), at(0)).await.unwrap();
+        assert!(state().await.is_unlisted);
+        run(&store, "update folder set round = 1").await;
+        assert_eq!((state().await.is_unlisted, state().await.round), (false, 1));
+        store.suspend(&ids[0], at(0)).await.unwrap();
+        assert!(!state().await.watched);
+    }
+
+    #[tokio::test]
+    async fn a_comparison_is_under_way_until_every_folder_has_been_listed() {
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path()).await;
+        let state = async || store.comparison_state().await.unwrap();
+        assert_eq!(state().await, ComparisonState::default());
+        watch(&store, "w").await;
+        store.begin_log(&ChangeLog::User, &PageToken::new("7"), at(0)).await.unwrap();
+        assert_eq!(state().await, ComparisonState { began: Some(at(0)), is_under_way: true });
+        run(&store, "update folder set listing = 'look', round = 1").await;
+        assert!(!state().await.is_under_way);
+        store.compare(&ChangeLog::User, at(60)).await.unwrap();
+        assert_eq!(state().await, ComparisonState { began: Some(at(60)), is_under_way: true });
+        run(&store, "update folder set round = 2").await;
+        assert!(!state().await.is_under_way);
+        store.close_log(&ChangeLog::User, "no member", at(90)).await.unwrap();
+        assert_eq!(state().await, ComparisonState { began: Some(at(90)), is_under_way: false });
+        let position = store.log_positions().await.unwrap().remove(&ChangeLog::User).unwrap();
+        assert_eq!(position, LogPosition { token: None, round: 3 });
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_is_asked_for_and_what_stands_in_its_way_is_removed() {
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path()).await;
+        for (number, (id, stage)) in
+            [("a@1", Stage::Done), ("b@1", Stage::Existing), ("c@1", Stage::Failed)].into_iter().enumerate()
+        {
+            store.put_bare(id, "/videos", number as i64, stage).await;
+        }
+        for id in ["a", "b", "c"] {
+            let row = DeliveryId::new(format!("{id}@1"));
+            let items = [(FileId::new(id), Some("key".to_owned()))];
+            store.bring(Some(&row), &items, at(5)).await.unwrap();
+        }
+        let ids = ["a", "b", "c", "d"].map(FileId::new);
+        let left = store.contents_of(&ids).await.unwrap();
+        assert_eq!(left.keys().collect::<Vec<_>>(), [&ids[2]], "nothing else is removed, whatever is asked");
+        assert_eq!(left[&ids[2]][0].watched, FileId::new("w"));
+        assert_eq!(store.questions_among(&ids).await.unwrap(), ids[..3].iter().cloned().collect());
+        let question = store.questions(at(5), 1).await.unwrap().remove(0);
+        assert_eq!((question.why, question.resource_key.as_deref()), (Why::Unclear, Some("key")));
+        // What moves after the audit counts as recorded.
+        assert!(store.recorded_since(&ids, at(0)).await.unwrap().is_empty());
+        run(&store, "update delivery set moved_at = 1800000000000").await;
+        assert_eq!(store.recorded_since(&ids, at(0)).await.unwrap(), HashSet::from([ids[2].clone()]));
+        assert!(store.recorded_since(&ids, at(1)).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_last_report_takes_the_place_of_the_one_before() {
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path()).await;
+        assert_eq!((store.audit().await.unwrap(), store.audited().await.unwrap()), (None, None));
+        for second in [1, 2] {
+            store.keep_audit(at(second), &format!("report {second}")).await.unwrap();
+        }
+        assert_eq!(store.audit().await.unwrap().as_deref(), Some("report 2"));
+        assert_eq!(store.audited().await.unwrap(), Some(at(2)));
+    }
+}
