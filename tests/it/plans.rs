@@ -109,6 +109,10 @@ fn run(world: &World) -> BTreeSet<String> {
     texts.collect()
 }
 
+fn url(world: &World) -> String {
+    format!("sqlite:{}", world.home().join("state.db").display())
+}
+
 /// A daemon that does what it can do.
 async fn busy_world() -> World {
     let mut world = World::with_folder("", "on_update = \"ignore\"").await;
@@ -139,6 +143,14 @@ async fn busy_world() -> World {
     world.start().await;
     world.upload("last.mp4", 1_000);
     world.wait_for_file("last.mp4").await;
+    // An audit looks closer where something is missing.
+    let mut ledger = SqliteConnection::connect(&url(&world)).await.unwrap();
+    for hand in ["delete from delivery where name = 'last.mp4'", "update folder set listing = 'done'"] {
+        sqlx::query(hand).execute(&mut ledger).await.unwrap();
+    }
+    let audit = world.output(&["audit"]).await;
+    assert_eq!(audit.status.code(), Some(1), "{}", crate::world::text(&audit.stdout));
+    world.status().await;
     assert_eq!(world.terminate().await, 0);
     world
 }
@@ -173,8 +185,7 @@ async fn no_statement_reads_a_whole_table() {
     let world = busy_world().await;
     let run = run(&world);
     assert!(run.len() > 40, "the daemon does not log its statements: {run:?}");
-    let url = format!("sqlite:{}", world.home().join("state.db").display());
-    let mut ledger = SqliteConnection::connect(&url).await.unwrap();
+    let mut ledger = SqliteConnection::connect(&url(&world)).await.unwrap();
     let mut wrong = Vec::new();
     let mut statements = run.clone();
     for literal in literals() {
