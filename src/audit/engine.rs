@@ -44,14 +44,17 @@ impl Engine {
         waits: Waits,
     ) -> Self {
         let said = Ok("no audit was due yet".to_owned());
-        Self { drive, store, wanted, desk, reader, waits, not_before: None, said }
+        // After a pause the comparison that is due at the start comes first.
+        let not_before = Timestamp::now().checked_add(waits.after_comparison).ok();
+        Self { drive, store, wanted, desk, reader, waits, not_before, said }
     }
 
     async fn is_due(&mut self) -> Result<bool, store::Error> {
         let now = Timestamp::now();
         // A wait that is longer was noted when the clock was ahead.
         let left = self.not_before.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
-        if left.is_some_and(|left| !left.is_zero() && left <= self.waits.again) {
+        let longest = self.waits.again.max(self.waits.after_comparison);
+        if left.is_some_and(|left| !left.is_zero() && left <= longest) {
             return Ok(false);
         }
         let last = self.store.audited().await?.filter(|last| *last <= now);
