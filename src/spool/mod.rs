@@ -172,3 +172,53 @@ impl Spool {
         Ok(has_bit(&destination) && !(has_bit(&hidden) && hidden.st_gid == destination.st_gid))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+    use super::*;
+
+    const GROUP: u32 = 12_346;
+
+    #[test]
+    fn a_part_gets_the_group_of_the_destination_even_if_that_was_given_later() {
+        let home = tempfile::tempdir().unwrap();
+        let spool = Spool::open(home.path(), 0o640).unwrap();
+        assert!(!spool.is_older().unwrap());
+        let set =
+            |path: &Path| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o2700)).unwrap();
+        set(home.path());
+        assert!(spool.is_older().unwrap(), "the bit came later");
+        set(&home.path().join(HIDDEN));
+        assert!(!spool.is_older().unwrap(), "it is passed on");
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        chown(home.path(), None, Some(GROUP)).unwrap();
+        set(home.path());
+        assert!(spool.is_older().unwrap(), "the group came later");
+        assert_eq!(spool.open_part("d1.part").unwrap().metadata().unwrap().gid(), GROUP);
+        let names = std::fs::read_dir(home.path()).unwrap().count();
+        assert_eq!((names, spool.folder().names().unwrap()), (1, vec!["d1.part".to_owned()]));
+        // What is there already stays.
+        let inode = |spool: &Spool| spool.open_part("d1.part").unwrap().metadata().unwrap().ino();
+        assert_eq!(inode(&spool), inode(&spool));
+    }
+
+    #[test]
+    fn a_part_is_discarded_with_all_that_belongs_to_it() {
+        let home = tempfile::tempdir().unwrap();
+        let (spool, id) = (Spool::open(home.path(), 0o640).unwrap(), DeliveryId::new("d1"));
+        for name in ["d1.part", "d1.ranges", "d1.ranges-new", "d1.published", "d2.part", "marker"] {
+            spool.folder().open(name, Absent::Make).unwrap();
+        }
+        assert_eq!(spool.parts().unwrap(), ["d1", "d2"].map(DeliveryId::new));
+        spool.discard(&id).unwrap();
+        let mut left = spool.folder().names().unwrap();
+        left.sort();
+        assert_eq!(left, ["d2.part", "marker"]);
+        spool.try_out().unwrap();
+        assert_eq!(spool.folder().names().unwrap().len(), 2);
+    }
+}

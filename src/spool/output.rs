@@ -166,6 +166,9 @@ mod tests {
         let is_possible = is_near && File::options().write(true).custom_flags(flags).open(&path).is_ok();
         assert_eq!(large.direct.is_some(), is_possible, "{system:x}");
         assert_eq!(large.granule(), if is_possible { GRANULE } else { 1 });
+        let mut large = large;
+        large.write(&vec![0; GRANULE], 1).unwrap();
+        assert_eq!(large.direct.is_some(), is_possible, "what is not aligned is not written directly");
         let small = output(home.path(), LARGE - 1);
         assert!(small.direct.is_none() && small.granule() == 1);
     }
@@ -203,5 +206,12 @@ mod tests {
             let (mut bytes, mut at) = (&b"ab"[..], 0);
             assert_eq!(write_whole(&mut bytes, &mut at, |_, _| answer).unwrap_err().kind(), kind);
         }
+    }
+
+    #[test]
+    fn what_is_in_memory_is_written_in_the_ordinary_way() {
+        // There, a newer kernel would take direct writes.
+        let Ok(home) = tempfile::tempdir_in("/dev/shm") else { return };
+        assert!(output(home.path(), LARGE).direct.is_none());
     }
 }

@@ -254,7 +254,21 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let spool = Spool::open(home.path(), 0o640).unwrap();
         std::fs::write(spool.path(&DeliveryId::new("d1")), b"something longer than eleven bytes").unwrap();
-        assert_eq!(*part(home.path()).await.there(), Ranges::default());
+        let part = part(home.path()).await;
+        assert_eq!((part.there(), part.output().file().metadata().unwrap().len()), (&Ranges::default(), 0));
+    }
+
+    #[tokio::test]
+    async fn ranges_without_a_gap_are_not_written_down_any_more() {
+        let home = tempfile::tempdir().unwrap();
+        let spool = Spool::open(home.path(), 0o640).unwrap();
+        let name = Spool::name(&DeliveryId::new("d1"));
+        std::fs::write(spool.folder().path(&name), b"hello ").unwrap();
+        let mut progress = Progress::of(spool.folder(), &name, 11, expected().checksum.tagged()).unwrap();
+        progress.save(&Ranges::up_to(6)).unwrap();
+        let part = part(home.path()).await;
+        assert_eq!((part.there(), part.has_progress()), (&Ranges::up_to(6), false));
+        assert_eq!(spool.folder().names().unwrap(), [name]);
     }
 
     const MIB: usize = 1 << 20;

@@ -116,7 +116,10 @@ mod tests {
         std::thread::scope(|scope| {
             let saver = Saver::start(scope, Saving { durability, progress: progress(home.path()) }).unwrap();
             insist(&saver, &first).unwrap();
-            saver.offer(&second).unwrap();
+            for _ in 0..100 {
+                saver.offer(&second).unwrap();
+                std::thread::sleep(Duration::from_micros(100));
+            }
             saver.end().unwrap();
         });
         let known = progress(home.path()).load().unwrap();

@@ -255,6 +255,24 @@ mod tests {
         assert!(!verified.is_there().unwrap());
         std::fs::rename(&aside, &path).unwrap();
         assert!(verified.is_there().unwrap());
+        let modified = verified.file().metadata().unwrap().modified().unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        for (length, later) in [(12, 0), (11, 1)] {
+            file.set_len(length).unwrap();
+            file.set_modified(modified + Duration::from_secs(later)).unwrap();
+            assert!(!verified.is_there().unwrap(), "it was changed: {length} {later}");
+        }
+    }
+
+    #[tokio::test]
+    async fn it_gets_the_time_and_the_mode_of_a_delivered_file() {
+        let home = tempfile::tempdir().unwrap();
+        let mut part = part(home.path()).await;
+        part.expected.modified = Some("2026-01-02T03:04:05.678Z".parse().unwrap());
+        let verdict = fill(part, || {}).await.unwrap();
+        let Verdict::Verified(verified) = verdict else { panic!("{verdict:?}") };
+        let metadata = std::fs::metadata(verified.path()).unwrap();
+        assert_eq!((metadata.mode() & 0o7777, verified.modified_ns()), (0o640, 1_767_323_045_678_000_000));
     }
 
     #[tokio::test]
