@@ -207,7 +207,7 @@ class Gocryptfs(Fuse):
 
 
 class Mergerfs(Fuse):
-    """Two disks as one. As it comes, it makes a file on a disk that has the folder already, and moves it nowhere else."""
+    """Two disks as one. As it comes, it makes a file on a disk that has the folder, and moves it to no other."""
 
     options = "minfreespace=0"
 

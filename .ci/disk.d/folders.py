@@ -78,7 +78,7 @@ def main():
         files = [drive.put(f"{n}.mp4", ends[n % len(ends)]) for n in range(COUNT)]
         with Daemon(binary, drive, home / "home", [(drive.inbox, root)], strace, existing="download") as daemon:
             place = Place(root, daemon, report)
-            place.holds("a thousand files are delivered", files, 180)
+            place.holds("a thousand files are delivered", files, 240)
             pid = int(traced.read_text().split(None, 1)[0])
             os.kill(pid, 15)
             daemon.process.wait(30)

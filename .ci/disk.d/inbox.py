@@ -78,7 +78,7 @@ class Daemon(Service):
     def start(self, ready="readyz"):
         with open(self.log, "a") as log:
             super().__init__(self.command, cwd=self.home, env={"PATH": os.environ["PATH"]}, stdout=log, stderr=log)
-        eventually("daemon that is ready", lambda: self.check() or self.ask(ready), PATIENCE)
+        eventually("daemon that is ready", lambda: self.check() or self.ask(ready), 3 * PATIENCE)
 
     def kill(self):
         self.process.kill()

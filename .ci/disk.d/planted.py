@@ -83,7 +83,9 @@ def play(report, binary, emulator, home, plant):
         drive.credentials.chmod(0o755)
         for path in drive.credentials.iterdir():
             path.chmod(0o644)
-        with Daemon(binary, drive, home / "home", [(drive.inbox, root)], AS_US, ready="livez") as daemon:
+        # It is not ready, so nothing tells when it has begun to watch the folder.
+        options = {"existing": "download", "ready": "livez"}
+        with Daemon(binary, drive, home / "home", [(drive.inbox, root)], AS_US, **options) as daemon:
             place = Place(root, daemon, report)
             film = drive.put("film.mp4", size=MEGABYTE)
             try:
@@ -104,22 +106,26 @@ def play(report, binary, emulator, home, plant):
 
 def swapped(report, binary, emulator, home):
     """A part becomes a link, or another file, while it comes."""
-    root = home / "videos"
+    root, secret = home / "videos", home / "secret"
     root.mkdir()
+    secret.write_bytes(b"token")
+    swaps = {"link": lambda part: part.symlink_to(secret), "file": lambda part: part.write_bytes(b"x")}
     with Drive(emulator, home) as drive, Daemon(binary, drive, home / "home", [(drive.inbox, root)]) as daemon:
         place = Place(root, daemon, report)
         files = []
-        secret = home / "secret"
-        secret.write_bytes(b"token")
-        swaps = {"link": lambda part: part.symlink_to(secret), "file": lambda part: part.write_bytes(b"x")}
         for name, swap in swaps.items():
             drive.rate(MEGABYTE)
             files.append(drive.put(f"{name}.mp4", size=3 * MEGABYTE))
             eventually("a megabyte of it", lambda: daemon.received(files[-1]) > MEGABYTE, PATIENCE)
-            for part in place.parts():
-                (root / HIDDEN / part).unlink()
-                swap(root / HIDDEN / part)
+            part = root / HIDDEN / place.parts()[0]
+            part.unlink()
+            swap(part)
             drive.rate(None)
+            if name == "link":
+                said = eventually("word", lambda: [said for said in daemon.says() if part.name in said], PATIENCE)
+                report.true(f"it says: {said[0]}", True)
+                report.equal("nothing comes meanwhile", list(place.files()), [])
+                part.unlink()
             place.holds(f"a part became another {name}, and the right file is delivered", files, PATIENCE + 30)
             report.equal("nothing is written to what it was linked to", secret.read_bytes(), b"token")
         if report.failed:
