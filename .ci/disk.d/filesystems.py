@@ -30,15 +30,19 @@ def mount(*arguments):
     run("mount", *arguments)
 
 
-def unmount(path):
-    """Somebody may still look at it for a moment."""
-    for attempt in range(50):
+def once_free(*command):
+    """Somebody may still look at the disk, or write to it, for a moment."""
+    for attempt in range(100):
         try:
-            return run("umount", path)
+            return run(*command)
         except RuntimeError:
-            if attempt == 49:
+            if attempt == 99:
                 raise
             time.sleep(0.1)
+
+
+def unmount(path):
+    once_free("umount", path)
 
 
 def kernel_has(kind):
@@ -73,7 +77,7 @@ class Disk:
 
     def read_only(self, how="ro"):
         # The helpers of FUSE would mount it once more.
-        mount("-i", "-o", f"remount,{how}", self.path)
+        once_free("mount", "-i", "-o", f"remount,{how}", self.path)
 
 
 class Image(Disk):
