@@ -17,7 +17,7 @@ use crate::checkpoint::{Point, reached};
 use crate::destination::{self, Local};
 use crate::download::{self, Control, Downloader, Source};
 use crate::http::jitter;
-use crate::model::delivery::{Cause, PublishedFile};
+use crate::model::delivery::{Cause, OnUpdate, PublishedFile};
 use crate::model::{Delivery, Stage};
 use crate::spool::checksum::sha_instructions;
 use crate::spool::{Expected, VerifiedPart};
@@ -27,6 +27,9 @@ use crate::telemetry::transfers::Transfers;
 
 /// When a name is taken between planning and publishing, another one is chosen. This many in a row do not happen.
 const PLACE_TRIES: usize = 100;
+/// After so many of them the file goes beside the earlier content that it was to replace: NTFS never lets a file take the
+/// place of one whose name is nearly as long as names can be.
+const REPLACE_TRIES: usize = 3;
 
 /// What became of an earlier content is known after one look at the disk, unless the disk has an error.
 const SETTLED_WITHIN: Duration = Duration::from_secs(1);
@@ -103,7 +106,9 @@ impl Attempt {
     /// Publishes the file. If its path is taken meanwhile, the file gets another one.
     async fn publish(&self, delivery: &Delivery, part: VerifiedPart) -> Result<PublishedFile, Error> {
         let part = Arc::new(part);
-        for _ in 0..PLACE_TRIES {
+        let beside = Delivery { on_update: OnUpdate::KeepBoth, ..delivery.clone() };
+        for round in 0..PLACE_TRIES {
+            let delivery = if round < REPLACE_TRIES { delivery } else { &beside };
             match self.publisher.publish(&self.store, &self.place, delivery, &part).await {
                 Err(Error::Destination(
                     destination::Error::Taken { .. } | destination::Error::Changed { .. },
