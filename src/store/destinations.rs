@@ -59,15 +59,18 @@ impl Store {
         row.as_ref().map(delivery).transpose()
     }
 
-    /// A file that lies there already is what a delivery was to bring: it is done. `false`: it was overtaken, or the place
-    /// is that of another file.
+    /// A file that lies there already is what a delivery was to bring: it is done. `false`: it was overtaken, the place
+    /// is that of another file, or another content of its own file is about to take the place.
     pub async fn adopt(&self, id: &DeliveryId, file: &PublishedFile, now: Timestamp) -> Result<bool, Error> {
         let moved = sqlx::query(
             "update delivery set stage = 'done', reason = null, place = $1, place_inode = $2, place_size = $3, \
              place_mtime = $4, place_sum = $5, place_replaces = 0, place_adopted = $6, moved_at = $7 \
              where id = $8 and stage = 'downloading' and overtaken = 0 and not exists (\
                select 1 from delivery as other where other.place = $1 and other.destination = delivery.destination \
-               and other.stage in ('publishing', 'done') and other.file_id <> delivery.file_id)",
+               and other.stage in ('publishing', 'done') and other.file_id <> delivery.file_id) \
+             and not exists (\
+               select 1 from delivery as other where other.file_id = delivery.file_id \
+               and case other.stage when 'publishing' then 1 else 0 end = 1 and other.destination = delivery.destination)",
         )
         .bind(file.path.to_string())
         .bind(file.inode as i64)
@@ -147,6 +150,13 @@ mod tests {
         assert!(adopt("a@2", "film.mp4").await, "of the same one");
         assert!(!adopt("c@1", "other.mp4").await, "it was overtaken");
         assert!(adopt("d@1", "film.mp4").await, "another destination");
+        // A content that is about to take the place may have taken it by now, or may do so in a moment.
+        store.put_bare("f@1", "/videos", 11, Stage::Downloading).await;
+        store.put_bare("f@2", "/videos", 12, Stage::Downloading).await;
+        store.publishing(&[(DeliveryId::new("f@1"), file("f.mp4"))], Timestamp::now()).await.unwrap();
+        assert!(!adopt("f@2", "f.mp4").await && !adopt("f@2", "f [f].mp4").await);
+        store.done(&[DeliveryId::new("f@1")], Timestamp::now()).await.unwrap();
+        assert!(adopt("f@2", "f.mp4").await);
         let film = file("film.mp4");
         let holder = store.holder(Path::new("/videos"), &film.path).await.unwrap().unwrap();
         assert_eq!((holder.id.as_str(), holder.stage, holder.published), ("a@2", Stage::Done, Some(film)));

@@ -33,7 +33,27 @@ impl Store {
                 .text(" from step where id = step_id and overtaken = 0 and stage in ('downloading', 'publishing')");
             count += sql.query().execute(&self.pool).await?.rows_affected();
         }
-        self.moved(steps.iter().map(|(id, _)| id.clone()).collect(), count, Stage::Publishing).await
+        if count == steps.len() as u64 {
+            return Ok(steps.iter().map(|(id, _)| id.clone()).collect());
+        }
+        // The stage alone proves nothing: one that comes once more, since its place was taken, has it from before.
+        self.still_publishing(steps).await
+    }
+
+    async fn still_publishing(
+        &self,
+        steps: &[(DeliveryId, PublishedFile)],
+    ) -> Result<HashSet<DeliveryId>, Error> {
+        let mut found = HashSet::new();
+        for (id, _) in steps {
+            let row = sqlx::query(
+                "select 1 from delivery where id = $1 and stage = 'publishing' and overtaken = 0",
+            );
+            if row.bind(id.as_str()).fetch_optional(&self.pool).await?.is_some() {
+                found.insert(id.clone());
+            }
+        }
+        Ok(found)
     }
 
     /// Those that are said to be publishing to this destination, with their files. There are few of them at any time.
@@ -120,6 +140,13 @@ impl Store {
         .await
         .unwrap();
     }
+
+    /// The watched folder of such deliveries.
+    pub(crate) async fn put_bare_folder(&self) {
+        let folder =
+            "insert into folder (id, log, name, watched, listing) values ('w', 'user', 'W', 1, 'done')";
+        sqlx::query(folder).execute(&self.pool).await.unwrap();
+    }
 }
 
 #[cfg(test)]
@@ -168,6 +195,23 @@ mod tests {
         assert_eq!(delivered.len(), 300);
         assert!(delivered.into_iter().all(|(file, delivery)| file.as_str() == delivery.id.as_str()));
         assert_eq!(store.counts().await.unwrap()["superseded"], 300);
+    }
+
+    #[tokio::test]
+    async fn what_is_overtaken_between_two_tries_gets_no_second_place() {
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path()).await;
+        let steps: Vec<_> =
+            (0..3).map(|number| (DeliveryId::new(format!("d{number}")), place(number))).collect();
+        for (number, (id, _)) in steps.iter().enumerate() {
+            store.put_bare(id.as_str(), "/videos", number as i64, Stage::Downloading).await;
+        }
+        let now = Timestamp::UNIX_EPOCH;
+        assert_eq!(store.publishing(&steps, now).await.unwrap().len(), 3);
+        let overtake = "update delivery set overtaken = 1 where id = 'd1'";
+        sqlx::query(overtake).execute(&store.pool).await.unwrap();
+        let left = HashSet::from(["d0", "d2"].map(DeliveryId::new));
+        assert_eq!(store.publishing(&steps, now).await.unwrap(), left);
     }
 
     #[tokio::test]
