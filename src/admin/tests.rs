@@ -139,6 +139,7 @@ async fn a_page_of_another_site_is_refused() {
 #[tokio::test]
 async fn deliveries_are_shown_and_brought_again() {
     let mut door = door(None, None).await;
+    door.store.put_bare_folder().await;
     for (number, (id, stage)) in
         [("a", Stage::Failed), ("b", Stage::Skipped), ("c", Stage::Done), ("d", Stage::Failed)]
             .into_iter()

@@ -68,11 +68,12 @@ impl Store {
         }
     }
 
-    /// Puts all deliveries back in the queue that failed.
+    /// Puts all deliveries of watched folders back in the queue that failed.
     pub async fn retry_failed(&self, now: Timestamp) -> Result<Retried, Error> {
         let moved = sqlx::query(
             "update delivery set stage = 'pending', run_at = $1, attempt = 0, reason = null, cause = null, look_at = null, \
-             moved_at = $1 where stage = 'failed' and overtaken = 0",
+             moved_at = $1 where stage = 'failed' and overtaken = 0 \
+             and watched_id in (select id from folder where watched = 1 and suspended_at is null)",
         )
         .bind(millis(now))
         .execute(&self.pool)
@@ -80,18 +81,20 @@ impl Store {
         Ok(Retried { count: moved.rows_affected(), left: 0 })
     }
 
-    /// Puts all deliveries back in the queue that were skipped, except those that a setting leaves out: there may be very
+    /// Puts all deliveries of watched folders back in the queue that were skipped, except those that a setting leaves out: there may be very
     /// many of them, and they come when the setting changes.
     pub async fn retry_skipped(&self, now: Timestamp) -> Result<Retried, Error> {
         let moved = sqlx::query(
             "update delivery set stage = 'pending', run_at = $1, attempt = 0, reason = null, cause = null, look_at = null, \
-             moved_at = $1 where stage = 'skipped' and overtaken = 0 and (cause is null or cause <> 'setting')",
+             moved_at = $1 where stage = 'skipped' and overtaken = 0 and (cause is null or cause <> 'setting') \
+             and watched_id in (select id from folder where watched = 1 and suspended_at is null)",
         )
         .bind(millis(now))
         .execute(&self.pool)
         .await?;
         let left = sqlx::query(
-            "select count(*) as count from delivery where stage = 'skipped' and overtaken = 0 and cause = 'setting'",
+            "select count(*) as count from delivery where stage = 'skipped' and overtaken = 0 and cause = 'setting' \
+             and watched_id in (select id from folder where watched = 1 and suspended_at is null)",
         )
         .fetch_one(&self.pool)
         .await?;
@@ -252,6 +255,9 @@ mod tests {
         }
         run(&store, "update delivery set cause = 'setting' where seq in (1, 8, 9)").await;
         run(&store, "update delivery set cause = 'permission' where seq = 7").await;
+        assert_eq!(store.retry_failed(now()).await.unwrap(), Retried::default(), "of no watched folder");
+        assert_eq!(store.retry_skipped(now()).await.unwrap(), Retried::default());
+        store.put_bare_folder().await;
         assert_eq!(store.retry_failed(now()).await.unwrap(), Retried { count: 3, left: 0 });
         assert_eq!(store.retry_failed(now()).await.unwrap(), Retried::default());
         assert_eq!(store.retry_skipped(now()).await.unwrap(), Retried { count: 4, left: 2 });
