@@ -22,8 +22,10 @@ pub struct Wish {
 }
 
 /// The number of an audit that was asked for.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Asked {
+    /// Which start of the program has given it. After another one nobody works on it.
+    pub run: String,
     /// It has ended when `Audits::ended` is not less.
     pub number: u64,
 }
@@ -42,7 +44,10 @@ pub struct Audits {
 pub(super) async fn ask(State(admin): State<Admin>, Query(wish): Query<Wish>) -> Response {
     let scope = Scope { checksums: wish.checksums, fix: wish.fix };
     match admin.live.audits.ask(scope) {
-        Ok(number) => (StatusCode::ACCEPTED, Json(Asked { number })).into_response(),
+        Ok(number) => {
+            let run = admin.live.audits.standing().run;
+            (StatusCode::ACCEPTED, Json(Asked { run, number })).into_response()
+        }
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     }
 }

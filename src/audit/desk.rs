@@ -23,9 +23,11 @@ struct State {
     standing: Standing,
 }
 
-/// How far audits are. Numbers begin with each start of the program.
+/// How far audits are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
+    /// Which start of the program it is: numbers begin with each.
+    pub run: String,
     /// The audit that runs.
     pub running: Option<Progress>,
     /// All audits with a number up to this one have ended.
@@ -48,7 +50,9 @@ pub struct Progress {
 impl Desk {
     /// `wake` is that of the engine that works for it.
     pub fn new(wake: Wake) -> Self {
-        Self { wake, state: Arc::default() }
+        let standing = Standing { run: uuid::Uuid::new_v4().to_string(), ..Standing::default() };
+        let state = State { standing, ..State::default() };
+        Self { wake, state: Arc::new(Mutex::new(state)) }
     }
 
     /// Asks for an audit that begins after this call. Several that are asked for before it begins are one. What comes back
@@ -115,7 +119,9 @@ mod tests {
         desk.show(Progress::default());
         assert_eq!(desk.ask(fix).unwrap(), 3, "while one runs, another one is asked for");
         desk.ended(Some(2), Some("no".to_owned()));
-        assert_eq!(desk.standing(), Standing { running: None, ended: 2, error: Some("no".to_owned()) });
+        let Standing { run, running, ended, error } = desk.standing();
+        assert_eq!((running, ended, error), (None, 2, Some("no".to_owned())));
+        assert!(!run.is_empty());
         assert_eq!(desk.take(), Some((3, fix)));
         drop(wakeups);
         assert!(desk.ask(fix).is_err());

@@ -50,11 +50,13 @@ async fn ask(settings: &Settings, scope: Scope) -> anyhow::Result<Option<Report>
         Err(error) if error.is_connect() => return Ok(None),
         answer => answer.with_context(|| format!("the daemon at {listen} (admin.listen) does not answer"))?,
     };
-    let Asked { number } = answered(settings, asked).await?;
+    let Asked { run, number } = answered(settings, asked).await?;
     loop {
         let answer = signed(client.get(&url)).send().await;
-        let answer = answer.context("the daemon has stopped during the audit; make it again")?;
+        let answer =
+            answer.context("the daemon does not answer any more; when it does, make the audit again")?;
         let Audits { standing, report } = answered(settings, answer).await?;
+        anyhow::ensure!(standing.run == run, "the daemon was restarted during the audit; make it again");
         if standing.ended >= number {
             return match (standing.error, report) {
                 (Some(error), _) => Err(anyhow::anyhow!("the audit did not come to its end: {error}")),
