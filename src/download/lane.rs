@@ -165,6 +165,7 @@ impl Transfer<'_> {
             };
             if skip > 0 {
                 skip -= came;
+                running.skips(came);
                 continue;
             }
             let taken = self.advance(id, running, came);

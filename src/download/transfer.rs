@@ -333,6 +333,11 @@ impl Running {
         if waited == 0 { 0 } else { bytes * (waited + LOOK.as_millis() as u64) / flowed }
     }
 
+    /// Bytes have come that are there already: the connection does bring something.
+    pub(super) fn skips(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     fn seen(&self) -> MutexGuard<'_, Option<trickle::Sight>> {
         // A value, whole at any time.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
