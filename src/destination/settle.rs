@@ -39,8 +39,10 @@ impl Local {
         file: &PublishedFile,
         earlier: Option<&PublishedFile>,
     ) -> Result<Settled, Error> {
-        // The inode alone proves nothing: one that is free is soon given to another file.
-        let in_place = self.is_untouched(file)?;
+        // The inode alone proves nothing: one that is free is soon given to another file. Where inodes change, the bytes
+        // tell, which takes long for a large file; with the witness its size and time are enough.
+        let in_place =
+            if self.was_moved(id)? { self.is_still_alike(file)? } else { self.is_untouched(file)? };
         if in_place {
             self.make_durable(&file.path)?;
         }
@@ -102,6 +104,11 @@ impl Local {
         let is_part = left.st_ino == file.inode || is_alike(left, file);
         let fail = |error| Error::io("look at", self.absolute(&file.path), error);
         Ok(!is_part || is_earlier(place, left, earlier).map_err(fail)?)
+    }
+
+    /// Whether the file in its place has the size and the time that it was put there with.
+    fn is_still_alike(&self, file: &PublishedFile) -> Result<bool, Error> {
+        Ok(self.stat(&file.path)?.is_some_and(|stat| is_alike(&stat, file)))
     }
 
     fn note_move(&self, id: &DeliveryId) -> Result<(), Error> {

@@ -62,6 +62,19 @@ impl Engine {
         Ok(Ok(local))
     }
 
+    /// Opens a destination that has its marker, whether or not it can be written to.
+    pub(super) async fn open_as_known(
+        &mut self,
+        root: &Path,
+    ) -> Result<Result<Local, destination::Error>, store::Error> {
+        let Some(known) = self.store.marker(root).await?.map(Marker::new) else {
+            return Ok(Err(destination::Error::NotMounted { path: root.to_owned(), why: "it is not known" }));
+        };
+        let us = Claimant { id: self.store.own_id().await?, path: self.store.path().to_owned() };
+        let (path, rights) = (root.to_owned(), self.rights(root));
+        Ok(self.on_disk(root, move || Local::open(&path, Some(&known), rights)?.claim(&us)).await)
+    }
+
     /// The modes of files there. A destination that was removed from the configuration has the default modes.
     fn rights(&self, root: &Path) -> Rights {
         self.wanted.borrow().destinations.get(root).copied().unwrap_or_default()

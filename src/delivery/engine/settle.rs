@@ -37,12 +37,13 @@ impl Engine {
         self.tidied = Some(Instant::now());
         let destinations: Vec<_> = self.wanted.borrow().destinations.keys().cloned().collect();
         for root in destinations {
-            if self.holds.is_held(&root.to_string_lossy()) {
-                self.has_parts = true;
-                continue;
-            }
-            let place = match self.open(&root).await? {
+            let is_held = self.holds.is_held(&root.to_string_lossy());
+            self.has_parts |= is_held;
+            // What is not needed any more may be what fills a disk.
+            let opened = if is_held { self.open_as_known(&root).await? } else { self.open(&root).await? };
+            let place = match opened {
                 Ok(place) => place,
+                Err(_) if is_held => continue,
                 Err(error) => {
                     self.has_parts = true;
                     self.hold(&root, &why_held(&error));
