@@ -180,7 +180,8 @@ impl Engine {
     /// The next job that ends. `None`: another one may begin, or it is time to return.
     async fn next(&mut self, mode: Mode) -> Option<Ended> {
         let now = Instant::now();
-        let wanted = self.logs.values().filter(|log| log.is_wanted && !log.pace.is_running());
+        let wanted =
+            self.logs.values().filter(|log| log.is_watched && log.is_wanted && !log.pace.is_running());
         let begins = wanted.map(|log| log.due(now)).min();
         let until = match (mode, begins) {
             (Mode::Until(end), Some(begins)) => Some(end.min(begins)),
@@ -387,7 +388,8 @@ impl Engine {
     /// When something is due.
     async fn due(&mut self) -> Result<Duration, Error> {
         let (now, at) = (Instant::now(), Timestamp::now());
-        let mut due: Vec<Instant> = self.logs.values().map(|follower| follower.due(now)).collect();
+        let logs = self.logs.values().filter(|follower| follower.is_watched);
+        let mut due: Vec<Instant> = logs.map(|follower| follower.due(now)).collect();
         due.push(now + self.config.poll);
         due.extend(self.looker.not_before().filter(|_| !self.claims.is_settled()));
         if self.compare_after > now {

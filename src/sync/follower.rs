@@ -50,7 +50,8 @@ impl Follower {
 
     /// Whether it is being read, or about to be.
     pub(super) fn is_working(&self) -> bool {
-        self.pace.is_running() || (self.is_wanted && self.pace.not_woken_before().is_none())
+        self.pace.is_running()
+            || (self.is_watched && self.is_wanted && self.pace.not_woken_before().is_none())
     }
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
@@ -67,7 +68,7 @@ mod tests {
     fn a_wake_up_neither_shortens_nor_prolongs_the_wait_after_a_failure() {
         let now = Instant::now();
         let after = |seconds| now + Duration::from_secs(seconds);
-        let mut log = Follower::new(now);
+        let mut log = Follower { is_watched: true, ..Follower::new(now) };
         assert!(log.is_due(now) && log.is_working());
         log.pace.begin();
         (log.is_wanted, log.began) = (false, Some(now));
