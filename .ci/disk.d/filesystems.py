@@ -158,6 +158,8 @@ def on_loop(image, *command):
 
 class Ntfs(Fuse):
     refuses = (TALK,)
+    # It makes a name longer to rename over it, and 250 bytes are nearly all it has.
+    keeps = (LONG,)
 
     def prepare(self):
         self.image = self.home / "image"

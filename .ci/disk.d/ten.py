@@ -111,17 +111,21 @@ def delivered(stage):
 
 
 def revised(stage, **sizes):
-    """New contents of all ten."""
+    """New contents of all ten. Where one cannot take the place of the earlier one, that stays."""
     for key, file in stage.files.items():
         if file.get("lost"):
             continue
+        if key[1] in getattr(stage.disk, "keeps", ()):
+            at = next(path for path, checksum in stage.place.files().items() if checksum == file["sha256Checksum"])
+            stage.mine.append({"id": at, "sha256Checksum": file["sha256Checksum"]})
         size = sizes.get("film", 1000) if key[1] == FILM else 1000
         stage.files[key] = stage.drive.change(file, size) | {"name": key[1]}
 
 
 def replaced(stage, claim):
     found = stage.place.holds(claim, stage.all())
-    grown = set(found) - stage.paths
+    kept = tuple(name.removesuffix(".mp4")[:200] for name in getattr(stage.disk, "keeps", ()))
+    grown = {path for path in set(found) - stage.paths if not path.startswith(kept)}
     stage.report.true("and took their earlier places", not grown, sorted(path[:60] for path in grown))
     stage.paths |= grown
 

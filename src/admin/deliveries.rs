@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::delivery::{Cause, PublishedFile};
+use crate::model::name::printable;
 use crate::model::{Delivery, DeliveryId, Stage};
 use crate::store::{Asked, Earlier, Error, Past, Retried, Store, Which};
 
@@ -163,7 +164,8 @@ pub fn remedy(delivery: &Delivery) -> Option<String> {
 
 /// Says that files have failed, and what to do.
 pub fn failed(count: i64, last: &Delivery) -> String {
-    let (name, why) = (&last.name, last.reason.as_deref().unwrap_or("for an unknown reason"));
+    let why = printable(last.reason.as_deref().unwrap_or("for an unknown reason"));
+    let name = printable(&last.name);
     let which = match count {
         1 => format!("1 file has failed: {name} ({why})"),
         _ => format!("{count} files have failed, the last one {name} ({why})"),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::model::FileId;
+use crate::model::name::printable;
 use crate::store::Store;
 
 /// So many files of each outcome are named; the numbers count all.
@@ -240,7 +241,7 @@ impl Report {
             format!(
                 "{files} in Drive and never arrived ({}{more}); `gdrive-webhook audit --fix` puts what is missing in the \
                  queue, otherwise it comes with the next daily comparison and the audit after it",
-                names.join(", ")
+                printable(&names.join(", "))
             )
         })
     }

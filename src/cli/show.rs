@@ -1,5 +1,6 @@
 //! Numbers and times as people read them.
 
+pub(super) use crate::model::name::printable;
 use jiff::Timestamp;
 
 /// `1.5 GiB`.
@@ -33,11 +34,6 @@ pub(super) fn duration(seconds: i64) -> String {
 pub(super) fn relative(time: Timestamp, now: Timestamp) -> String {
     let seconds = time.as_second() - now.as_second();
     if seconds > 0 { format!("in {}", duration(seconds)) } else { format!("{} ago", duration(-seconds)) }
-}
-
-/// A name as it can be printed: no control characters that would move the cursor or change colours.
-pub(super) fn printable(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// Rows in columns, each as wide as its widest cell.

@@ -96,6 +96,11 @@ impl Naming {
     }
 }
 
+/// A name as it can be shown: no control characters, which would move the cursor, change colours or begin a line.
+pub fn printable(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
 /// One name made safe: NFC, no separators, no control or direction characters, no leading dot, no device name,
 /// at most 255 bytes with its ending kept. A safe name stays as it is.
 pub fn safe_name(name: &str) -> String {

@@ -305,6 +305,7 @@ impl Engine {
                     Ok(()) => {
                         follower.pace.went_well();
                         follower.next = now + self.config.poll;
+                        follower.is_wanted |= read.is_overtaken;
                     }
                     Err(error) => {
                         follower.next = now;

@@ -37,6 +37,8 @@ pub(super) struct Read {
     pub(super) changes: usize,
     /// Files for the queue.
     pub(super) found: usize,
+    /// Somebody else has moved the page token, or the log is another account's by now: it is read once more.
+    pub(super) is_overtaken: bool,
 }
 
 /// One log, and who is told of it.
@@ -179,7 +181,7 @@ impl<S: Source> Reader<'_, S> {
         loop {
             reached(Point::PageRead);
             if page.end {
-                self.take_in(page, position, read).await?;
+                read.is_overtaken = self.take_in(page, position, read).await? == Taken::Overtaken;
                 return Ok(());
             }
             let next = page.next.clone();
@@ -197,11 +199,13 @@ impl<S: Source> Reader<'_, S> {
                 never = meanwhile => match never {},
             };
             if taken == Taken::Overtaken {
+                read.is_overtaken = true;
                 return Ok(());
             }
             // Drive may let us wait for long.
             if timeout(HOLD, ahead.as_mut()).await.is_err() {
                 if self.record_held(position).await? == Taken::Overtaken {
+                    read.is_overtaken = true;
                     return Ok(());
                 }
                 ahead.as_mut().await;

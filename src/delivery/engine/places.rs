@@ -183,13 +183,18 @@ impl Engine {
             if waiting.iter().any(|held| Path::new(held) == root) {
                 continue;
             }
-            let is_stuck = match self.open(&root).await? {
+            let written = match self.open(&root).await? {
+                // A disk may answer what is read from it, and hang when it is written to.
+                Ok(place) => self.on_disk(&root, move || place.try_out()).await,
+                Err(error) => Err(error),
+            };
+            let is_stuck = match written {
                 Err(error) if is_silence(&error) => {
                     self.hold(&root, &why_held(&error));
                     true
                 }
                 // The network may be slow, or the disk may have another error, which the transfer reports.
-                Ok(_) | Err(_) => false,
+                Ok(()) | Err(_) => false,
             };
             for running in self.attempts.values_mut().filter(|running| running.root == root) {
                 running.is_stuck = is_stuck;
