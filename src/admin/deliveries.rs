@@ -101,7 +101,9 @@ impl Answer {
     }
 
     fn unknown(id: &DeliveryId) -> Self {
-        let said = format!("there is no delivery {id}; `gdrive-webhook history` shows the ids");
+        let said = format!(
+            "no file in the history has the id {id}; `gdrive-webhook history` shows the ids, which are not those of Drive"
+        );
         Self { outcome: Outcome::Unknown, said, count: 0 }
     }
 }

@@ -163,11 +163,11 @@ async fn deliveries_are_shown_and_brought_again() {
     for (path, status, said) in [
         ("a/retry", 200, "n is in the queue again"),
         ("c/retry", 409, "it was delivered; `gdrive-webhook redeliver`"),
-        ("x/retry", 404, "there is no delivery x"),
-        ("%2e%2e%2fx/retry", 404, "there is no delivery ../x"),
+        ("x/retry", 404, "no file in the history has the id x"),
+        ("%2e%2e%2fx/retry", 404, "no file in the history has the id ../x"),
         ("b/redeliver", 409, "it was not delivered; `gdrive-webhook retry`"),
         ("c/redeliver", 200, "n is in the queue again"),
-        ("x/redeliver", 404, "there is no delivery x"),
+        ("x/redeliver", 404, "no file in the history has the id x"),
         ("failed/retry", 200, "1 file that failed is in the queue again"),
         ("skipped/retry", 200, "1 file that was skipped is in the queue again"),
     ] {

@@ -54,7 +54,9 @@ impl Doubtful {
         }
         let Evidence { news, folders, asked, .. } = evidence;
         if self.items(chain).any(|id| news.items.contains(id)) {
-            return Some("it came a moment ago, or since the daemon read Drive last".to_owned());
+            let recent = "it came a moment ago, or after Drive was last read; the running daemon, or the next \
+                          `gdrive-webhook run` or `sync`, brings it";
+            return Some(recent.to_owned());
         }
         if self.items(chain).any(|id| asked.contains(id)) {
             return Some("Drive is asked for it".to_owned());
@@ -71,8 +73,7 @@ impl Doubtful {
                 return Some("its folder still has to be listed".to_owned());
             }
             if folder.is_looked_at {
-                let again =
-                    "its folder is listed once more within ten minutes, since Drive's lists lag behind";
+                let again = "its folder is listed once more within ten minutes while the daemon runs, since Drive's lists lag behind";
                 return Some(again.to_owned());
             }
         }

@@ -1,6 +1,7 @@
 //! What the database says of a file that the rules want. Values in, a value out: the audit's own reading of the rows.
 
 use super::report::Outcome;
+use crate::model::delivery::Cause;
 use crate::model::{Delivery, DeliveryId, File, FileId, Stage};
 use crate::store::Content;
 
@@ -92,7 +93,12 @@ fn explained(outcome: Outcome, delivery: &Delivery) -> Verdict<'static> {
         Stage::Publishing => "it is being moved to its place",
         _ => "no reason is known",
     };
-    Verdict::Explained(outcome, delivery.reason.clone().unwrap_or_else(|| otherwise.to_owned()))
+    let mut reason = delivery.reason.clone().unwrap_or_else(|| otherwise.to_owned());
+    // Where a setting is to be changed, the reason says so, and another attempt alone would fail again.
+    if outcome == Outcome::Failed && delivery.cause != Some(Cause::Setting) {
+        reason += &format!("; `gdrive-webhook retry {}` tries it again", delivery.id);
+    }
+    Verdict::Explained(outcome, reason)
 }
 
 /// The row of the content that Drive has. It has to be the newest one: what came later would have taken its place.
@@ -196,6 +202,19 @@ mod tests {
         let file = File { revision: Some(RevisionId::new("1")), ..file("video/mp4") };
         let Verdict::Doubtful(doubt) = judge(&file, &noted, |_| false) else { panic!("it is wanted") };
         assert_eq!(doubt.stale(), Some(&DeliveryId::new("d1")));
+    }
+
+    #[test]
+    fn a_failed_file_comes_with_the_command_that_tries_it_again() {
+        let mut failed = content("1", "x", Stage::Failed);
+        failed.delivery.reason = Some("why".to_owned());
+        let reason = |delivery: &Delivery| match explained(Outcome::Failed, delivery) {
+            Verdict::Explained(_, reason) => reason,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(reason(&failed.delivery), "why; `gdrive-webhook retry d1` tries it again");
+        failed.delivery.cause = Some(Cause::Setting);
+        assert_eq!(reason(&failed.delivery), "why", "the setting has to be changed");
     }
 
     #[test]

@@ -114,16 +114,18 @@ impl Login {
         let tokens = match answer {
             Answer::Granted(tokens) => tokens,
             Answer::Refused(refusal) => {
-                return Err(refused(&format!("the code was not accepted: {}", refusal.said())));
+                return Err(refused(&format!("Google does not accept the code: {}", refusal.said())));
             }
         };
         if tokens.scope.as_deref().is_some_and(|scope| !scope_suffices(scope)) {
             return Err(refused(
-                "the permission to see and download Drive files was not ticked on the consent page; log in again and tick it",
+                "the permission to see and download Drive files was not granted on the consent page; run `gdrive-webhook login` again \
+                 and tick it",
             ));
         }
-        let refresh_token =
-            tokens.refresh_token.ok_or_else(|| refused("Google gave no refresh token; log in again"))?;
+        let refresh_token = tokens
+            .refresh_token
+            .ok_or_else(|| refused("Google sent no refresh token; run `gdrive-webhook login` again"))?;
         Ok(Grant {
             refresh_token,
             client_id: self.client.id.clone(),
@@ -204,10 +206,13 @@ fn read_answer(answer: &str, state: &str) -> Result<String, Error> {
     let value =
         |key: &str| url.query_pairs().find(|(name, _)| name == key).map(|(_, value)| value.into_owned());
     if let Some(error) = value("error") {
-        return Err(refused(&format!("Google says {error}")));
+        let remedy = if error == "access_denied" { "; allow the access on the consent page" } else { "" };
+        return Err(refused(&format!("Google answers {error}{remedy}")));
     }
     if value("state").as_deref() != Some(state) {
-        return Err(refused("the answer belongs to another login; begin again and use the newest address"));
+        return Err(refused(
+            "this address belongs to an earlier login; run `gdrive-webhook login` again and open the address that it prints",
+        ));
     }
     value("code")
         .ok_or_else(|| refused("there is no code in it; paste the whole address that the browser ended on"))
@@ -237,11 +242,11 @@ mod tests {
     #[test]
     fn answers_that_are_not_ours_are_refused() {
         for (answer, word) in [
-            ("?code=4&state=other", "another login"),
-            ("?code=4", "another login"),
+            ("?code=4&state=other", "earlier login"),
+            ("?code=4", "earlier login"),
             ("?error=access_denied&state=s", "access_denied"),
             ("?state=s", "no code"),
-            ("4/abc", "another login"),
+            ("4/abc", "earlier login"),
         ] {
             let error = read_answer(answer, "s").unwrap_err().to_string();
             assert!(error.contains(word), "{answer}: {error}");

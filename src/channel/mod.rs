@@ -78,6 +78,15 @@ pub struct Keeper {
     last_error: Option<String>,
 }
 
+/// For `status`.
+fn summary(address: &Known, logs: &[ChangeLog], channels: &[Channel]) -> String {
+    if *address == Known::Nowhere {
+        return "no public address; polling only".to_owned();
+    }
+    let live = channels.iter().filter(|channel| channel.state == ChannelState::Live).count();
+    format!("{live} of {} change logs have a push channel", logs.len())
+}
+
 impl Keeper {
     /// Ready for its first step.
     pub fn new(
@@ -104,9 +113,7 @@ impl Keeper {
             let now = Instant::now();
             plan.actions.retain(|action| !self.waits.hold(action, &address, now));
             if plan.actions.is_empty() {
-                let live = channels.iter().filter(|channel| channel.state == ChannelState::Live).count();
-                let said = format!("{live} of {} logs have a live channel", names.len());
-                return Ok(Kept { said, due: until(plan.next) });
+                return Ok(Kept { said: summary(&address, &names, &channels), due: until(plan.next) });
             }
             // A failure on one log must not leave the others without a channel.
             for action in plan.actions {

@@ -18,8 +18,8 @@ use crate::store::{Access, Store};
 /// The options of `retry`.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Retry {
-    /// The ids of the files, as `history` and `status` print them
-    #[arg(required_unless_present_any = ["failed", "skipped"], conflicts_with_all = ["failed", "skipped"])]
+    /// The ids of the files, as `history` and `status` print them; not those of Drive
+    #[arg(required_unless_present_any = ["failed", "skipped"], conflicts_with_all = ["failed", "skipped"], value_name = "ID")]
     ids: Vec<String>,
     /// All files that failed
     #[arg(long)]
@@ -32,8 +32,8 @@ pub(super) struct Retry {
 /// The options of `redeliver`.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Redeliver {
-    /// The ids of the files, as `history` prints them
-    #[arg(required = true)]
+    /// The ids of the files, as `history` prints them; not those of Drive
+    #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
 }
 

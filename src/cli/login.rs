@@ -23,7 +23,7 @@ pub(super) async fn login(settings: &Settings) -> anyhow::Result<Exit> {
     println!("If the browser is on another machine, it ends on an address of 127.0.0.1 that it cannot open:");
     println!("copy that whole address and paste it here.");
     open_browser(&login.address());
-    let grant = login.finish(&http.api, pasted_line()).await?;
+    let grant = login.finish(&http.api, pasted_line()).await.map_err(failed)?;
     keep(&grant, &settings.google.token)?;
     let auth = Auth::load(&settings.google, &http)?;
     match Drive::new(&settings.drive, http, Arc::new(auth)).account().await {
@@ -33,6 +33,14 @@ pub(super) async fn login(settings: &Settings) -> anyhow::Result<Exit> {
         Err(error) => println!("Logged in and kept in {}, but {error}", settings.google.token.display()),
     }
     Ok(Exit::Done)
+}
+
+/// Google refuses a login, not the credentials.
+fn failed(error: auth::Error) -> anyhow::Error {
+    match error {
+        auth::Error::Refused { why } => anyhow::anyhow!("the login failed: {why}"),
+        other => other.into(),
+    }
 }
 
 /// The first line of standard input that looks like an address. A closed standard input is nobody's answer.

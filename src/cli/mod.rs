@@ -50,7 +50,7 @@ const EXIT_CODES: &str =
 enum Command {
     /// Run the daemon
     Run,
-    /// List the changes once, download everything pending, and exit
+    /// List the changes once, download everything pending, and exit; exits with 1 if files wait or have failed
     Sync {
         /// Only print what would be downloaded
         #[arg(long)]
@@ -58,16 +58,17 @@ enum Command {
     },
     /// Log in to Google with an OAuth client of the type "Desktop app"
     Login,
-    /// Show channels, downloads, the queue, and each file that waits or failed, with the reason
+    /// Show channels, downloads, the size of the queue, and each file that cannot be downloaded now or failed, with the reason
     Status {
         /// Print JSON
         #[arg(long)]
         json: bool,
-        /// Exit with 1 unless the daemon runs and is ready; for health checks
+        /// Exit with 0 only if the daemon runs and is ready; for health checks
         #[arg(long)]
         check: bool,
     },
-    /// Compare what Drive has with the database and the destinations; exits with 1 if something is missing
+    /// Compare what Drive has with the database and the destinations; exits with 1 if a file is missing, or if something cannot be
+    /// looked at. A failed file is not a missing one
     Audit {
         /// Read every delivered file and compare its checksum
         #[arg(long)]
@@ -84,6 +85,9 @@ enum Command {
     /// Show what became of each file: delivered, failed or skipped, with the reason and what brings it again
     History(history::Options),
     /// Download files again that failed or were skipped
+    #[command(
+        override_usage = "gdrive-webhook retry <ID>...\n       gdrive-webhook retry [--failed] [--skipped]"
+    )]
     Retry(again::Retry),
     /// Download delivered files again, whose files were deleted from the destination
     Redeliver(again::Redeliver),
@@ -97,7 +101,7 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Run the daemon against an emulated Drive on this machine: no account, no configuration
+    /// Run the daemon against an emulated Drive on this machine: no account, no configuration; --config has no effect
     #[cfg(feature = "demo")]
     Demo(crate::demo::Options),
 }
@@ -121,7 +125,7 @@ enum ConfigCommand {
         /// The file to check [default: the one in effect]
         file: Option<PathBuf>,
     },
-    /// Print the configuration in effect, merged from the file, the environment and the defaults
+    /// Print the configuration that the file, the environment and the defaults give
     Show,
     /// Print the drop-in that lets the systemd unit write to the destinations
     Systemd,

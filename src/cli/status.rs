@@ -163,7 +163,8 @@ fn row_of_engine(engine: &EngineReport, now: Timestamp) -> Vec<String> {
     };
     let due = match (engine.running, engine.due) {
         (true, _) => "running".to_owned(),
-        (false, Some(due)) => format!("next {}", relative(due, now)),
+        (false, Some(due)) if due > now => format!("next {}", relative(due, now)),
+        (false, Some(_)) => "next now".to_owned(),
         (false, None) => "idle".to_owned(),
     };
     vec![engine.name.clone(), due, outcome]

@@ -44,7 +44,7 @@ pub(super) async fn sync(settings: &Settings, stop: CancellationToken) -> anyhow
     };
     clear_line();
     engine.stop().await;
-    let is_complete = tell(&parts, began).await?;
+    let is_complete = tell(&parts, began, matches!(read, Some(Err(_)))).await?;
     parts.store.close().await;
     // What Drive refused is reported last, when everything that was known has been fetched.
     match read {
@@ -136,8 +136,9 @@ fn files(count: i64) -> String {
     if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
 }
 
-/// Says what became of each delivery, and how many are not in their place. Whether everything is, and can be.
-async fn tell(parts: &Parts, since: Timestamp) -> anyhow::Result<bool> {
+/// Says what became of each delivery, and how many are not in their place. Whether everything is, and can be. `is_unread`:
+/// Drive may have more.
+async fn tell(parts: &Parts, since: Timestamp, is_unread: bool) -> anyhow::Result<bool> {
     let (mut delivered, mut left) = (0, 0);
     for delivery in &parts.store.moved_since(since).await? {
         let reason = printable(delivery.reason.as_deref().unwrap_or("not finished"));
@@ -176,7 +177,8 @@ async fn tell(parts: &Parts, since: Timestamp) -> anyhow::Result<bool> {
     for (path, hold) in &holds {
         println!("{path} cannot be used: {}", hold.why);
     }
-    println!("{delivered} delivered, {left} waiting or failed");
+    let unread = if is_unread { "; Drive could not be read, so new files are not among them" } else { "" };
+    println!("{delivered} delivered, {left} waiting or failed{unread}");
     Ok(left == 0 && holds.is_empty())
 }
 

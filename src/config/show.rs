@@ -10,7 +10,7 @@ use super::Settings;
 use super::validate::NGROK_API;
 use crate::model::channel::Address;
 use crate::model::delivery::OnUpdate;
-use crate::sync::rules::{Existing, Folder};
+use crate::sync::rules::Folder;
 use crate::telemetry::log::Format;
 
 /// Renders it.
@@ -31,8 +31,8 @@ pub fn show(settings: &Settings) -> String {
     put(&mut download, "concurrency", settings.delivery.concurrency as i64);
     put(&mut download, "streams", settings.download.streams as i64);
     put(&mut download, "stall", duration(settings.download.stall));
-    put(&mut download, "rate_limit", format!("{}B", settings.download.rate_limit));
-    put(&mut download, "reserve", format!("{}B", settings.delivery.reserve));
+    put(&mut download, "rate_limit", size(settings.download.rate_limit));
+    put(&mut download, "reserve", size(settings.delivery.reserve));
     put(&mut download, "acknowledge_abuse", settings.download.acknowledge_abuse);
     root.insert("download".to_owned(), download.into());
     let mut state = Table::new();
@@ -95,11 +95,7 @@ fn folder(folder: &Folder) -> Table {
     put(&mut table, "exclude", folder.exclude.patterns().to_vec());
     put(&mut table, "min_size", folder.min_size as i64);
     maybe(&mut table, "max_size", folder.max_size.map(|size| size as i64));
-    let existing = match folder.existing {
-        Existing::Ignore => "ignore",
-        Existing::Download => "download",
-    };
-    put(&mut table, "existing", existing);
+    put(&mut table, "existing", folder.existing.as_str());
     put(&mut table, "path", folder.path.to_string());
     let on_update = match folder.on_update {
         OnUpdate::Replace => "replace",
@@ -125,6 +121,16 @@ fn maybe(table: &mut Table, key: &str, value: Option<impl Into<Value>>) {
 
 fn path(path: &Path) -> String {
     path.display().to_string()
+}
+
+/// In the largest unit that divides it.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 3] = ["GiB", "MiB", "KiB"];
+    let in_unit = |(unit, shift): (&str, u32)| {
+        (bytes != 0 && bytes.trailing_zeros() >= shift).then(|| format!("{}{unit}", bytes >> shift))
+    };
+    let whole = UNITS.into_iter().zip([30, 20, 10]).find_map(in_unit);
+    whole.unwrap_or_else(|| if bytes == 0 { "0".to_owned() } else { format!("{bytes}B") })
 }
 
 /// In the largest unit that divides it.

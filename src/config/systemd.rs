@@ -17,7 +17,7 @@ const HEADING: &str = "\
 # What the systemd unit of gdrive-webhook may write, made from the configuration. Put it in place, and once more whenever
 # a destination is added:
 #   sudo mkdir -p /etc/systemd/system/gdrive-webhook.service.d
-#   gdrive-webhook config systemd | sudo tee /etc/systemd/system/gdrive-webhook.service.d/destinations.conf
+#   sudo gdrive-webhook config systemd | sudo tee /etc/systemd/system/gdrive-webhook.service.d/destinations.conf
 #   sudo systemctl daemon-reload && sudo systemctl restart gdrive-webhook
 ";
 

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config;
 use crate::daemon::{Daemon, Surroundings};
 use crate::model::{Delivery, FileId};
+use crate::owner;
 use crate::store::{Access, Store};
 use crate::telemetry::log;
 
@@ -93,7 +94,9 @@ fn introduce(drive: &Emulator, daemon: &Daemon, config: &Path) {
         daemon.public_address()
     );
     println!("Its status: http://{}/api/status, or in another terminal", daemon.admin_address());
-    println!("  gdrive-webhook --config {} status\n", config.display());
+    // Nothing is installed yet when this is tried.
+    let program = std::env::current_exe().unwrap_or_else(|_| "gdrive-webhook".into());
+    println!("  {} --config {} status\n", owner::shell(&program), owner::shell(config));
     println!(
         "Drive notifies the daemon over HTTP; the daemon lists changes, downloads, verifies, and publishes.\n"
     );

@@ -6,7 +6,7 @@ use std::io;
 use crate::spool::Folder;
 
 /// The name of the file.
-const NAME: &str = "marker";
+pub(super) const NAME: &str = "marker";
 /// The temporary name of the file.
 const UNFINISHED: &str = "marker.new";
 

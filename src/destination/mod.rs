@@ -18,7 +18,10 @@ mod settle;
 mod tree;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Uid;
+use rustix::process::geteuid;
 
 pub use local::{Local, Space};
 pub use lock::Claimant;
@@ -30,6 +33,7 @@ pub use settle::Settled;
 
 use crate::model::RelativePath;
 use crate::owner::{self, Want};
+use crate::spool::HIDDEN;
 
 /// Why a file could not be published.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +53,8 @@ pub enum Error {
     /// It is another directory than the one that files were delivered to: most likely its disk is not mounted.
     #[error(
         "{path} is not the directory that files were delivered to: {why}; is its disk mounted? To accept it as a new destination: \
-         mkdir -p {path}/.gdrive-webhook && : > {path}/.gdrive-webhook/marker"
+         {}",
+        accept(.path, geteuid())
     )]
     NotMounted {
         /// The destination.
@@ -121,6 +126,52 @@ impl Error {
                     None => io::Error::new(source.kind(), source.to_string()),
                 },
             },
+        }
+    }
+}
+
+/// The command that makes an empty marker. What another user makes in the hidden folder is not trusted.
+fn accept(root: &Path, us: Uid) -> String {
+    let hidden = root.join(HIDDEN);
+    let (folder, marker) = (owner::shell(&hidden), owner::shell(&hidden.join(marker::NAME)));
+    let sudo = if us.is_root() { String::new() } else { format!("sudo -u {} ", sudoer(us)) };
+    format!("{sudo}mkdir -p {folder} && {sudo}truncate -s 0 {marker}")
+}
+
+/// A user as `sudo` takes it: one without a name by the number.
+fn sudoer(us: Uid) -> String {
+    let name = owner::user(us.as_raw());
+    if name.parse::<u32>().is_ok() { format!("'#{name}'") } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_that_accepts_a_destination_fits_its_path_and_the_user() {
+        let command = |path: &str, us| accept(Path::new(path), Uid::from_raw(us));
+        assert_eq!(
+            command("/srv/videos", 0),
+            "mkdir -p /srv/videos/.gdrive-webhook && truncate -s 0 /srv/videos/.gdrive-webhook/marker"
+        );
+        assert_eq!(
+            command("/srv/my videos", 54_321),
+            "sudo -u '#54321' mkdir -p '/srv/my videos/.gdrive-webhook' && sudo -u '#54321' truncate -s 0 \
+             '/srv/my videos/.gdrive-webhook/marker'"
+        );
+    }
+
+    #[test]
+    fn it_empties_the_marker_of_another_destination() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().join("my videos");
+        for _ in 0..2 {
+            let command = accept(&root, Uid::ROOT);
+            assert!(std::process::Command::new("sh").args(["-c", &command]).status().unwrap().success());
+            let marker = root.join(HIDDEN).join(marker::NAME);
+            assert_eq!(std::fs::read(&marker).unwrap(), b"");
+            std::fs::write(&marker, "another").unwrap();
         }
     }
 }

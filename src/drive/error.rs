@@ -272,6 +272,10 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if matches!(self.fault, Fault::LoginNeeded | Fault::Credentials) {
+            // It is not about the call that found it.
+            return f.write_str(&self.said);
+        }
         match self.status {
             Some(status) => write!(f, "{}: Drive answers {status}: {}", self.what, self.said)?,
             None => write!(f, "{}: {}", self.what, self.said)?,

@@ -292,7 +292,7 @@ impl AsFd for Folder {
 fn foreign(path: &Path, uid: u32) -> io::Error {
     let (owner, (us, _), path) = (user(uid), process(), shell(path));
     let said = format!(
-        "{path} belongs to {owner}, who could change what {us} downloads into it; if this program ran as {owner} before, \
+        "{path} belongs to {owner}, who could change what {us} downloads into it; if you or this program made it as {owner}, \
          sudo chown -Rh {us} {path}; if not, remove it"
     );
     owner::told(io::ErrorKind::PermissionDenied, said)

@@ -58,6 +58,16 @@ pub enum Existing {
     Download,
 }
 
+impl Existing {
+    /// The word of the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ignore => "ignore",
+            Self::Download => "download",
+        }
+    }
+}
+
 /// Globs over file names, compared without regard to case.
 #[derive(Clone)]
 pub struct NamePatterns {

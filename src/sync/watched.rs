@@ -299,7 +299,7 @@ async fn watch(
     };
     let Some(known) = known else {
         let existing = rules.first().map_or(Existing::Ignore, |rule| rule.existing);
-        info!(folder.id = %folder.id, folder.name = folder.name, ?existing, "watching a new folder");
+        info!(folder.id = %folder.id, folder.name = folder.name, existing = existing.as_str(), "watching a new folder");
         store.watch(folder, scope).await?;
         compare_settings(store, folder, rules).await?;
         taken.has_new_folders = true;

@@ -245,14 +245,14 @@ async fn a_wrong_id_is_named_and_the_others_go_on() {
         for wrong in ["nobody", "../status", "failed?", "ä%20"] {
             for command in ["retry", "redeliver"] {
                 let said = told(&world, &[command, wrong], 1).await;
-                assert!(said.contains(&format!("there is no delivery {wrong}")), "{said}");
+                assert!(said.contains(&format!("no file in the history has the id {wrong}")), "{said}");
             }
         }
         let said = told(&world, &["redeliver", &id], 1).await;
         assert!(said.contains("film.mp4") && said.contains("gdrive-webhook retry"), "{said}");
         let said = told(&world, &["retry", "nobody", &id], 1).await;
         assert!(
-            said.contains("there is no delivery nobody") && said.contains("in the queue again"),
+            said.contains("no file in the history has the id nobody") && said.contains("in the queue again"),
             "{said}"
         );
     }

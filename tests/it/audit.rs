@@ -232,9 +232,7 @@ async fn what_the_change_log_has_not_told_yet_is_not_missing() {
     world.upload("next.mp4", 1_000);
     let (code, report) = audit(&world, &["--fix"]).await;
     assert_eq!((code, numbers(&report["total"]).as_str()), (0, "3 wanted, 1 here, 2 waiting"), "{report}");
-    assert!(
-        named(&report, "waiting").iter().all(|(_, why)| why.contains("since the daemon read Drive last"))
-    );
+    assert!(named(&report, "waiting").iter().all(|(_, why)| why.contains("after Drive was last read")));
     assert_eq!(report["queued"], 0);
     world.drive.refuse_page_tokens_before_now();
     let (code, report) = audit(&world, &[]).await;

@@ -128,6 +128,11 @@ async fn without_a_login_the_commands_end_with_77_and_the_daemon_waits() {
     let sync = world.output(&["sync"]).await;
     assert_eq!(sync.status.code(), Some(77), "{}", text(&sync.stderr));
     assert!(text(&sync.stderr).contains("gdrive-webhook login"));
+    assert!(
+        text(&sync.stdout).contains("waiting or failed; Drive could not be read"),
+        "{}",
+        text(&sync.stdout)
+    );
     world.spawn();
     world.wait("the log says what to do", async || world.log().contains("run `gdrive-webhook login`")).await;
     assert!(world.is_running());
