@@ -59,6 +59,11 @@ impl Holds {
         self.lock().iter().filter(|(_, hold)| !hold.waits(now)).map(|(what, _)| what.clone()).collect()
     }
 
+    /// Held, to be checked or not.
+    pub fn held(&self) -> Vec<String> {
+        self.lock().keys().cloned().collect()
+    }
+
     /// Whether something is held.
     pub fn is_held(&self, what: &str) -> bool {
         self.lock().contains_key(what)
@@ -88,6 +93,7 @@ mod tests {
         assert_eq!(holds.snapshot()[0].1.since, at(0));
         assert_eq!((holds.waiting(at(59)).len(), holds.waiting(at(60)).len()), (1, 0));
         assert_eq!((holds.due(at(59)).len(), holds.due(at(60)).len()), (0, 1));
+        assert_eq!(holds.held(), ["/srv"]);
         assert!(holds.hold("/srv", "read-only", at(60), at(90)));
         assert_eq!(holds.due(at(-86_400)), ["/srv"], "the clock was ahead by a day");
         assert!(holds.release("/srv") && !holds.release("/srv"));

@@ -28,7 +28,8 @@ impl Engine {
             && self.turned_away < TURNED_AWAY_AT_MOST
         {
             let now = Timestamp::now();
-            let claimed = self.store.claim(&self.holds.waiting(now), largest, self.ahead(), now).await?;
+            // All of them: one that has become due during this step is looked at in the next.
+            let claimed = self.store.claim(&self.holds.held(), largest, self.ahead(), now).await?;
             if claimed.is_empty() {
                 break;
             }
