@@ -43,9 +43,20 @@ pub struct Wakeups {
     waiting: Waiting,
 }
 
+/// For an outcome: `no file`, `1 file`, `2 files`. The first word is counted.
+pub fn counted(count: usize, words: &str) -> String {
+    let (first, rest) =
+        words.split_once(' ').map_or((words, String::new()), |(first, rest)| (first, format!(" {rest}")));
+    match count {
+        0 => format!("no {words}"),
+        1 => format!("1 {words}"),
+        _ => format!("{count} {first}s{rest}"),
+    }
+}
+
 /// The engine has ended.
 #[derive(Debug, thiserror::Error)]
-#[error("the engine to be woken has ended")]
+#[error("the daemon is stopping")]
 pub struct Gone;
 
 /// A wake-up of capacity one: while one is pending, more have no effect.

@@ -109,7 +109,7 @@ def crowd(daemon, emulator, disk):
     """Many that fit one by one, and not together."""
     with Lowest(disk) as lowest:
         files = [emulator.upload(f"crowd-{n}.mp4", MEBIBYTE, emulator.inbox) for n in range(16)]
-        word = "do not fit on the disk above download.reserve"
+        word = "do not fit on the disk beside download.reserve"
         eventually("word that not all of them fit", lambda: daemon.check() or word in daemon.log.read_text())
         at_work = ("downloading", "publishing")
         eventually("those that fit", lambda: not any(daemon.status()["deliveries"].get(stage) for stage in at_work))

@@ -124,7 +124,7 @@ def revised(stage, **sizes):
 
 def replaced(stage, claim):
     found = stage.place.holds(claim, stage.all())
-    kept = tuple(name.removesuffix(".mp4")[:200] for name in getattr(stage.disk, "keeps", ()))
+    kept = tuple(name.removesuffix(".mp4")[:100] for name in getattr(stage.disk, "keeps", ()))
     grown = {path for path in set(found) - stage.paths if not path.startswith(kept)}
     stage.report.true("and took their earlier places", not grown, sorted(path[:60] for path in grown))
     stage.paths |= grown

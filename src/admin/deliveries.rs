@@ -166,7 +166,7 @@ pub fn remedy(delivery: &Delivery) -> Option<String> {
 
 /// Says that files have failed, and what to do.
 pub fn failed(count: i64, last: &Delivery) -> String {
-    let why = printable(last.reason.as_deref().unwrap_or("for an unknown reason"));
+    let why = printable(last.reason.as_deref().unwrap_or("no reason is known"));
     let name = printable(&last.name);
     let which = match count {
         1 => format!("1 file has failed: {name} ({why})"),
@@ -183,7 +183,7 @@ pub fn failed(count: i64, last: &Delivery) -> String {
 pub async fn retry(store: &Store, id: &DeliveryId, now: Timestamp) -> Result<Answer, Error> {
     Ok(match store.retry(id, now).await? {
         Asked::Queued(delivery) => Answer::done(1, format!("{} is in the queue again", delivery.name)),
-        Asked::Sooner(delivery) => Answer::done(1, format!("{} does not wait any longer", delivery.name)),
+        Asked::Sooner(delivery) => Answer::done(1, format!("{} is tried again now", delivery.name)),
         Asked::Unknown => Answer::unknown(id),
         Asked::Unmoved(delivery) => Answer::refused(format!(
             "{} ({id}) cannot be tried again: {}",
@@ -198,7 +198,10 @@ fn not_retried(delivery: &Delivery) -> String {
         Stage::Unready => "Drive has not said its size and checksum yet; it comes by itself".to_owned(),
         Stage::Pending => "it is in the queue already".to_owned(),
         Stage::Downloading | Stage::Publishing => "it is being downloaded".to_owned(),
-        Stage::Done => "it was delivered; `gdrive-webhook redeliver` brings it once more".to_owned(),
+        Stage::Done => format!(
+            "it was delivered; `gdrive-webhook redeliver {}` downloads it again if it is no longer at the destination",
+            delivery.id
+        ),
         Stage::Failed | Stage::Skipped => newer(),
         Stage::Superseded => superseded(delivery),
         Stage::Existing => existing(),
@@ -217,7 +220,7 @@ pub async fn redeliver(store: &Store, id: &DeliveryId, now: Timestamp) -> Result
                 return Ok(Answer::done(
                     0,
                     format!(
-                        "{name} is still at {} as it was delivered, and is not brought a second time; to have it again, move \
+                        "{name} is still at {} as it was delivered, and is not downloaded again; to download it again, move \
                          that file away first",
                         path.display()
                     ),
@@ -225,7 +228,7 @@ pub async fn redeliver(store: &Store, id: &DeliveryId, now: Timestamp) -> Result
             }
             Look::Unknown(why) => {
                 return Ok(Answer::refused(format!(
-                    "it cannot be seen whether {name} is still at {}: {why}",
+                    "cannot check whether {name} is still at {}: {why}",
                     path.display()
                 )));
             }
@@ -249,7 +252,7 @@ fn not_redelivered(delivery: &Delivery) -> String {
             "it is in the queue already".to_owned()
         }
         Stage::Failed | Stage::Skipped => {
-            "it was not delivered; `gdrive-webhook retry` tries it again".to_owned()
+            format!("it was not delivered; `gdrive-webhook retry {}` tries it again", delivery.id)
         }
         Stage::Done => newer(),
         Stage::Superseded => superseded(delivery),
@@ -258,16 +261,17 @@ fn not_redelivered(delivery: &Delivery) -> String {
 }
 
 fn newer() -> String {
-    "its file has a newer content by now, and Drive has only that; see `gdrive-webhook history`".to_owned()
+    "the file has newer content now, and only that can be downloaded; see `gdrive-webhook history`".to_owned()
 }
 
 fn superseded(delivery: &Delivery) -> String {
-    let why = delivery.reason.as_deref().unwrap_or("its file has a newer content by now");
+    let why = delivery.reason.as_deref().unwrap_or("the file has newer content now");
     format!("it is not wanted any more: {why}")
 }
 
 fn existing() -> String {
-    "it was there before the first run; existing = \"download\" brings all such files of a folder".to_owned()
+    "it was there before the first run; existing = \"download\" downloads all such files of a folder"
+        .to_owned()
 }
 
 /// What a look at the destination shows.
@@ -318,8 +322,9 @@ pub async fn retry_skipped(store: &Store, now: Timestamp) -> Result<Answer, Erro
     let Retried { count, left } = store.retry_skipped(now).await?;
     let mut said = retried(count, ["was skipped", "were skipped"]);
     if left > 0 {
+        let [stay, they] = if left == 1 { ["stays", "it is"] } else { ["stay", "they are"] };
         said += &format!(
-            "; {left} more that on_update = \"ignore\" leaves out stay skipped: they come when that changes, or by \
+            "; {left} more {stay} skipped because of on_update = \"ignore\": {they} downloaded when that is changed, or by \
              `gdrive-webhook retry ID`"
         );
     }
@@ -329,7 +334,7 @@ pub async fn retry_skipped(store: &Store, now: Timestamp) -> Result<Answer, Erro
 /// `were`: what happened to one file, and to several.
 fn retried(count: u64, were: [&str; 2]) -> String {
     match count {
-        0 => format!("no file {} that can be tried again", were[0]),
+        0 => format!("no file that {} can be tried again", were[0]),
         1 => format!("1 file that {} is in the queue again", were[0]),
         _ => format!("{count} files that {} are in the queue again", were[1]),
     }
@@ -342,7 +347,7 @@ mod tests {
     #[test]
     fn files_are_counted_in_words() {
         let retried = |count| super::retried(count, ["was skipped", "were skipped"]);
-        assert_eq!(retried(0), "no file was skipped that can be tried again");
+        assert_eq!(retried(0), "no file that was skipped can be tried again");
         assert_eq!(retried(1), "1 file that was skipped is in the queue again");
         assert_eq!(retried(2), "2 files that were skipped are in the queue again");
     }

@@ -84,8 +84,8 @@ fn folder(Troubled { folder, since, next }: Troubled) -> FolderReport {
 
 fn drive(closed: &ClosedLog) -> PolledDriveReport {
     let problem = format!(
-        "the account is no member of this shared drive, so that Drive does not tell of its changes ({}); its folders are \
-         listed at every poll. Make the account a member, and new files are found at once",
+        "the account is not a member of this shared drive, so Drive does not send its changes ({}); its folders are listed at \
+         every poll. If you make the account a member, new files are found at once",
         closed.why
     );
     PolledDriveReport {

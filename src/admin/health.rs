@@ -108,7 +108,7 @@ pub fn summary(work: &Work<'_>) -> String {
         line += &format!("; {} waiting", counted(work.waiting, "file"));
     }
     if work.is_refused {
-        line += "; the configuration file has a mistake, see `gdrive-webhook reload`";
+        line += "; the configuration file has a mistake, `gdrive-webhook reload` prints it";
     }
     line
 }
@@ -276,8 +276,8 @@ mod tests {
         let refused = Work { not_ready: &wrong, is_refused: true, transfers: &[], waiting: 0, ..work };
         assert_eq!(
             summary(&refused),
-            "Not ready: a (and 2 more, see `gdrive-webhook status`); the configuration file has a mistake, see \
-             `gdrive-webhook reload`"
+            "Not ready: a (and 2 more, see `gdrive-webhook status`); the configuration file has a mistake, \
+             `gdrive-webhook reload` prints it"
         );
     }
 }

@@ -64,7 +64,7 @@ fn answered(admin: &Admin, answer: Result<Answer, Error>) -> Response {
         Err(error) => return unread(&error),
     };
     if answer.count > 0 {
-        info!(count = answer.count, "files are in the queue again, as somebody asked");
+        info!(count = answer.count, "files were put in the queue again on request");
         if admin.wakes.deliveries.wake(Reason::Handover).is_err() {
             debug!("the delivery engine has stopped");
         }
@@ -78,6 +78,6 @@ fn answered(admin: &Admin, answer: Result<Answer, Error>) -> Response {
 }
 
 fn unread(error: &Error) -> Response {
-    error!(%error, "a request about deliveries cannot be answered");
+    error!(%error, "a request about the history cannot be answered");
     (StatusCode::INTERNAL_SERVER_ERROR, "the database cannot be read; see the log\n").into_response()
 }

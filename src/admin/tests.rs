@@ -162,10 +162,10 @@ async fn deliveries_are_shown_and_brought_again() {
     }
     for (path, status, said) in [
         ("a/retry", 200, "n is in the queue again"),
-        ("c/retry", 409, "it was delivered; `gdrive-webhook redeliver`"),
+        ("c/retry", 409, "it was delivered; `gdrive-webhook redeliver c`"),
         ("x/retry", 404, "no file in the history has the id x"),
         ("%2e%2e%2fx/retry", 404, "no file in the history has the id ../x"),
-        ("b/redeliver", 409, "it was not delivered; `gdrive-webhook retry`"),
+        ("b/redeliver", 409, "it was not delivered; `gdrive-webhook retry b`"),
         ("c/redeliver", 200, "n is in the queue again"),
         ("x/redeliver", 404, "no file in the history has the id x"),
         ("failed/retry", 200, "1 file that failed is in the queue again"),
@@ -187,7 +187,7 @@ async fn a_reload_is_answered_with_what_came_of_it() {
     for (outcome, expected) in [
         (Some(Ok("unchanged".to_owned())), (200, "unchanged\n")),
         (Some(Err("line 3 is wrong".to_owned())), (422, "line 3 is wrong\n")),
-        (None, (503, "the engine to be woken has ended\n")),
+        (None, (503, "the daemon is stopping\n")),
     ] {
         let mut door = door(None, outcome).await;
         let (status, said) = door.answer("POST", "/api/reload", &[]).await;

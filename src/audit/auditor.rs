@@ -229,14 +229,14 @@ impl Auditor<'_> {
             Err(error) if is_hidden(&error) => return Ok(None),
             Err(error) if concerns_all(&error) => return Err(error.into()),
             Err(error) => {
-                return Ok(Some((Outcome::Waiting, format!("Drive does not say what it is: {error}"))));
+                return Ok(Some((Outcome::Waiting, format!("Drive does not describe it: {error}"))));
             }
         };
         if file.trashed || file.parent != seen.file.parent {
             return Ok(None);
         }
         if file.revision_key() != seen.file.revision_key() {
-            return Ok(Some((Outcome::Waiting, "it has just got another content".to_owned())));
+            return Ok(Some((Outcome::Waiting, "its content has just changed".to_owned())));
         }
         let reason = match &doubtful.doubt {
             Doubt::Unknown if file.size.is_none() => {

@@ -96,8 +96,9 @@ impl Doubtful {
         let before = evidence.before.get(&log).map_or(now.round, |before| before.round);
         let folder = chain.iter().find_map(|id| evidence.folders.get(id));
         let is_listed = folder.is_some_and(|folder| folder.round > before);
-        (!is_listed)
-            .then(|| "the account is no member of its shared drive, which is listed at every poll".to_owned())
+        (!is_listed).then(|| {
+            "the account is not a member of its shared drive, which is listed at every poll".to_owned()
+        })
     }
 
     /// The items that Drive has to be asked for to bring it, with their keys: the outermost folder that is not known, the

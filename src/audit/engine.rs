@@ -114,7 +114,7 @@ impl Engine {
             Err(error) => {
                 let said = with_causes(&error);
                 if self.said.as_ref().err() != Some(&said) {
-                    warn!(error = said, "the audit did not come to its end; it is made again later");
+                    warn!(error = said, "the audit did not finish; it is repeated later");
                 }
                 self.not_before = Timestamp::now().checked_add(self.waits.again).ok();
                 self.said = Err(said.clone());
@@ -156,11 +156,11 @@ fn tell(report: &Report) -> String {
         total.missing
     );
     match report.complaint() {
-        Some(complaint) => error!(outcome = said, "the audit: {complaint}"),
+        Some(complaint) => error!(outcome = said, "the audit found missing files: {complaint}"),
         None if report.queued > 0 => {
             info!(outcome = said, queued = report.queued, "the audit has put missing files in the queue");
         }
-        None => info!(outcome = said, "the audit"),
+        None => info!(outcome = said, "the audit is finished"),
     }
     said
 }

@@ -38,8 +38,8 @@ impl Doubt {
     pub(super) fn reason(&self) -> String {
         match self {
             Self::Unknown => "the database does not know it".to_owned(),
-            Self::OtherContent => "the database knows another content of it only".to_owned(),
-            Self::LetGo(why) => format!("the database has let it go: {why}"),
+            Self::OtherContent => "the database knows only other content of it".to_owned(),
+            Self::LetGo(why) => format!("the database no longer wants it: {why}"),
             Self::NeverPlaced(_) => "it counts as delivered, but the database does not know where".to_owned(),
             Self::Existing(_) => {
                 "it was there before the first run, and `existing` is \"download\" now".to_owned()

@@ -89,9 +89,11 @@ pub enum Error {
     #[error("{0}")]
     Rule(String),
     /// The report cannot be written or read.
-    #[error("the report of the audit cannot be kept")]
+    #[error("the report of the audit cannot be stored")]
     Report(#[from] serde_json::Error),
     /// The watched folders are others than at the beginning.
-    #[error("the configuration has changed during the audit; it begins again")]
+    #[error(
+        "the configuration has changed during the audit; run it again, or wait for the daemon's next one"
+    )]
     Changed,
 }

@@ -55,7 +55,7 @@ pub(super) async fn look(places: Vec<Place>, how: Look) -> Vec<(Outcome, String)
         Look::Inside => {
             for place in places {
                 let looked = patiently(move || of(&place, how), None).await;
-                seen.push(looked.unwrap_or((Outcome::Unseen, "it could not be read".to_owned())));
+                seen.push(looked.unwrap_or((Outcome::Unseen, "it could not be looked at".to_owned())));
             }
         }
     }
@@ -68,6 +68,7 @@ pub(super) async fn unusable(root: PathBuf, marker: String) -> Option<String> {
     let read = move || match fs::read_to_string(root.join(MARKER)) {
         Ok(text) if text.lines().next().unwrap_or_default().trim() == marker => None,
         Ok(_) => Some("it has the marker of another destination".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some("its marker is missing".to_owned()),
         Err(error) => Some(format!("its marker cannot be read: {error}")),
     };
     let silent = || Some("the disk does not answer".to_owned());

@@ -239,8 +239,8 @@ impl Report {
         let files = if count == 1 { "1 file is" } else { &format!("{count} files are") };
         (count > 0).then(|| {
             format!(
-                "{files} in Drive and never arrived ({}{more}); `gdrive-webhook audit --fix` puts what is missing in the \
-                 queue, otherwise it comes with the next daily comparison and the audit after it",
+                "{files} in Drive and never arrived ({}{more}); `gdrive-webhook audit --fix` puts missing files in the \
+                 queue; otherwise they come with the next daily comparison and the audit after it",
                 printable(&names.join(", "))
             )
         })

@@ -222,7 +222,7 @@ impl User {
         Ok(newer.map_or(in_file, |(_, new)| new.clone()))
     }
 
-    /// Google has handed out a new refresh token; the old one is on its way out.
+    /// Google has issued a new refresh token; the old one is on its way out.
     fn exchange(&self, old: &str, new: &Grant) {
         let in_file = {
             let mut exchanged = self.exchanged();
@@ -234,7 +234,7 @@ impl User {
         };
         let Source::TokenFile(path) = &self.source else {
             warn!(
-                "Google has handed out a new refresh token; the credentials file keeps the old one, so a restart may need a new file"
+                "Google has issued a new refresh token; the credentials file keeps the old one, so a restart may need a new file"
             );
             return;
         };

@@ -54,7 +54,7 @@ impl Follower {
             is_news
         });
         if changed {
-            info!(address, "where Drive is to call has changed");
+            info!(address, "the public address has changed");
             // Without a keeper the program is ending.
             let _ = self.keeper.wake(Reason::Handover);
         }

@@ -48,7 +48,7 @@ fn mistaken(problems: Option<&Problems>) {
     if let Some(problems) = problems {
         let said = problems.to_string().replace('\n', "; ");
         eprintln!(
-            "gdrive-webhook: the configuration has mistakes, and the daemon keeps the configuration in effect: {said}"
+            "gdrive-webhook: the configuration file has mistakes, and the daemon keeps the configuration that is in effect: {said}"
         );
     }
 }
@@ -60,10 +60,13 @@ pub(super) async fn fetch(settings: &Settings) -> anyhow::Result<Option<Report>>
     let status = answer.status();
     anyhow::ensure!(
         status.is_success(),
-        "{} answers {status}; check that this is gdrive-webhook and that admin.token_file is correct",
+        "the program at {} (admin.listen) answers {status}; check that it is gdrive-webhook, and that admin.token_file is correct",
         settings.admin.listen
     );
-    Ok(Some(answer.json().await.context("admin.listen answers something that is not a status")?))
+    let listen = settings.admin.listen;
+    Ok(Some(answer.json().await.with_context(|| {
+        format!("the program at {listen} (admin.listen) does not answer with a status; check that it is gdrive-webhook")
+    })?))
 }
 
 /// An answer in JSON, whatever its status says. `None`: no program answers at the admin address.
@@ -94,7 +97,8 @@ pub(super) async fn request<T: DeserializeOwned>(
     }
     let said = answer.text().await.unwrap_or_default();
     anyhow::bail!(
-        "{listen} answers {status}: {}; check that this is gdrive-webhook and that admin.token_file is correct",
+        "the program at {listen} (admin.listen) answers {status}: {}; check that it is gdrive-webhook, and that admin.token_file \
+         is correct",
         said.trim()
     )
 }
@@ -123,7 +127,9 @@ async fn send(
     match request.send().await {
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error.is_connect() => Ok(None),
-        Err(error) => Err(error).context("admin.listen does not answer"),
+        Err(error) => Err(error).with_context(|| {
+            format!("the daemon at {} (admin.listen) does not answer", settings.admin.listen)
+        }),
     }
 }
 

@@ -53,13 +53,16 @@ async fn ask(settings: &Settings, scope: Scope) -> anyhow::Result<Option<Report>
     let Asked { run, number } = answered(settings, asked).await?;
     loop {
         let answer = signed(client.get(&url)).send().await;
-        let answer =
-            answer.context("the daemon does not answer any more; when it does, make the audit again")?;
+        let answer = answer
+            .context("the daemon does not answer any more; when it does, run `gdrive-webhook audit` again")?;
         let Audits { standing, report } = answered(settings, answer).await?;
-        anyhow::ensure!(standing.run == run, "the daemon was restarted during the audit; make it again");
+        anyhow::ensure!(
+            standing.run == run,
+            "the daemon was restarted during the audit; run `gdrive-webhook audit` again"
+        );
         if standing.ended >= number {
             return match (standing.error, report) {
-                (Some(error), _) => Err(anyhow::anyhow!("the audit did not come to its end: {error}")),
+                (Some(error), _) => Err(anyhow::anyhow!("the audit did not finish: {error}")),
                 (None, Some(report)) => Ok(Some(report)),
                 (None, None) => Err(anyhow::anyhow!("the daemon has no report of the audit; see its log")),
             };
@@ -75,9 +78,12 @@ async fn answered<T: serde::de::DeserializeOwned>(
     let (status, listen) = (answer.status(), settings.admin.listen);
     anyhow::ensure!(
         matches!(status, StatusCode::OK | StatusCode::ACCEPTED),
-        "{listen} answers {status}; check that this is gdrive-webhook in this version, and that admin.token_file is correct"
+        "the program at {listen} (admin.listen) answers {status}; check that it is gdrive-webhook in this version, and that \
+         admin.token_file is correct"
     );
-    answer.json().await.with_context(|| format!("{listen} answers something that is not about audits"))
+    answer.json().await.with_context(|| {
+        format!("the program at {listen} (admin.listen) does not answer with an audit; check that it is gdrive-webhook")
+    })
 }
 
 /// Makes an audit while no daemon runs. Nothing is read into the database and nothing downloaded.
@@ -131,7 +137,7 @@ fn numbers(tally: &Tally) -> Vec<(&'static str, u64)> {
 fn render(report: &Report, now: Timestamp) -> String {
     let took = duration(report.ended.as_second() - report.began.as_second());
     let how = if report.checksums { ", with checksums" } else { "" };
-    let mut text = format!("audit of {}{how}, took {took}\n", relative(report.ended, now));
+    let mut text = format!("audit finished {}{how}, took {took}\n", relative(report.ended, now));
     let row = |(what, count): (&str, u64)| vec![count.to_string(), what.to_owned()];
     text += &columns(&numbers(&report.total).into_iter().map(row).collect::<Vec<_>>());
     let left_out = report.total.left_out.iter().map(|(why, count)| row((why.words(), *count)));
@@ -156,7 +162,7 @@ fn render(report: &Report, now: Timestamp) -> String {
         text += &section(title, &report.named(outcome).take(SHOWN).map(file).collect::<Vec<_>>());
         let more = report.named(outcome).skip(SHOWN).count();
         if more > 0 {
-            text += &format!("  and more; --json names up to {} of them\n", SHOWN + more);
+            text += &format!("  … and more; --json prints up to {} of them\n", SHOWN + more);
         }
     }
     text += &section(
@@ -164,7 +170,12 @@ fn render(report: &Report, now: Timestamp) -> String {
         &report.problems.iter().map(|problem| vec![printable(problem)]).collect::<Vec<_>>(),
     );
     if report.queued > 0 {
-        text += &format!("{} missing files were put in the queue\n", report.queued);
+        let files = if report.queued == 1 {
+            "1 missing file was"
+        } else {
+            &format!("{} missing files were", report.queued)
+        };
+        text += &format!("{files} put in the queue\n");
     }
     if let Some(complaint) = report.complaint() {
         text += &format!("{complaint}\n");

@@ -30,7 +30,7 @@ pub(super) fn writing(settings: &Settings) {
             }
             Ok(false) => {}
             Err(error) => {
-                warn!(path = %path.display(), %error, "cannot be given to the owner of its directory");
+                warn!(path = %path.display(), %error, "a file of root cannot be given to the owner of its directory");
             }
         }
     }
@@ -43,7 +43,7 @@ pub(super) fn making(settings: &Settings) -> Option<String> {
         let place = &settings.state_dir;
         let error = owner::make_room(place).err()?;
         let why = owner::explain(&error, place, owner::Want::Make);
-        Some(format!("cannot make the directory {}: {why}", place.display()))
+        Some(format!("cannot create the directory {}: {why}", place.display()))
     };
     placeless(settings).or_else(|| lost(settings)).or_else(|| former::left_behind(settings)).or_else(made)
 }
@@ -53,9 +53,8 @@ fn lost(settings: &Settings) -> Option<String> {
     let destinations = settings.folders.iter().map(|folder| &folder.destination);
     let path = destinations.into_iter().find(|path| owner::is_lost_at_a_stop(path))?;
     Some(format!(
-        "what is delivered to {} is lost when the systemd unit stops, since that has temporary directories of its own \
-         (PrivateTmp=yes); name another destination, or let the unit see it: `gdrive-webhook config systemd` writes the \
-         drop-in",
+        "files that are delivered to {} are lost when the systemd unit stops, because the unit has temporary directories of its \
+         own (PrivateTmp=yes); use another destination, or install the drop-in that `gdrive-webhook config systemd` prints",
         path.display()
     ))
 }
@@ -84,7 +83,7 @@ pub(super) async fn alone(settings: &Settings) -> anyhow::Result<()> {
     let listen = settings.admin.listen;
     anyhow::bail!(
         "the daemon at {listen} (admin.listen) has its database at {}, and this command would use {}; stop the daemon and \
-         set state.dir = {:?} in the configuration, or if they are not to be the same, give each an admin.listen of its own",
+         set state.dir = {:?} in the configuration, or if these are two daemons, give each an admin.listen of its own",
         theirs.display(),
         ours.display(),
         owner::parent(theirs)

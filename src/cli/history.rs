@@ -20,7 +20,7 @@ pub(super) struct Options {
     /// Only files that failed
     #[arg(long)]
     failed: bool,
-    /// At most so many, the latest ones
+    /// Show at most N files, the latest ones
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// Print JSON
@@ -85,7 +85,7 @@ async fn all(
         let page = match source {
             Source::Daemon => from_daemon(settings, options, open, Some(&next))
                 .await?
-                .context("the daemon has stopped meanwhile")?,
+                .context("the daemon stopped meanwhile; run the command again")?,
             Source::Database(store) => from_database(store, options, open, Some(&next)).await?,
         };
         report.deliveries.extend(page.deliveries);
@@ -120,7 +120,12 @@ async fn from_database(
 
 fn render(report: &HistoryReport, options: Options, now: Timestamp) -> String {
     if report.deliveries.is_empty() {
-        return if options.failed { "no file has failed\n" } else { "no deliveries yet\n" }.to_owned();
+        return if options.failed {
+            "no file has failed\n"
+        } else {
+            "no file was delivered, skipped or failed yet\n"
+        }
+        .to_owned();
     }
     let rows: Vec<Vec<String>> = report.deliveries.iter().map(row).collect();
     let mut text = String::new();
@@ -159,7 +164,7 @@ pub(super) fn outlook(delivery: &PastReport, now: Timestamp) -> Option<String> {
         // It is at work on it.
         (Again::ByItself, None) if is_open => None,
         (Again::ByItself, later) => {
-            Some(format!("looked at again by itself {}", later.unwrap_or_else(|| "soon".to_owned())))
+            Some(format!("Drive is asked about it again {}", later.unwrap_or_else(|| "soon".to_owned())))
         }
         (Again::BySetting, _) => Some(format!(
             "looked at again when that setting changes, or by `gdrive-webhook retry {}`",
@@ -195,8 +200,13 @@ mod tests {
         for (stage, again, next, expected) in [
             ("pending", Some(Again::ByItself), Some(1_060), Some("the next attempt in 1 min")),
             ("downloading", Some(Again::ByItself), Some(900), None),
-            ("skipped", Some(Again::ByItself), Some(4_600), Some("looked at again by itself in 1 h 0 min")),
-            ("skipped", Some(Again::ByItself), None, Some("looked at again by itself soon")),
+            (
+                "skipped",
+                Some(Again::ByItself),
+                Some(4_600),
+                Some("Drive is asked about it again in 1 h 0 min"),
+            ),
+            ("skipped", Some(Again::ByItself), None, Some("Drive is asked about it again soon")),
             ("skipped", Some(Again::ByRetry), None, Some("`gdrive-webhook retry d1` tries it again")),
             ("done", None, None, None),
         ] {
@@ -220,7 +230,10 @@ mod tests {
              \u{20} (the latest 2; --limit shows more)\n"
         );
         let none = HistoryReport::default();
-        assert_eq!(render(&none, options, Timestamp::UNIX_EPOCH), "no deliveries yet\n");
+        assert_eq!(
+            render(&none, options, Timestamp::UNIX_EPOCH),
+            "no file was delivered, skipped or failed yet\n"
+        );
         let failed = Options { failed: true, ..options };
         assert_eq!(render(&none, failed, Timestamp::UNIX_EPOCH), "no file has failed\n");
     }

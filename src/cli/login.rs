@@ -13,24 +13,33 @@ use crate::http::Http;
 pub(super) async fn login(settings: &Settings) -> anyhow::Result<Exit> {
     let credentials = settings.google.credentials.as_deref().ok_or_else(|| auth::Error::Credentials {
         path: "google.credentials".into(),
-        why: "is not set; it names the OAuth client (\"Desktop app\") to log in with".to_owned(),
+        why: "is not set; set it to the file of an OAuth client of the type \"Desktop app\"".to_owned(),
     })?;
     let client = auth::read_client(credentials)?;
     check_place(&settings.google.token)?;
     let http = Arc::new(Http::new(settings.download.stall)?);
     let login = Login::begin(client)?;
     println!("Open this address in a browser and allow the access:\n\n{}\n", login.address());
-    println!("If the browser is on another machine, it ends on an address of 127.0.0.1 that it cannot open:");
-    println!("copy that whole address and paste it here.");
+    println!(
+        "If the browser is on another machine, it ends at an address that begins with http://127.0.0.1 and that it cannot open:"
+    );
+    println!("copy the whole address and paste it here.");
     open_browser(&login.address());
     let grant = login.finish(&http.api, pasted_line()).await.map_err(failed)?;
     keep(&grant, &settings.google.token)?;
     let auth = Auth::load(&settings.google, &http)?;
     match Drive::new(&settings.drive, http, Arc::new(auth)).account().await {
         Ok(account) => {
-            println!("Logged in as {}; kept in {}.", account.name, settings.google.token.display());
+            println!(
+                "Logged in as {}. The login is stored in {}.",
+                account.name,
+                settings.google.token.display()
+            );
         }
-        Err(error) => println!("Logged in and kept in {}, but {error}", settings.google.token.display()),
+        Err(error) => println!(
+            "The login is stored in {}, but Drive cannot be read with it: {error}",
+            settings.google.token.display()
+        ),
     }
     Ok(Exit::Done)
 }

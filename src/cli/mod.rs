@@ -89,7 +89,7 @@ enum Command {
         override_usage = "gdrive-webhook retry <ID>...\n       gdrive-webhook retry [--failed] [--skipped]"
     )]
     Retry(again::Retry),
-    /// Download delivered files again, whose files were deleted from the destination
+    /// Download delivered files again that are no longer at the destination
     Redeliver(again::Redeliver),
     /// List or stop push channels
     Channels {

@@ -28,7 +28,10 @@ pub(super) async fn reload(settings: &Settings, problems: Option<&Problems>) -> 
             "no daemon answers at {listen} (admin.listen); the changes take effect at its next start. If a daemon runs with \
              another admin.listen, restart it"
         ),
-        Err(error) => return Err(error).with_context(|| format!("the daemon at {listen} does not answer")),
+        Err(error) => {
+            return Err(error)
+                .with_context(|| format!("the daemon at {listen} (admin.listen) does not answer"));
+        }
     };
     let status = answer.status();
     let said = answer.text().await.unwrap_or_default();
@@ -42,7 +45,8 @@ pub(super) async fn reload(settings: &Settings, problems: Option<&Problems>) -> 
             Ok(Exit::Failed)
         }
         _ => anyhow::bail!(
-            "{listen} answers {status}; check that this is gdrive-webhook and that admin.token_file is correct"
+            "the program at {listen} (admin.listen) answers {status}; check that it is gdrive-webhook, and that admin.token_file \
+             is correct"
         ),
     }
 }

@@ -68,14 +68,18 @@ fn render(report: &Report, now: Timestamp) -> String {
                 text += &format!("  {reason}\n");
             }
             let is_unknown = report.engines.iter().any(|e| e.name == "address" && e.error.is_some());
-            let nowhere = if is_unknown { "nothing yet; polling meanwhile" } else { "nothing; polling only" };
-            text += &format!("  Drive calls: {}\n", process.address.as_deref().unwrap_or(nowhere));
+            let nowhere = if is_unknown {
+                "no public address yet; polling meanwhile"
+            } else {
+                "no public address; polling only"
+            };
+            text += &format!("  notifications go to: {}\n", process.address.as_deref().unwrap_or(nowhere));
             if let Some(pause) = &process.calls_paused {
                 let next = relative(pause.until, now);
                 text += &format!("  calls to Drive are paused: {}; the next one {next}\n", pause.reason);
             }
             text += &format!(
-                "  notifications: {}{}; strangers refused: {}\n",
+                "  notifications: {}{}; refused requests: {}\n",
                 process.notifications_accepted,
                 process
                     .last_notification
@@ -107,14 +111,16 @@ fn render(report: &Report, now: Timestamp) -> String {
         report.deliveries.iter().map(|(stage, count)| vec![stage.clone(), count.to_string()]),
     );
     text += &section(
-        "folders",
+        "folders with problems",
         report.folders.problems.iter().map(|folder| {
             let since = relative(folder.since, now);
             vec![printable(&folder.name), since, printable(&folder.problem), folder.id.clone()]
         }),
     );
-    if report.folders.waiting > 0 {
-        text += &format!("  {} folders still have to be listed\n", report.folders.waiting);
+    match report.folders.waiting {
+        0 => {}
+        1 => text += "  1 folder still has to be listed\n",
+        count => text += &format!("  {count} folders still have to be listed\n"),
     }
     text += &section(
         "shared drives that are polled",
@@ -125,7 +131,7 @@ fn render(report: &Report, now: Timestamp) -> String {
             .map(|drive| vec![drive.id.clone(), relative(drive.since, now), printable(&drive.problem)]),
     );
     text += &section(
-        "destinations that wait",
+        "destinations that cannot be used",
         report.destinations.iter().map(|d| vec![d.path.clone(), relative(d.since, now), d.problem.clone()]),
     );
     text += &section("last audit", report.audit.iter().map(|audit| super::audit::in_short(audit, now)));

@@ -74,7 +74,7 @@ impl Scratch {
         }
         let elsewhere = std::env::temp_dir().join(format!("gdrive-webhook-{name}"));
         owner::make_private(&elsewhere)
-            .with_context(|| format!("cannot create {} nor {}", here.display(), elsewhere.display()))?;
+            .with_context(|| format!("cannot create {} or {}", here.display(), elsewhere.display()))?;
         Ok(Self(elsewhere))
     }
 }
@@ -114,10 +114,10 @@ async fn dry_run_in(settings: &Settings, scratch: &Path) -> anyhow::Result<Exit>
         println!("left out: {}: {}", files(count), printable(&reason));
     }
     for (reason, count) in parts.store.skipped(began).await? {
-        let reason = reason.as_deref().unwrap_or("for an unknown reason");
+        let reason = reason.as_deref().unwrap_or("no reason is known");
         println!("would be skipped: {}: {}", files(count), printable(reason));
     }
-    println!("{} files would be downloaded; nothing was changed", deliveries.len());
+    println!("{} would be downloaded; nothing was changed", files(deliveries.len() as i64));
     parts.store.close().await;
     Ok(Exit::Done)
 }
@@ -184,7 +184,7 @@ async fn tell(parts: &Parts, since: Timestamp, is_unread: bool) -> anyhow::Resul
 
 /// Which file, why, and what brings it again.
 fn failed(delivery: &Delivery) -> String {
-    let reason = printable(delivery.reason.as_deref().unwrap_or("for an unknown reason"));
+    let reason = printable(delivery.reason.as_deref().unwrap_or("no reason is known"));
     let what = outlook(&past(delivery), Timestamp::now()).unwrap_or_default();
     format!("{}: {reason}; {what}", printable(&delivery.name))
 }

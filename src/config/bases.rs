@@ -105,8 +105,8 @@ pub fn homeless(state_dir: &Path, source: &Path) -> Option<String> {
     (["/dev", "/proc"].into_iter().any(is_below) && !is_below("/dev/shm")).then(|| {
         let (file, place) = (source.display(), state_dir.display());
         format!(
-            "{file} lies in no directory that anything could be kept in (state.dir would be {place}); set state.dir, or name a \
-             file"
+            "{file} is not in a directory in which files can be stored (state.dir would be {place}); set state.dir, or name a \
+             regular file"
         )
     })
 }

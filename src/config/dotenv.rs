@@ -87,11 +87,11 @@ fn distrust(file: &Metadata, directory: &Metadata, us: u32) -> Option<String> {
     } else if !is_ours(file) {
         Some(format!("it belongs to {}", user(file.uid())))
     } else if mode(file) & 0o022 != 0 {
-        Some(format!("others can write it (mode {:04o}); chmod go-w {NAME}", mode(file)))
+        Some(format!("other users can write to it (mode {:04o}); chmod go-w {NAME}", mode(file)))
     } else if !is_ours(directory) && !is_sticky {
         Some(format!("its directory belongs to {}", user(directory.uid())))
     } else if mode(directory) & 0o022 != 0 && !is_sticky {
-        Some(format!("others can write its directory (mode {:04o}); chmod go-w .", mode(directory)))
+        Some(format!("other users can write to its directory (mode {:04o}); chmod go-w .", mode(directory)))
     } else {
         None
     }
@@ -115,11 +115,11 @@ fn distrust_config(file: &Metadata, directory: &Metadata, us: u32, others: u32) 
     } else if !is_ours(file) {
         Some(format!("it belongs to {}", user(file.uid())))
     } else if mode(file) & others != 0 {
-        Some(format!("others can write it (mode {:04o})", mode(file)))
+        Some(format!("other users can write to it (mode {:04o})", mode(file)))
     } else if !is_ours(directory) && !is_sticky {
         Some(format!("its directory belongs to {}", user(directory.uid())))
     } else if mode(directory) & others != 0 && !is_sticky {
-        Some(format!("others can write its directory (mode {:04o})", mode(directory)))
+        Some(format!("other users can write to its directory (mode {:04o})", mode(directory)))
     } else {
         None
     }
@@ -141,9 +141,9 @@ mod tests {
         for (file, directory, beside_config, expected) in [
             (0o644, 0o755, false, None),
             (0o600, 0o1777, false, None),
-            (0o664, 0o755, false, Some("others can write it (mode 0664)")),
-            (0o602, 0o755, false, Some("others can write it")),
-            (0o600, 0o777, false, Some("others can write its directory (mode 0777)")),
+            (0o664, 0o755, false, Some("other users can write to it (mode 0664)")),
+            (0o602, 0o755, false, Some("other users can write to it")),
+            (0o600, 0o777, false, Some("other users can write to its directory (mode 0777)")),
             (0o600, 0o755, true, Some("--config is given")),
         ] {
             set(&path, file);

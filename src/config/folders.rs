@@ -32,10 +32,10 @@ impl Check<'_> {
         let extensions = names(&raw.extensions, &EXTENSIONS);
         let extensions = in_it.each("extensions", &extensions, extension);
         if include.is_empty() && extensions.is_empty() {
-            in_it.wrong("include", "empty, and folder.extensions as well, so that no file is wanted");
+            in_it.wrong("include", "is empty, and folder.extensions as well: no file would be downloaded");
         }
         if raw.name.as_ref().is_some_and(Vec::is_empty) {
-            in_it.wrong("name", "an empty list wants no file");
+            in_it.wrong("name", "with an empty list no file would be downloaded");
         }
         let name = in_it.patterns("name", &names(&raw.name, &["*"]));
         let exclude = in_it.patterns("exclude", &names(&raw.exclude, &[]));
@@ -159,7 +159,7 @@ fn local_directory(text: &str) -> Result<String, String> {
         Some(("s3" | "gs" | "az", _)) => {
             Err("is an object store, which this version does not support".to_owned())
         }
-        Some(_) => Err("is an address and no directory".to_owned()),
+        Some(_) => Err("is an address, not a directory".to_owned()),
         None => values::path(text),
     }
 }

@@ -175,7 +175,10 @@ impl Follower {
         match &outcome {
             Ok(said) if said == UNCHANGED => debug!("the configuration was read again; nothing has changed"),
             Ok(said) => info!(outcome = said, "the configuration was read again"),
-            Err(said) => error!(error = said, "the configuration was read again and refused"),
+            Err(said) => error!(
+                error = said,
+                "the configuration file has mistakes; the daemon keeps the configuration in effect"
+            ),
         }
         outcome
     }
@@ -254,7 +257,7 @@ fn permits(sandbox: &Sandbox, destination: &Path) -> Result<(), String> {
 }
 
 fn silent(path: &Path) -> String {
-    format!("the disk of {} does not answer", path.display())
+    format!("the disk of {} does not answer; check that its server is reachable", path.display())
 }
 
 impl Step for Follower {

@@ -59,7 +59,7 @@ pub(super) const KEYS: &[Key] = &[
     key("folder.destination", Shape::Text, "the path of a directory such as \"/srv/videos\""),
     key("folder.recursive", Shape::Flag, FLAG),
     key("folder.include", Shape::List, "a list of MIME types such as [\"video/*\"]"),
-    key("folder.extensions", Shape::List, "a list of name endings such as [\"mp4\", \"mkv\"]"),
+    key("folder.extensions", Shape::List, "a list of file extensions such as [\"mp4\", \"mkv\"]"),
     key("folder.name", Shape::List, "a list of name patterns such as [\"*\"]"),
     key("folder.exclude", Shape::List, "a list of name patterns such as [\"*draft*\"]"),
     key("folder.min_size", Shape::Size, SIZE),

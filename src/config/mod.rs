@@ -206,7 +206,7 @@ fn find(named: Option<&Path>, variables: &[Variable]) -> Result<PathBuf, Problem
     match dotenv::distrust_found(found) {
         Some(why) if found.is_relative() => {
             let what = format!(
-                "{why}, so it is not read from the working directory; name it with --config if it is meant"
+                "{why}, so it is not read from the working directory; name it with --config if it is the right one"
             );
             Err(Problems::one(Place::File(found.to_owned()), what))
         }
@@ -310,31 +310,31 @@ mod tests {
             ("[google]\nimpersonate = \"bob\"", "google.impersonate: \"bob\" is not the address of a user"),
             ("[webhook]\npublic_url = \"grok\"", "webhook.public_url: \"grok\" is not an address"),
             ("[webhook]\nngrok_api = \"4040\"", "webhook.ngrok_api: \"4040\" is not an address"),
-            ("[webhook]\nngrok_api = \"http://ngrok:4040/api\"", "has more, or less, than a host"),
+            ("[webhook]\nngrok_api = \"http://ngrok:4040/api\"", "is not a host and a port alone"),
             (
                 "[webhook]\npath = \"/google1.html\"\nsite_verification = \"google1.html\"",
-                "webhook.path: \"/google1.html\" is the place",
+                "webhook.path: \"/google1.html\" is the path",
             ),
             (
                 "[webhook]\nlisten = \"0.0.0.0:8081\"",
                 "admin.listen: 127.0.0.1:8081 is taken by webhook.listen",
             ),
             ("[google]\ntoken = \"~/token.json\"", "google.token: \"~/token.json\" begins with ~"),
-            ("[state]\nurl = \"sqlite::memory:\"", "state.url: \"sqlite::memory:\" would forget everything"),
+            ("[state]\nurl = \"sqlite::memory:\"", "state.url: \"sqlite::memory:\" is a database in memory"),
             (
                 "[state]\nurl = \"sqlite://:memory:\"",
-                "state.url: \"sqlite://:memory:\" would forget everything",
+                "state.url: \"sqlite://:memory:\" is a database in memory",
             ),
             ("[state]\nurl = \"sqlite://~/s.db\"", "state.url: \"sqlite://~/s.db\" begins with ~"),
-            ("[state]\nurl = \"sqlite:a\\tb\"", "state.url: \"sqlite:a\\tb\" has one of"),
+            ("[state]\nurl = \"sqlite:a\\tb\"", "state.url: \"sqlite:a\\tb\" contains ?"),
             ("[[folder]]\nid = \"x\"\ndestination = \"~/v\"", "folder.destination: \"~/v\" begins with ~"),
             (
                 "[[folder]]\nid = \"x\"\ndestination = \"d\"\nname = []",
-                "folder.name: an empty list wants no file",
+                "folder.name: with an empty list no file would be downloaded",
             ),
             (
                 "[[folder]]\nid = \"x\"\ndestination = \"d\"\ninclude = []\nextensions = []",
-                "folder.include: empty, and folder.extensions as well",
+                "folder.include: is empty, and folder.extensions as well",
             ),
             ("[webhook]\npath = \"hook\"", "webhook.path: \"hook\" does not begin with /"),
             ("[webhook]\nlisten = \"8080\"", "webhook.listen: \"8080\" is not an address to listen on"),
@@ -345,10 +345,7 @@ mod tests {
                 "[state]\nurl = \"postgres://x\"",
                 "state.url: \"postgres://x\" is not supported by this version",
             ),
-            (
-                "[admin]\nlisten = \"0.0.0.0:8081\"",
-                "set admin.token_file, or write an address of this machine",
-            ),
+            ("[admin]\nlisten = \"0.0.0.0:8081\"", "set admin.token_file, or use a loopback address"),
             (
                 "[admin]\nlisten = \"127.0.0.1:8080\"",
                 "admin.listen: 127.0.0.1:8080 is taken by webhook.listen",

@@ -38,15 +38,15 @@ fn open_to_others(settings: &Settings) -> Option<String> {
     (mode & others != 0).then(|| {
         let (shown, command) = (place.display(), owner::shell(place));
         format!(
-            "{shown} is the state directory, and others can write it (mode {mode:04o}); chmod go-w {command}"
+            "{shown} is the state directory, and other users can write to it (mode {mode:04o}); chmod go-w {command}"
         )
     })
 }
 
 fn lost(destination: &Path) -> String {
     format!(
-        "{} is a temporary place: the systemd unit has one of its own (PrivateTmp=yes), and what is there is lost when it \
-         stops; name another destination, or let the unit see it (`gdrive-webhook config systemd` writes the drop-in)",
+        "files that are delivered to {} are lost when the systemd unit stops, because the unit has temporary directories of its \
+         own (PrivateTmp=yes); use another destination, or install the drop-in that `gdrive-webhook config systemd` prints",
         destination.display()
     )
 }

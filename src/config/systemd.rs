@@ -33,21 +33,24 @@ pub fn drop_in(settings: &Settings) -> String {
     for place in places.iter().filter(|place| !place.exists()) {
         let shown = owner::shell(place);
         text += &format!(
-            "# It is not there yet. Before the restart: sudo install -d -m 0750 -o {service} -g {service} {shown}\n"
+            "# This destination does not exist yet. Before the restart: sudo install -d -m 0750 -o {service} -g {service} {shown}\n"
         );
     }
     text += "[Service]\n";
     let is_home = |place: &Path| HOMES.iter().any(|home| place.starts_with(home));
     if places.iter().any(|place| is_home(place)) {
-        text += "# Of the home directories the unit sees these only.\nProtectHome=tmpfs\n";
+        text += "# Of the home directories the unit sees only these.\nProtectHome=tmpfs\n";
     }
     if places.iter().any(|place| owner::is_temporary(place)) {
-        text += "# The unit has temporary directories of its own, which are emptied when it stops. Of the machine's it sees these\n\
-                 # only.\n";
+        text += "# The unit has its own /tmp and /var/tmp, which are emptied when it stops. Of those of the machine it sees only\n\
+                 # these directories.\n";
     }
     for place in &places {
         if place.to_string_lossy().contains(char::is_control) {
-            text += &format!("# No unit can name {}: rename it.\n", one_line(&place.display().to_string()));
+            text += &format!(
+                "# A unit cannot name the directory {}: rename it.\n",
+                one_line(&place.display().to_string())
+            );
             continue;
         }
         let key = if is_home(place) || owner::is_temporary(place) { "BindPaths" } else { "ReadWritePaths" };
@@ -105,7 +108,7 @@ fn credentials(settings: &Settings) -> String {
         let group_reads = mode & 0o040 != 0 && metadata.gid() != 0;
         if metadata.uid() == 0 && !group_reads && mode & 0o004 == 0 {
             if text.is_empty() {
-                text += "# What only root can read is handed to the service by systemd.\n";
+                text += "# systemd hands the files that only root can read to the service.\n";
             }
             // The path is the rest of the line, whatever is in it.
             text += &format!("LoadCredential={name}:{}\n", percent(path));
@@ -170,7 +173,7 @@ mod tests {
         let lines: Vec<&str> = said.lines().skip_while(|line| *line != "[Service]").collect();
         let expected = [
             "[Service]",
-            "# Of the home directories the unit sees these only.",
+            "# Of the home directories the unit sees only these.",
             "ProtectHome=tmpfs",
             "BindPaths=\"-/home/me/a:b\"",
             "ReadWritePaths=\"-/srv/100%% mine\"",
@@ -209,7 +212,7 @@ mod tests {
                 "{said}"
             );
             assert!(said.contains(&format!("\nLoadCredential=admin-token:{}\n", token.display())), "{said}");
-            assert_eq!(said.matches("# What only root can read").count(), 1, "{said}");
+            assert_eq!(said.matches("# systemd hands the files").count(), 1, "{said}");
         }
     }
 

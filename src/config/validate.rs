@@ -241,12 +241,14 @@ impl Check<'_> {
         };
         let sqlite = |text: &str| match file(text).as_deref() {
             Some("") => Err("names no file".to_owned()),
-            Some(path) if path.starts_with(':') => Err("would forget everything at the end".to_owned()),
+            Some(path) if path.starts_with(':') => {
+                Err("is a database in memory, which is lost when the program ends".to_owned())
+            }
             Some(path) if values::path(path).is_err() => values::path(path),
-            Some(path) if path.contains(|c: char| c.is_control() || matches!(c, '?' | '#' | '%')) => Err(
-                "has one of ? # % or a control character in it, which an address takes for something else"
-                    .to_owned(),
-            ),
+            Some(path) if path.contains(|c: char| c.is_control() || matches!(c, '?' | '#' | '%')) => {
+                Err("contains ?, #, % or a control character, which mean something else in such an address"
+                    .to_owned())
+            }
             // By components: two slashes at the beginning would not be read as part of the path again.
             Some(path) => {
                 Ok(format!("sqlite:{}", here.join(path).components().collect::<PathBuf>().display()))
@@ -306,13 +308,12 @@ impl Check<'_> {
         }
         if !private.ip().is_loopback() && settings.admin.token_file.is_none() {
             let place = self.place("admin.listen");
-            let what =
-                "can be reached from elsewhere; set admin.token_file, or write an address of this machine";
+            let what = "can be reached from other machines; set admin.token_file, or use a loopback address such as \"127.0.0.1:8081\"";
             self.problems.add(place, format!("admin.listen: {private} {what}"));
         }
         let receiver = &settings.receiver;
         if receiver.site_verification.as_ref().is_some_and(|name| receiver.path == format!("/{name}")) {
-            let what = format!("{} is the place of webhook.site_verification", quoted(&receiver.path));
+            let what = format!("{} is the path of webhook.site_verification", quoted(&receiver.path));
             self.wrong("webhook.path", "webhook.path", &what);
         }
     }

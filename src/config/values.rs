@@ -68,7 +68,7 @@ pub(super) fn path(text: &str) -> Result<String, String> {
     match text {
         "" => Err("is empty".to_owned()),
         _ if text.starts_with('~') => {
-            Err("begins with ~, which only a shell makes a home directory of".to_owned())
+            Err("begins with ~, which only a shell expands; write the whole path".to_owned())
         }
         _ if text.contains('\0') => Err("has a NUL in it".to_owned()),
         _ => Ok(text.to_owned()),
@@ -80,12 +80,12 @@ pub(super) fn mode(text: &str, least: u32) -> Result<u32, String> {
     let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
     let mode = u32::from_str_radix(text, 8).ok().filter(|_| is_octal).ok_or("is not an octal mode")?;
     if mode & !0o777 != 0 {
-        Err("has more than rights to read, write and enter; setgid is inherited from the destination"
+        Err("has more than read, write and execute rights; setgid is inherited from the destination"
             .to_owned())
     } else if mode & 0o002 != 0 {
         Err("lets every user of the machine write".to_owned())
     } else if mode & least != least {
-        Err("keeps the program itself out".to_owned())
+        Err("denies access to the program itself".to_owned())
     } else {
         Ok(mode)
     }
@@ -103,7 +103,7 @@ pub(super) fn http_address(text: &str) -> Result<String, String> {
             let url = reqwest::Url::parse(text).map_err(|error| format!("is not an address: {error}"))?;
             Ok(url.as_str().trim_end_matches('/').to_owned())
         }
-        Some(_) => Err("has more, or less, than a host and a port".to_owned()),
+        Some(_) => Err("is not a host and a port alone".to_owned()),
         None => crate::http::checked(text),
     }
 }
@@ -118,10 +118,13 @@ pub(super) fn webhook_path(text: &str) -> Result<String, String> {
         || text.contains("//")
         || text.split('/').any(|part| part == "." || part == "..")
     {
-        return Err("has characters that a path should not have".to_owned());
+        return Err(
+            "has characters other than letters, digits, / - _ . ~, or an empty part, \".\" or \"..\""
+                .to_owned(),
+        );
     }
     if text == "/robots.txt" {
-        return Err("is taken by what Google's sender reads".to_owned());
+        return Err("is reserved for Google's sender".to_owned());
     }
     Ok(text.to_owned())
 }
@@ -133,7 +136,7 @@ pub(super) fn site_verification(text: &str) -> Result<String, String> {
         Some(code) if !code.is_empty() && code.chars().all(|c| c.is_ascii_alphanumeric()) => {
             Ok(text.to_owned())
         }
-        _ => Err("is not a file of Search Console".to_owned()),
+        _ => Err("is not the name of a Search Console file".to_owned()),
     }
 }
 
@@ -206,8 +209,8 @@ mod tests {
             ("0646", "every user"),
             ("2750", "setgid"),
             ("4750", "more than"),
-            ("0440", "keeps the program"),
-            ("0650", "keeps the program"),
+            ("0440", "denies access to the program"),
+            ("0650", "denies access to the program"),
             ("64", "not an octal mode"),
             ("+640", "not an octal mode"),
             ("0648", "not an octal mode"),

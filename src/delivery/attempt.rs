@@ -57,7 +57,10 @@ impl Attempt {
             match self.went_wrong(&delivery, error).await {
                 Ok(hold) => Some(hold),
                 Err(error) => {
-                    error!(error = with_causes(&error), "the outcome of a delivery cannot be recorded");
+                    error!(
+                        error = with_causes(&error),
+                        "what became of this file cannot be recorded in the database"
+                    );
                     None
                 }
             }
@@ -132,7 +135,7 @@ impl Attempt {
                 let (wait, hold) = after_publishing(&error, delivery.attempt, jitter());
                 let (until, reason) = (now.checked_add(wait).unwrap_or(now), error.to_string());
                 if delivery.reason.as_ref() != Some(&reason) {
-                    warn!(%error, "a verified file could not be published yet");
+                    warn!(%error, "a downloaded file could not be moved to its place yet; this is tried again");
                 }
                 let attempt = delivery.attempt + u32::from(hold.is_none());
                 self.store.hold(&delivery.id, until, attempt, &reason, now).await?;
@@ -158,21 +161,21 @@ impl Attempt {
                 let waits =
                     self.store.put_back(&delivery.id, delivery.run_at, delivery.attempt, reason, now).await?;
                 if !waits {
-                    info!("a delivery is abandoned: it was superseded");
+                    info!("the download was abandoned: the file is no longer wanted, or has newer content");
                 }
                 waits
             }
             Reaction::Again { after, counts, reason } => {
                 if delivery.reason.as_ref() != Some(&reason) {
                     let (wait_ms, attempt) = (after.as_millis() as u64, delivery.attempt + 1);
-                    warn!(reason, wait_ms, attempt, "a delivery waits");
+                    warn!(reason, wait_ms, attempt, "a file waits and is tried again");
                 }
                 let run_at = now.checked_add(after).unwrap_or(now);
                 let attempt = delivery.attempt + u32::from(counts);
                 self.store.put_back(&delivery.id, run_at, attempt, Some(&reason), now).await?
             }
             Reaction::Fail(cause, reason) => {
-                error!(reason, "a delivery has failed and is abandoned");
+                error!(reason, "a file has failed; `gdrive-webhook retry` tries it again");
                 self.end(delivery, Stage::Failed, cause, &reason, now).await?
             }
             Reaction::Skip(cause, reason) => {
@@ -180,7 +183,7 @@ impl Attempt {
                 self.end(delivery, Stage::Skipped, cause, &reason, now).await?
             }
             Reaction::Supersede(reason) => {
-                info!(reason, "a delivery is superseded");
+                info!(reason, "a file is no longer wanted");
                 self.end(delivery, Stage::Superseded, None, &reason, now).await?
             }
         };

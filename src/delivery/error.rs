@@ -20,12 +20,12 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
     /// It was superseded meanwhile.
-    #[error("overtaken")]
+    #[error("superseded")]
     Overtaken,
     /// It is not known whether an earlier content of its file is in its place.
-    #[error("waits until it is known whether an earlier content of the file is in its place")]
+    #[error("it waits until it is known whether earlier content of the file is in its place")]
     Unsettled,
     /// The task that published it has failed.
-    #[error("publishing it ended without an outcome")]
+    #[error("moving it to its place ended without a result")]
     Unfinished,
 }

@@ -271,7 +271,7 @@ async fn finish(store: &Store, place: Local, published: Vec<(Ticket, PublishedFi
         match &written {
             Ok(written) => {
                 if !written.contains(&ticket.id) {
-                    warn!(delivery.id = %ticket.id, "a delivery was moved by somebody else while it was published");
+                    warn!(delivery.id = %ticket.id, "a file is in its place, but its state was changed meanwhile (the file is no longer wanted, or has newer content)");
                 }
                 reached(Point::Done);
                 ticket.end(Ok(file));

@@ -137,7 +137,7 @@ fn after_disk(error: &io::Error, attempt: u32, jitter: f64) -> Reaction {
             Reaction::Hold("the disk does not answer; check that its server is reachable".to_owned())
         }
         io::ErrorKind::PermissionDenied => of_this_file(format!("cannot write to the destination: {error}")),
-        _ => of_this_file(format!("the destination: {error}")),
+        _ => of_this_file(format!("cannot use the destination: {error}")),
     }
 }
 
@@ -162,13 +162,13 @@ pub fn room(free: u64, reserve: u64, promised: u64, needed: u64) -> Room {
     if free <= reserve {
         let reserve = reserve.div_ceil(MIB);
         return Room::None(format!(
-            "the disk has only the {reserve} MiB of download.reserve free; free more space"
+            "the disk has no more than the {reserve} MiB free that download.reserve keeps; free some space"
         ));
     }
     if free - reserve.min(free) < promised.saturating_add(needed) {
         let needed = needed.div_ceil(MIB);
         return Room::TooLittle(format!(
-            "{needed} MiB do not fit on the disk above download.reserve; free more space"
+            "{needed} MiB do not fit on the disk beside download.reserve; free some space"
         ));
     }
     Room::Enough
@@ -212,7 +212,7 @@ fn after_refusal(error: &drive::Error, attempt: u32, reason: Option<&str>, jitte
 fn wait_out(error: &drive::Error, attempt: u32, said: String, jitter: f64) -> Reaction {
     let class = error.class();
     if class == Class::Permission && attempt + 1 >= REFUSALS {
-        return Reaction::Skip(Some(Cause::Refused), format!("{said}; it is tried again once a day"));
+        return Reaction::Skip(Some(Cause::Refused), said);
     }
     match ATTEMPTS.decide(class, attempt + 1, error.retry_after(), jitter) {
         Verdict::After(after) => {

@@ -98,7 +98,8 @@ fn introduce(drive: &Emulator, daemon: &Daemon, config: &Path) {
     let program = std::env::current_exe().unwrap_or_else(|_| "gdrive-webhook".into());
     println!("  {} --config {} status\n", owner::shell(&program), owner::shell(config));
     println!(
-        "Drive notifies the daemon over HTTP; the daemon lists changes, downloads, verifies, and publishes.\n"
+        "Drive notifies the daemon over HTTP; the daemon lists the changes, downloads the files, verifies them, and moves them to\n\
+         their places.\n"
     );
 }
 

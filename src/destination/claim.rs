@@ -44,7 +44,7 @@ impl Local {
     /// Whether nobody has used the part of a delivery for so long that nobody will. For parts that the database does not
     /// know.
     pub fn is_forgotten(&self, id: &DeliveryId) -> Result<bool, Error> {
-        let fail = |source| Error::io("look at the parts in", self.root.clone(), source);
+        let fail = |source| Error::io("look at the unfinished downloads in", self.root.clone(), source);
         let used = self.last_used(id).map_err(fail)?;
         let age = used.and_then(|used| SystemTime::now().duration_since(used).ok());
         Ok(age.is_some_and(|age| age > FOREIGN_KEPT))

@@ -43,7 +43,7 @@ impl Learned {
         lessons.namings.insert(device, next);
         drop(lessons);
         let (path, becomes) = (shown.display(), next.apply(name));
-        info!(%path, name, becomes, "the file system does not accept a name; such names are changed there");
+        info!(%path, name, becomes, "the file system does not accept a name; similar names are used there");
         true
     }
 

@@ -299,7 +299,7 @@ impl Local {
     }
 
     pub(super) fn not_durable(&self, path: &RelativePath, errno: Errno) -> Error {
-        self.io("make durable the folder of", path, errno)
+        self.io("fsync the folder of", path, errno)
     }
 
     pub(super) fn io(&self, doing: &'static str, path: &RelativePath, errno: Errno) -> Error {

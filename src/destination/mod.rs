@@ -73,8 +73,8 @@ pub enum Error {
     },
     /// Another daemon uses it.
     #[error(
-        "{who} is delivering to {path}; two databases cannot share a destination: give one of them another one, e.g. a folder below \
-         it, or stop it"
+        "{who} is delivering to {path}; two databases cannot share a destination: give one of them another destination, for \
+         example a folder below it, or stop one of them"
     )]
     InUse {
         /// The destination.

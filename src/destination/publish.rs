@@ -60,7 +60,7 @@ impl Local {
     pub fn plan(&self, wishes: &[Wish]) -> Result<Vec<Result<Planned, Error>>, Error> {
         self.check()?;
         self.spool.sync().map_err(|source| Error::Io {
-            doing: "make durable the parts in",
+            doing: "fsync the downloads in",
             path: self.root.clone(),
             source,
         })?;

@@ -51,7 +51,7 @@ pub enum Error {
     #[error("the download ended before all bytes arrived")]
     Short,
     /// Another connection for a later range was answered from the file's first byte on.
-    #[error("the range was ignored")]
+    #[error("Drive ignored the requested range")]
     NoRange,
     /// The file has another content by now.
     #[error("the content changed: {0}")]
@@ -77,10 +77,10 @@ pub enum Error {
         suspect: Suspect,
     },
     /// The disk.
-    #[error("cannot write the part")]
+    #[error("cannot write the downloaded bytes")]
     Disk(#[from] io::Error),
     /// The thread that writes has ended without an error.
-    #[error("the writing thread ended")]
+    #[error("the thread that writes the file has ended")]
     WriterGone,
     /// The program is ending.
     #[error("stopped")]

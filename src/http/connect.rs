@@ -106,7 +106,7 @@ impl Connect {
     async fn through(&self, proxy: &Intercept, target: &Uri) -> Result<Line, Failure> {
         let address = proxy.uri().clone();
         if !matches!(address.scheme_str(), Some("http" | "https")) {
-            return Err("the proxy that the environment names is no http or https one".into());
+            return Err("the proxy in HTTPS_PROXY or ALL_PROXY is not an http or https proxy".into());
         }
         let connector = HttpsConnector::from((self.tcp.clone(), Arc::clone(&self.tls)));
         let stream = if is_https(target) {

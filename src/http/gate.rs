@@ -120,7 +120,7 @@ impl Gate {
         if state.cause == Some(cause) {
             debug!(wait_ms, ?cause, "all calls go on pausing");
         } else {
-            warn!(wait_ms, reason = cause.as_str(), "all calls pause");
+            warn!(wait_ms, reason = cause.as_str(), "all calls to Drive pause");
         }
         state.cause = Some(cause);
     }

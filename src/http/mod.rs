@@ -126,7 +126,7 @@ pub fn checked(text: &str) -> Result<String, String> {
         "https" => {}
         "http" if local => {}
         "http" => return Err("is not encrypted: http is for this machine only".to_owned()),
-        _ => return Err("is no https address".to_owned()),
+        _ => return Err("is not an https address".to_owned()),
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err("names no host".to_owned());

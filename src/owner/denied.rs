@@ -26,7 +26,7 @@ pub enum Want {
 /// Where `ProtectHome=` of a unit hides what there is.
 const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
 const MOUNTS: &str = "/proc/self/mountinfo";
-const DROP_IN: &str = "`gdrive-webhook config systemd` writes the drop-in for the unit that allows it";
+const DROP_IN: &str = "`gdrive-webhook config systemd` prints the drop-in for the unit that allows it";
 
 /// Whether systemd has started the program.
 pub fn is_service() -> bool {

@@ -77,7 +77,7 @@ pub fn durable(synced: Result<(), Errno>) -> Result<(), Errno> {
     match synced {
         Err(errno @ (Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS)) => {
             SAID.call_once(|| {
-                info!("a file system has no fsync for directories ({errno}): after a power cut it may have lost the names of the last files");
+                info!("a file system has no fsync for directories ({errno}): after a power failure the last files may be missing there");
             });
             Ok(())
         }

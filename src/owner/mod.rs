@@ -101,8 +101,8 @@ pub fn give(file: impl AsFd, owner: Owner) -> Result<bool, Errno> {
             SAID.call_once(|| {
                 let (user, group) = (user(owner.uid), group(owner.gid));
                 tracing::warn!(
-                    "root may not give files to {user}:{group} here ({errno}), who owns the directory that they lie in; they \
-                     stay root's, so run this as {user} where {user} is to use them"
+                    "root may not change the owner of files here ({errno}): they stay root's, and {user}:{group}, who owns their \
+                     directory, cannot use them; run this as {user}"
                 );
             });
             Ok(false)

@@ -69,7 +69,7 @@ impl Folder {
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::NOTDIR | Errno::LOOP) => {
                 let said = format!(
-                    "{} is a link or a file where the program's own folder is to be; remove it",
+                    "{} is a symbolic link or a file, where the program needs a directory of its own; remove it",
                     path.display()
                 );
                 return Err(owner::told(io::ErrorKind::NotADirectory, said));

@@ -84,7 +84,9 @@ impl Writer {
         };
         match state {
             State::Running(thread) => thread.await.map_err(io::Error::other)?,
-            State::Idle(_) | State::Ending => Err(io::Error::other("the writing thread has ended before")),
+            State::Idle(_) | State::Ending => {
+                Err(io::Error::other("the thread that writes the file has ended"))
+            }
         }
     }
 }
@@ -146,7 +148,10 @@ impl Sink {
     pub async fn finish(self) -> io::Result<Verdict> {
         self.whole.store(true, Ordering::Release);
         drop(self.blocks);
-        self.writer.end().await?.ok_or_else(|| io::Error::other("the writing thread gave no verdict"))
+        self.writer
+            .end()
+            .await?
+            .ok_or_else(|| io::Error::other("the thread that writes the file ended without a result"))
     }
 }
 

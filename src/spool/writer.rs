@@ -94,7 +94,8 @@ fn write_large(
         let written = saver.map_or(Ok(()), Saver::end).and(written);
         let is_wanted = written.is_ok() && whole.load(Ordering::Acquire);
         front.close(if is_wanted { End::Finish } else { End::GiveUp });
-        let hasher = follower.join().map_err(|_| io::Error::other("the checksum's thread failed"))?;
+        let hasher =
+            follower.join().map_err(|_| io::Error::other("the thread that computes the checksum failed"))?;
         written.and(hasher)
     })
 }

@@ -124,7 +124,7 @@ pub enum Error {
     },
     /// Another process holds it.
     #[error(
-        "the database {path} is in use by another gdrive-webhook; stop that one first, or ask it by `gdrive-webhook status`"
+        "the database {path} is in use by another gdrive-webhook; stop it first. `gdrive-webhook status` shows what it does"
     )]
     Locked {
         /// The file.

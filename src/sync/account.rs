@@ -21,7 +21,7 @@ impl AccountCheck {
     async fn bind(&self, account: &Account, login: &LoginId) -> Result<(), String> {
         let bound = self.0.bind_account(account, login).await;
         match bound.map_err(|error| with_causes(&error))? {
-            Bound::First | Bound::Same => info!(account = account.name, "the account of the login"),
+            Bound::First | Bound::Same => info!(account = account.name, "Drive is read with this account"),
             Bound::Changed { former, channels } => warn!(
                 account = account.name,
                 former,

@@ -334,7 +334,7 @@ fn is_shortcut(change: &Change) -> bool {
 }
 
 fn explain(trouble: Trouble, account: &str) -> String {
-    const AGAIN: &str = "A new folder of the same name has another id, which the configuration needs then";
+    const AGAIN: &str = "A new folder of the same name has another id: write that one into the configuration";
     match trouble {
         Trouble::Trashed => {
             format!("it is in Drive's trash: restore it there, or take it out of the configuration. {AGAIN}")
@@ -351,7 +351,7 @@ fn tell(new: &NewDelivery) {
     match &new.found {
         Found::New => {
             let size_bytes = new.file.size;
-            info!(file.id = %id, file.name = name, revision.id = %new.revision, size_bytes, "a new video");
+            info!(file.id = %id, file.name = name, revision.id = %new.revision, size_bytes, "a new file");
         }
         Found::Unready(_) => {
             info!(file.id = %id, file.name = name, "Drive has not said its size and checksum yet");

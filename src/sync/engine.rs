@@ -25,7 +25,7 @@ use super::watched::{Claims, FOLDER_WAIT, Round, forget_suspended};
 use crate::drive::Drive;
 use crate::model::ChangeLog;
 use crate::store::{DueFolder, Listing, Store, Urgency};
-use crate::task::{Activation, Next, Reason, Step, Wake};
+use crate::task::{Activation, Next, Reason, Step, Wake, counted};
 use crate::telemetry::log::with_causes;
 
 /// Drive's log is eventually consistent: a list right after a notification may lack what it announced. One that found
@@ -425,7 +425,9 @@ impl Engine {
                 if self.last_error.take().is_some() {
                     info!("Drive is read again");
                 }
-                Ok(format!("{} changes, {} folders listed, {} new", tally.changes, tally.listed, tally.found))
+                Ok([(tally.changes, "change"), (tally.listed, "folder listed"), (tally.found, "file found")]
+                    .map(|(count, word)| counted(count, word))
+                    .join(", "))
             }
             Some(said) => {
                 // Once a state, not once an attempt.

@@ -134,7 +134,7 @@ impl<S: Source> Reader<'_, S> {
         if self.desk.store().close_log(self.log, &error.to_string(), Timestamp::now()).await? {
             warn!(
                 log = %self.log, %error,
-                "the account is no member of a shared drive: its folders are listed at every poll instead; as a member the \
+                "the account is not a member of a shared drive: its folders are listed at every poll instead; as a member the \
                  account would hear of new files at once"
             );
             self.tell_keeper();

@@ -254,7 +254,7 @@ impl Look {
             Err(error) if error.fault() == Fault::NotFound => {
                 let who = drive.describe();
                 return Err(wrong(format!(
-                    "Drive does not show it to {who}; check the id, and share the folder with it"
+                    "Drive does not show it to {who}; check the id, and share the folder with that account"
                 )));
             }
             Err(error) => {
@@ -271,7 +271,9 @@ impl Look {
             Kind::Shortcut => {
                 Err(wrong("is a shortcut; use the id of the folder that it points at".to_owned()))
             }
-            Kind::Binary | Kind::GoogleNative => Err(wrong(format!("is no folder but `{}`", file.name))),
+            Kind::Binary | Kind::GoogleNative => {
+                Err(wrong(format!("is not a folder but the file `{}`", file.name)))
+            }
         }
     }
 }
@@ -314,9 +316,9 @@ async fn watch(
         None => known.suspended.then_some(Listing::Deliver),
     };
     if known.suspended {
-        info!(folder.id = %folder.id, folder.name = folder.name, "a folder is watched again and listed for what came meanwhile");
+        info!(folder.id = %folder.id, folder.name = folder.name, "a folder is watched again and listed for files that arrived meanwhile");
     } else if again.is_some() {
-        info!(folder.id = %folder.id, folder.name = folder.name, "more of a folder counts than before; it is listed again");
+        info!(folder.id = %folder.id, folder.name = folder.name, "`recursive` or `shortcuts` was switched on for a folder; it is listed again");
     }
     if again.is_some() || known.scope != Some(scope) {
         store.watch_on(&folder.id, scope, again).await?;
@@ -343,7 +345,7 @@ async fn compare_settings(store: &Store, folder: &Folder, rules: &[&Rule]) -> Re
     };
     let compared = store.compare_settings(&folder.id, &settings, Timestamp::now()).await?;
     if compared == Comparison::Changed {
-        info!(folder.id = %folder.id, folder.name = folder.name, "other files of a folder are wanted than before; what was left out is looked at again");
+        info!(folder.id = %folder.id, folder.name = folder.name, "the settings of a folder have changed; files that they left out are looked at again");
     }
     Ok(compared)
 }

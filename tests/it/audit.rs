@@ -146,7 +146,7 @@ async fn what_the_database_has_lost_is_missing_until_it_is_brought() {
     let missing = named(&report, "missing");
     for (path, why) in [
         ("lost.mp4", "does not know it"),
-        ("let go.mp4", "has let it go: odd"),
+        ("let go.mp4", "no longer wants it: odd"),
         ("nowhere.mp4", "does not know where"),
         ("Trip/deep.mp4", "does not know it"),
     ] {

@@ -12,7 +12,7 @@ async fn sync_fetches_everything_and_ends() {
     assert_eq!(dry.status.code(), Some(0), "{}", text(&dry.stderr));
     let said = text(&dry.stdout);
     assert!(
-        said.contains("would download film.mp4 (1.9 MiB)") && said.contains("1 files would be downloaded"),
+        said.contains("would download film.mp4 (1.9 MiB)") && said.contains("1 file would be downloaded"),
         "{said}"
     );
     assert!(!world.home().join("state.db").exists() && !world.videos().exists(), "nothing was changed");

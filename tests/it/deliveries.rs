@@ -389,7 +389,7 @@ async fn a_ledger_that_fails_at_the_last_step_doubles_nothing() {
                   begin select raise(abort, 'the disk is full'); end";
     sqlx::query(refuse).execute(&ledger).await.unwrap();
     let id = world.upload("film.mp4", 300_000);
-    world.wait("the attempt is over", async || world.log().contains("ended without an outcome")).await;
+    world.wait("the attempt is over", async || world.log().contains("ended without a result")).await;
     sqlx::query("drop trigger refuse").execute(&ledger).await.unwrap();
     // Nobody waits for the minute that a fault is given.
     let due = "update delivery set run_at = 0 where stage = 'publishing'";

@@ -54,10 +54,10 @@ async fn the_reserve_keeps_the_queue_waiting_with_one_line() {
     world.wait("all of them wait", async || world.status().await["deliveries"]["pending"] == ids.len()).await;
     assert!(world.status().await["not_ready"].to_string().contains("download.reserve"));
     assert_eq!(world.log().matches("a destination cannot be used").count(), 1, "one line for all of them");
-    assert!(!world.log().contains("a delivery waits"));
+    assert!(!world.log().contains("a file waits"));
     assert!(world.delivered().is_empty() && world.parts().is_empty());
     let shown = world.output(&["status"]).await;
-    assert!(crate::world::text(&shown.stdout).contains("destinations that wait"));
+    assert!(crate::world::text(&shown.stdout).contains("destinations that cannot be used"));
     assert_eq!(world.drive.count("files.media"), 0, "and no call is made for any");
 
     assert_eq!(world.terminate().await, 0);
@@ -208,9 +208,12 @@ async fn what_others_have_put_in_the_place_of_the_hidden_folder_is_not_used() {
     type Plant = fn(&Path, &Path);
     const STRANGER: u32 = 54_321;
     let plants: [(&str, Plant); 3] = [
-        ("is a link or a file where the program's own folder is to be; remove it", |hidden, outside| {
-            symlink(outside, hidden).unwrap();
-        }),
+        (
+            "is a symbolic link or a file, where the program needs a directory of its own; remove it",
+            |hidden, outside| {
+                symlink(outside, hidden).unwrap();
+            },
+        ),
         ("belongs to 54321", |hidden, _| {
             fs::create_dir(hidden).unwrap();
             chown(hidden, Some(STRANGER), Some(STRANGER)).unwrap();

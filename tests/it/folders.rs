@@ -320,7 +320,7 @@ async fn folders_below_and_shortcuts_count_from_when_they_are_switched_on() {
         } else {
             reload(&world).await;
         }
-        said(&world, "more of a folder counts", 1).await;
+        said(&world, "was switched on for a folder", 1).await;
         world.wait_until_idle().await;
         upload_into(&world, &below, "new.mp4");
         world.wait_for_file("Below/new.mp4").await;

@@ -157,7 +157,7 @@ async fn a_move_that_could_not_be_made_durable_is_not_made_twice() {
     world.spawn_with(&[(FAIL_AT, "moved")]);
     world.until_ready().await;
     let id = world.upload("film.mp4", SIZE);
-    world.wait("it fails", async || world.log().contains("could not be published yet")).await;
+    world.wait("it fails", async || world.log().contains("could not be moved to its place yet")).await;
     world.wait_until_idle().await;
     assert_eq!(world.delivered(), ["film.mp4"]);
     world.assert_same("film.mp4", &id);

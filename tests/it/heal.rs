@@ -20,7 +20,7 @@ async fn a_rate_limit_pauses_everything_for_as_long_as_drive_asks() {
     world.drive.clear_requests();
     world.drive.fail(everything(Action::status_retry_after(429, "rateLimitExceeded", "8")));
     world.upload("film.mp4", 1_000);
-    world.wait("the refusal is seen", async || world.log().contains("all calls pause")).await;
+    world.wait("the refusal is seen", async || world.log().contains("all calls to Drive pause")).await;
     let refused = Instant::now();
     world.drive.clear_faults();
     while refused.elapsed() < Duration::from_secs(7) {
@@ -176,10 +176,10 @@ async fn what_a_proxy_does_not_know_is_not_gone() {
     world
         .wait("it is refused", async || {
             let log = world.log();
-            log.contains("a delivery waits") || log.contains("a delivery is superseded")
+            log.contains("a file waits") || log.contains("a file is no longer wanted")
         })
         .await;
-    assert!(!world.log().contains("a delivery is superseded"));
+    assert!(!world.log().contains("a file is no longer wanted"));
     world.drive.clear_faults();
     world.wait_for_file("film.mp4").await;
 }

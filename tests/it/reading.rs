@@ -232,7 +232,7 @@ async fn a_file_that_moves_from_a_shared_drive_is_delivered_whichever_log_tells_
         // It is on its way when it moves.
         world.drive.fail(Fault::times("files.media", 3, Action::status(500, "internalError")));
         let film = upload_into(&world, &team, "film.mp4");
-        world.wait("it is known", async || world.log().contains("a new video")).await;
+        world.wait("it is known", async || world.log().contains("a new file")).await;
         world.drive.move_to(&film, &world.inbox);
         tokio::time::sleep(lag + Duration::from_secs(2)).await;
         world.wait_until_idle().await;

@@ -67,7 +67,7 @@ async fn when_the_calls_of_the_day_are_used_up_nobody_calls_for_an_hour() {
     let calls = world.drive.requests().len();
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(world.drive.requests().len(), calls);
-    assert_eq!(world.log().matches("all calls pause").count(), 1);
+    assert_eq!(world.log().matches("all calls to Drive pause").count(), 1);
     let shown = world.output(&["status"]).await;
     assert!(text(&shown.stdout).contains("calls to Drive are paused"), "{}", text(&shown.stdout));
 }
@@ -106,7 +106,7 @@ async fn a_token_endpoint_that_is_asked_too_often_is_left_alone() {
     tokio::time::sleep(Duration::from_secs(15)).await;
     let calls = world.drive.requests().len();
     assert!((1..=2).contains(&calls), "{calls} calls");
-    assert!(world.log().contains("all calls pause"));
+    assert!(world.log().contains("all calls to Drive pause"));
 }
 
 /// `OUTAGE_SECONDS` makes it longer: ten minutes show that the calls stay at the cap.

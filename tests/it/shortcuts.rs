@@ -185,7 +185,7 @@ async fn a_shared_drive_that_cannot_be_followed_keeps_nobody_from_being_ready() 
     let folder = world.drive.folder(&shared, "Rushes");
     world.drive.fail(Fault::always("changes.getStartPageToken", Action::status(404, "notFound")));
     world.drive.shortcut(&world.inbox, "Team", &folder);
-    world.wait("it is said", async || world.log().contains("no member of a shared drive")).await;
+    world.wait("it is said", async || world.log().contains("not a member of a shared drive")).await;
     upload_into(&world, &world.inbox, "film.mp4");
     world.wait_for_file("film.mp4").await;
     world.until_ready().await;

@@ -97,10 +97,10 @@ impl Engine {
             self.hold(&running.root, &why);
         }
         if !whole {
-            error!(delivery.id = %id, "an attempt ended without an outcome; it is repeated later");
+            error!(delivery.id = %id, "the download of a file ended without a result; it is repeated later");
             let now = Timestamp::now();
             let later = now.checked_add(FAULT_WAIT).unwrap_or(now);
-            let reason = "its last attempt ended without an outcome; see the log";
+            let reason = "its last download ended without a result; see the log";
             // A file that was being published may be at its path; the disk is checked.
             let back = match self.store.hold(&id, later, attempt, reason, now).await {
                 Ok(false) => self.store.put_back(&id, later, attempt, Some(reason), now).await,

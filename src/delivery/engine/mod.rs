@@ -26,7 +26,7 @@ use crate::destination::Marker;
 use crate::download::Downloader;
 use crate::model::{Delivery, DeliveryId};
 use crate::store::{self, Store};
-use crate::task::{Activation, Next, Step, Wake};
+use crate::task::{Activation, Next, Step, Wake, counted};
 use crate::telemetry::holds::Holds;
 use crate::telemetry::log::with_causes;
 use crate::telemetry::transfers::Transfers;
@@ -212,7 +212,7 @@ impl Engine {
             if count > 0 {
                 info!(
                     count,
-                    "files that Google takes for harmful are downloaded now: download.acknowledge_abuse is set"
+                    "files that Google has marked as harmful are downloaded now: download.acknowledge_abuse is set"
                 );
             }
         }
@@ -227,7 +227,7 @@ impl Step for Engine {
         match self.start_and_prune().await {
             Ok(due) => {
                 self.last_error = None;
-                Next { due, settle: Duration::ZERO, outcome: Ok(format!("{} running", self.attempts.len())) }
+                Next { due, settle: Duration::ZERO, outcome: Ok(counted(self.attempts.len(), "download")) }
             }
             Err(error) => {
                 let said = with_causes(&error);

@@ -297,7 +297,7 @@ impl Engine {
             Reaction::Again { after, reason, .. } => {
                 let is_news = delivery.reason.as_ref() != Some(&reason);
                 if is_news && self.turned_away == 1 {
-                    warn!(delivery.id = %delivery.id, file.name = delivery.name, reason, "a delivery waits, and others may as well");
+                    warn!(delivery.id = %delivery.id, file.name = delivery.name, reason, "a file waits, and others of the same destination may wait as well");
                 }
                 (now.checked_add(after).unwrap_or(now), reason)
             }

@@ -137,7 +137,7 @@ impl Engine {
                 self.again(delivery, Some(LOST), now).await
             }
             Err(error) => {
-                warn!(delivery.id = %delivery.id, %error, "cannot check now whether a file was published");
+                warn!(delivery.id = %delivery.id, %error, "cannot check now whether a file is in its place");
                 self.hold_one(delivery, &error).await?;
                 Ok(false)
             }

@@ -124,7 +124,7 @@ async fn an_attempt_that_ends_without_an_outcome_counts_like_any_other() {
         let expected = if stage == Stage::Publishing { stage } else { Stage::Pending };
         assert_eq!((delivery.attempt, delivery.stage), (8, expected));
         let reason = delivery.reason.unwrap();
-        assert!(reason.contains("without an outcome"), "{reason}");
+        assert!(reason.contains("without a result"), "{reason}");
     }
 }
 

@@ -36,7 +36,7 @@ use idle::{Idle, Origin};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be asked for.
-    #[error("{0} is no address")]
+    #[error("{0} is not an address")]
     Address(String),
     /// No connection.
     #[error(transparent)]

@@ -32,12 +32,14 @@ fn no_link_is_followed_to_the_folder() {
     symlink(outside.path(), &hidden).unwrap();
     for found in [Folder::find(home.path()).map(drop), Folder::make(home.path()).map(drop)] {
         let said = found.unwrap_err().to_string();
-        assert!(said.contains(&format!("{} is a link or a file", hidden.display())), "{said}");
+        assert!(said.contains(&format!("{} is a symbolic link or a file", hidden.display())), "{said}");
     }
     fs::remove_file(&hidden).unwrap();
     fifo(&hidden);
     let path = home.path().to_owned();
-    assert!(soon(move || Folder::make(&path)).unwrap_err().to_string().contains("is a link or a file"));
+    assert!(
+        soon(move || Folder::make(&path)).unwrap_err().to_string().contains("is a symbolic link or a file")
+    );
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
 }
 
