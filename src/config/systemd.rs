@@ -220,7 +220,7 @@ mod tests {
     fn a_temporary_place_is_that_of_the_machine() {
         for place in ["/tmp/videos", "/var/tmp/videos"] {
             let said = drop_in_of(SOURCE, &folder(place));
-            assert!(said.contains(&format!("only.\nBindPaths=-{place}\n")), "{said}");
+            assert!(said.contains(&format!("these directories.\nBindPaths=-{place}\n")), "{said}");
             let path = Path::new(SOURCE);
             let settings = load_from(&folder(place), path, path.parent().unwrap(), []).unwrap();
             let warnings = crate::config::secrets::warnings(&settings).join("\n");
