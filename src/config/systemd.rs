@@ -224,7 +224,7 @@ mod tests {
             let path = Path::new(SOURCE);
             let settings = load_from(&folder(place), path, path.parent().unwrap(), []).unwrap();
             let warnings = crate::config::secrets::warnings(&settings).join("\n");
-            assert!(warnings.contains(&format!("{place} is a temporary place")), "{warnings}");
+            assert!(warnings.contains(&format!("files that are delivered to {place} are lost")), "{warnings}");
         }
     }
 
