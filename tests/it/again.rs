@@ -131,7 +131,7 @@ async fn all_that_failed_or_were_skipped_come_by_one_command() {
         assert!(said.contains("2 files that failed are in the queue again"), "{said}");
         if is_stopped {
             let both = told(&world, &["retry", "--failed", "--skipped"], 0).await;
-            assert!(both.contains("no file failed") && both.contains("1 file that was skipped"), "{both}");
+            assert!(both.contains("no file that failed") && both.contains("1 file that was skipped"), "{both}");
             world.start().await;
         } else {
             world.wait_for_file("b.mp4").await;
@@ -288,7 +288,7 @@ async fn an_empty_database_has_nothing_and_a_missing_one_is_not_made() {
     assert_eq!(world.terminate().await, 0);
     assert!(told(&world, &["history"], 0).await.contains("no file was delivered, skipped or failed yet"));
     assert!(told(&world, &["history", "--failed"], 0).await.contains("no file has failed"));
-    assert!(told(&world, &["retry", "--failed", "--skipped"], 0).await.contains("no file failed"));
+    assert!(told(&world, &["retry", "--failed", "--skipped"], 0).await.contains("no file that failed"));
 
     let world = World::new("").await;
     let files = || fs::read_dir(world.home()).unwrap().count();

@@ -299,7 +299,7 @@ async fn a_check_names_a_state_directory_that_is_none_or_that_others_can_write()
         set_mode(&state, mode);
         let check = run_in(&world, Path::new("/"), &["config", "check"], &given).await;
         assert_eq!(check.status.code(), Some(0), "{}", said(&check));
-        let warned = said(&check).contains(&format!("can write it (mode {mode:04o}); chmod go-w"));
+        let warned = said(&check).contains(&format!("can write to it (mode {mode:04o}); chmod go-w"));
         assert_eq!(warned, expected, "{}", said(&check));
     }
     // A pipe in the place of the login, at whose other end nobody is.

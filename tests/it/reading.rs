@@ -70,7 +70,7 @@ async fn a_folder_that_cannot_be_listed_waits_alone_and_is_named() {
         let problem = &status["folders"]["problems"][0];
         assert_eq!((&problem["name"], &problem["is_configured"]), (&"Broken".into(), &false.into()));
         let shown = text(&world.output(&["status"]).await.stdout);
-        assert!(shown.contains("folders\n") && shown.contains(&folder), "{shown}");
+        assert!(shown.contains("folders with problems\n") && shown.contains(&folder), "{shown}");
         upload_into(&world, &world.inbox, "another.mp4");
         world.wait_for_file("another.mp4").await;
 
