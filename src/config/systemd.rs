@@ -224,7 +224,10 @@ mod tests {
             let path = Path::new(SOURCE);
             let settings = load_from(&folder(place), path, path.parent().unwrap(), []).unwrap();
             let warnings = crate::config::secrets::warnings(&settings).join("\n");
-            assert!(warnings.contains(&format!("files that are delivered to {place} are lost")), "{warnings}");
+            assert!(
+                warnings.contains(&format!("files that are delivered to {place} are lost")),
+                "{warnings}"
+            );
         }
     }
 

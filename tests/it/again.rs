@@ -131,7 +131,10 @@ async fn all_that_failed_or_were_skipped_come_by_one_command() {
         assert!(said.contains("2 files that failed are in the queue again"), "{said}");
         if is_stopped {
             let both = told(&world, &["retry", "--failed", "--skipped"], 0).await;
-            assert!(both.contains("no file that failed") && both.contains("1 file that was skipped"), "{both}");
+            assert!(
+                both.contains("no file that failed") && both.contains("1 file that was skipped"),
+                "{both}"
+            );
             world.start().await;
         } else {
             world.wait_for_file("b.mp4").await;

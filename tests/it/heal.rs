@@ -79,7 +79,9 @@ async fn a_destination_that_cannot_be_used_holds_its_files_and_heals() {
     assert!(world.is_running());
     // What is there before the first run has ended was there before the first run.
     world
-        .wait("the first run ends", async || world.status().await["engines"].to_string().contains("no file found"))
+        .wait("the first run ends", async || {
+            world.status().await["engines"].to_string().contains("no file found")
+        })
         .await;
     let id = world.upload("film.mp4", 1_000);
     fs::remove_file(world.videos()).unwrap();
