@@ -2,10 +2,11 @@
 //! quota of their own. A copy lies under a hidden name in the folder that it is for, and is renamed there like a part. A note
 //! in the hidden folder of the destination says beforehand where it lies, so that no crash leaves one that nobody knows.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{self as sys, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid};
@@ -15,8 +16,8 @@ use super::place::Place;
 use super::{Error, Local};
 use crate::model::{DeliveryId, RelativePath};
 use crate::owner::{self, Absent};
-use crate::spool::VerifiedPart;
 use crate::spool::checksum::Hasher;
+use crate::spool::{VerifiedPart, set_mode};
 
 /// Begins the name of a copy.
 const HIDDEN_COPY: &str = ".gdrive-webhook-";
@@ -143,12 +144,7 @@ fn fill(mut file: File, copy: &Place, part: &VerifiedPart, mode: u32) -> io::Res
         ));
     }
     give_like(&file, copy, &original)?;
-    // Where there are no modes, all files have one.
-    match file.set_permissions(Permissions::from_mode(mode)) {
-        Err(error)
-            if [io::ErrorKind::PermissionDenied, io::ErrorKind::Unsupported].contains(&error.kind()) => {}
-        set => set?,
-    }
+    set_mode(&file, Path::new(&copy.name), mode)?;
     let modified = Timespec { tv_sec: original.st_mtime, tv_nsec: original.st_mtime_nsec as _ };
     let unchanged = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
     sys::futimens(&file, &Timestamps { last_access: unchanged, last_modification: modified })?;

@@ -28,8 +28,6 @@ pub struct Local {
     pub(super) root: PathBuf,
     pub(super) spool: Spool,
     marker: Marker,
-    /// Its marker is new: then the absence of a part proves nothing.
-    pub(super) fresh: bool,
     pub(super) rights: Rights,
     pub(super) tree: Tree,
     pub(super) learned: Arc<Learned>,
@@ -64,9 +62,9 @@ impl Local {
             None => Seen::Nothing,
         };
         match (known, seen, found) {
-            (None, Seen::Marker(marker, _), Some(spool)) => Ok(Self::new(root, spool, marker, false, rights)),
+            (None, Seen::Marker(marker, _), Some(spool)) => Ok(Self::new(root, spool, marker, rights)),
             (Some(known), Seen::Marker(marker, _), Some(spool)) if marker == *known => {
-                Ok(Self::new(root, spool, marker, false, rights))
+                Ok(Self::new(root, spool, marker, rights))
             }
             (None, _, _) => {
                 owner::make_directories(root, rights.dir_mode, rights.owner).map_err(fail)?;
@@ -80,11 +78,11 @@ impl Local {
         }
     }
 
-    fn new(root: &Path, spool: Spool, marker: Marker, fresh: bool, rights: Rights) -> Self {
+    fn new(root: &Path, spool: Spool, marker: Marker, rights: Rights) -> Self {
         let tree = Tree { root: root.to_owned(), mode: rights.dir_mode };
         let learned = Learned::of(root);
         let root = root.to_owned();
-        Self { root, spool, marker, fresh, rights, tree, learned, claimed_by: None, lock: None }
+        Self { root, spool, marker, rights, tree, learned, claimed_by: None, lock: None }
     }
 
     /// Whether a file that was delivered to this directory lies there as it was. Nothing of the program's own need be there.
@@ -100,7 +98,7 @@ impl Local {
     pub fn anew(root: &Path, rights: Rights) -> Result<Self, Error> {
         let fail = |source| unusable(root, source);
         let spool = Spool::open(root, rights.file_mode).map_err(fail)?;
-        Ok(Self::new(root, spool, Marker::random(), true, rights))
+        Ok(Self::new(root, spool, Marker::random(), rights))
     }
 
     /// Writes its marker, if it is not there yet.
@@ -125,11 +123,6 @@ impl Local {
     /// Its marker.
     pub fn marker(&self) -> &Marker {
         &self.marker
-    }
-
-    /// Whether its marker is new.
-    pub fn is_fresh(&self) -> bool {
-        self.fresh
     }
 
     /// Checks that it is still there: its disk may have been unmounted since it was opened.

@@ -30,6 +30,7 @@ pub use folder::{Folder, HIDDEN};
 pub use part::{Expected, Part};
 pub use ranges::Ranges;
 pub use sink::{Lane, Sink};
+pub(crate) use verified::set_mode;
 pub use verified::{Suspect, Verdict, VerifiedPart};
 
 use crate::model::DeliveryId;

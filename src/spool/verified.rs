@@ -120,7 +120,7 @@ fn modified_ns(metadata: &Metadata) -> i64 {
 }
 
 /// Sets the mode independent of the umask. A file system without modes has one mode for all files.
-fn set_mode(file: &File, path: &Path, mode: u32) -> io::Result<()> {
+pub(crate) fn set_mode(file: &File, path: &Path, mode: u32) -> io::Result<()> {
     match file.set_permissions(Permissions::from_mode(mode)) {
         Err(error)
             if [io::ErrorKind::PermissionDenied, io::ErrorKind::Unsupported].contains(&error.kind()) =>

@@ -10,8 +10,8 @@ use crate::world::{World, content_of};
 const BEN: &str = "ben@example.com";
 
 /// A world of a user who has logged in, with the folder shared with another one.
-async fn world_of_two() -> World {
-    let world = World::new("[sync]\npoll = \"1s\"").await;
+async fn world_of_two(poll: &str) -> World {
+    let world = World::new(&format!("[sync]\npoll = {poll:?}")).await;
     fs::write(world.home().join("credentials.json"), world.drive.installed_client_json()).unwrap();
     let ben = world.drive.user(BEN);
     world.drive.share(&world.inbox, BEN, Role::Reader);
@@ -26,7 +26,7 @@ async fn world_of_two() -> World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_account_begins_the_change_logs_anew() {
-    let mut world = world_of_two().await;
+    let mut world = world_of_two("1s").await;
     world.start().await;
     world.upload("before.mp4", 1_000);
     world.wait_for_file("before.mp4").await;
@@ -49,12 +49,14 @@ async fn another_account_begins_the_change_logs_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_account_is_noticed_while_the_program_runs() {
-    let mut world = world_of_two().await;
+    let mut world = world_of_two("10m").await;
     world.start().await;
     let former = world.status().await["channels"][0]["id"].clone();
     world.drive.consent_as(BEN);
     log_in(&world).await;
     world.drive.expire_access_tokens();
+    // The next call is made under the new login. The log is read for it at once, and not after a poll.
+    world.upload("nudge.mp4", 1_000);
     world.wait("it is said", async || world.log().contains("another account than before")).await;
     world
         .wait("there is another channel", async || {
@@ -68,7 +70,7 @@ async fn another_account_is_noticed_while_the_program_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_that_is_known_is_not_looked_at_again() {
-    let mut world = world_of_two().await;
+    let mut world = world_of_two("1s").await;
     world.start().await;
     assert_eq!(world.drive.count("about.get"), 2, "once by `login`, and once by the daemon");
     world.kill();
@@ -86,7 +88,7 @@ async fn a_login_that_is_known_is_not_looked_at_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_account_has_another_root() {
-    let mut world = world_of_two().await;
+    let mut world = world_of_two("1s").await;
     let inbox = format!("id = {:?}", world.inbox);
     world.replace_config(&inbox, "id = \"root\"");
     world.start().await;

@@ -1,14 +1,16 @@
 //! The audit: what it finds, what it takes for a fault, and what it does about that.
 
 use std::fs;
+use std::process::Stdio;
 use std::time::Duration;
 
-use drive_emulator::{Action, Downloads, Fault, Matching, Role, Upload};
+use drive_emulator::{Action, Downloads, Fault, Matching, RequestRecord, Role, Upload};
 use gdrive_webhook::audit::{self, Desk, Waits};
 use gdrive_webhook::config::{self, follow};
 use gdrive_webhook::daemon::Parts;
 use gdrive_webhook::store::Access;
 use gdrive_webhook::task::{StatusBoard, run, status_board, wake_up};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -446,4 +448,26 @@ async fn an_audit_follows_each_comparison_of_all_folders() {
     assert!(second.total.here + second.problems.len() as u64 >= 1, "{second:?}");
     assert!(board.borrow().outcome.clone().unwrap().is_ok(), "{:?}", board.borrow().outcome);
     stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_an_audit_is_told_that_the_daemon_was_restarted() {
+    let mut world = World::running("").await;
+    world.wait_until_idle().await;
+    world.drive.fail(Fault::once("files.list", Action::Delay { milliseconds: 20_000 }));
+    world.drive.clear_requests();
+    let mut command = world.command(&["audit", "--fix"]);
+    let waiting = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let asks = |record: &RequestRecord| record.operation == "files.list";
+    world.wait("the audit lists a folder", async || world.drive.requests().iter().any(asks)).await;
+    // It sees nothing of the moment in which nobody answers.
+    let signal = |signal| kill_process(Pid::from_child(&waiting), signal).unwrap();
+    signal(Signal::STOP);
+    world.kill();
+    world.start().await;
+    signal(Signal::CONT);
+    let output = tokio::task::spawn_blocking(move || waiting.wait_with_output().unwrap());
+    let output = tokio::time::timeout(Duration::from_secs(15), output).await.unwrap().unwrap();
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("run `gdrive-webhook audit` again"), "{said}");
 }

@@ -190,3 +190,31 @@ async fn a_destination_without_its_marker_is_known_by_a_file_and_not_by_its_size
     std::fs::write(&film, "FILM").unwrap();
     assert!(!world.engine.is_witnessed(&root).await.unwrap(), "another disk may have a file of that size");
 }
+
+#[tokio::test]
+async fn files_of_a_held_destination_are_left_in_the_queue_although_it_may_be_looked_at_by_now() {
+    let mut world = World::new(Stage::Pending).await;
+    let now = Timestamp::now();
+    // Due since this moment, in a step that has looked at what was held before.
+    world.engine.holds.hold(world.videos.to_str().unwrap(), "full", now, now);
+    let claimed = tokio::time::timeout(Duration::from_secs(5), world.engine.claim()).await;
+    claimed.expect("they are claimed and put back without an end").unwrap();
+    assert_eq!(world.delivery().await.stage, Stage::Pending);
+}
+
+#[tokio::test]
+async fn what_is_not_needed_any_more_is_removed_from_a_held_destination() {
+    let mut world = World::new(Stage::Pending).await;
+    let root = world.videos.clone();
+    world.store.put_bare("old", root.to_str().unwrap(), 2, Stage::Superseded).await;
+    let place = world.engine.open(&root).await.unwrap().unwrap();
+    let parts = ["old", "d"].map(|id| place.spool().path(&DeliveryId::new(id)));
+    for part in &parts {
+        std::fs::write(part, "begun").unwrap();
+    }
+    let now = Timestamp::now();
+    let later = now.checked_add(Duration::from_mins(1)).unwrap();
+    world.engine.holds.hold(root.to_str().unwrap(), "full", now, later);
+    world.engine.tidy_up().await.unwrap();
+    assert_eq!(parts.map(|part| part.exists()), [false, true]);
+}
