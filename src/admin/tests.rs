@@ -9,8 +9,8 @@ use tower_service::Service;
 
 use super::*;
 use crate::http::Http;
-use crate::model::Stage;
 use crate::model::channel::Known;
+use crate::model::{Delivery, Stage};
 use crate::store::{self, Access};
 use crate::task::{Activation, Next as After, Outcome, Status, Step, Wakeups, run, status_board, wake_up};
 
@@ -180,6 +180,17 @@ async fn deliveries_are_shown_and_brought_again() {
     door.store.close().await;
     let (status, said) = door.get("/api/deliveries").await;
     assert_eq!((status, said.contains("the database cannot be read")), (500, true), "{said}");
+}
+
+#[tokio::test]
+async fn no_name_begins_a_line_of_the_readiness_answer() {
+    let door = door(None, None).await;
+    door.store.put_bare_folder().await;
+    door.store.put_bare("a", "/nowhere", 1, Stage::Failed).await;
+    let (_, failed) = door.store.given_up().await.unwrap().unwrap();
+    let hostile = Delivery { name: "a\nready\u{1b}[2J".to_owned(), reason: Some("b\n".to_owned()), ..failed };
+    let said = deliveries::failed(1, &hostile);
+    assert!(!said.contains(char::is_control), "{said:?}");
 }
 
 #[tokio::test]

@@ -341,4 +341,12 @@ mod tests {
         report.found(&HashSet::from([FileId::new("d")]));
         assert!(report.is_well() && report.complaint().is_none());
     }
+
+    #[test]
+    fn no_name_begins_a_line_or_moves_the_cursor() {
+        let mut report = report();
+        report.count(0, named(Outcome::Missing, "a\n\u{1b}[2J"));
+        let said = report.complaint().unwrap();
+        assert!(!said.contains(char::is_control), "{said:?}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Another account logs in: what the former one left is worth nothing to it.
 
 use std::fs;
+use std::time::Duration;
 
 use drive_emulator::{Role, Upload};
 
@@ -9,9 +10,12 @@ use crate::world::{World, content_of};
 
 const BEN: &str = "ben@example.com";
 
-/// A world of a user who has logged in, with the folder shared with another one.
-async fn world_of_two(poll: &str) -> World {
-    let world = World::new(&format!("[sync]\npoll = {poll:?}")).await;
+async fn world_of_two() -> World {
+    log_in_to(World::new("[sync]\npoll = \"1s\"").await).await
+}
+
+/// Its user has logged in, and the folder is shared with another one.
+async fn log_in_to(world: World) -> World {
     fs::write(world.home().join("credentials.json"), world.drive.installed_client_json()).unwrap();
     let ben = world.drive.user(BEN);
     world.drive.share(&world.inbox, BEN, Role::Reader);
@@ -26,7 +30,7 @@ async fn world_of_two(poll: &str) -> World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_account_begins_the_change_logs_anew() {
-    let mut world = world_of_two("1s").await;
+    let mut world = world_of_two().await;
     world.start().await;
     world.upload("before.mp4", 1_000);
     world.wait_for_file("before.mp4").await;
@@ -49,14 +53,12 @@ async fn another_account_begins_the_change_logs_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_account_is_noticed_while_the_program_runs() {
-    let mut world = world_of_two("10m").await;
+    let mut world = world_of_two().await;
     world.start().await;
     let former = world.status().await["channels"][0]["id"].clone();
     world.drive.consent_as(BEN);
     log_in(&world).await;
     world.drive.expire_access_tokens();
-    // The next call is made under the new login. The log is read for it at once, and not after a poll.
-    world.upload("nudge.mp4", 1_000);
     world.wait("it is said", async || world.log().contains("another account than before")).await;
     world
         .wait("there is another channel", async || {
@@ -68,9 +70,27 @@ async fn another_account_is_noticed_while_the_program_runs() {
     world.wait_for_file("film.mp4").await;
 }
 
+/// The read in which it is noticed comes to nothing, since its log is gone. The next one does not wait for a poll.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_another_account_is_read_at_once() {
+    let poll = World::new("[webhook]\nlisten = \"127.0.0.1:{public}\"\n[sync]\npoll = \"10s\"").await;
+    let mut world = log_in_to(poll).await;
+    world.start().await;
+    world.drive.consent_as(BEN);
+    log_in(&world).await;
+    world.drive.expire_access_tokens();
+    world.wait("it is said", async || world.log().contains("another account than before")).await;
+    let soon = Duration::from_secs(5);
+    world
+        .wait_for("its log is read", soon, async || {
+            world.log().matches("a new start page token").count() == 2
+        })
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_that_is_known_is_not_looked_at_again() {
-    let mut world = world_of_two("1s").await;
+    let mut world = world_of_two().await;
     world.start().await;
     assert_eq!(world.drive.count("about.get"), 2, "once by `login`, and once by the daemon");
     world.kill();
@@ -88,7 +108,7 @@ async fn a_login_that_is_known_is_not_looked_at_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_account_has_another_root() {
-    let mut world = world_of_two("1s").await;
+    let mut world = world_of_two().await;
     let inbox = format!("id = {:?}", world.inbox);
     world.replace_config(&inbox, "id = \"root\"");
     world.start().await;
