@@ -158,6 +158,21 @@ async fn a_connection_that_trickles_is_replaced_although_it_is_the_only_one() {
     assert_eq!(media(&world).len(), 2);
 }
 
+/// All that comes for twenty seconds is there already.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_brings_what_is_there_already_does_not_trickle() {
+    let world = World::running("[download]\nstreams = 1").await;
+    world.drive.set_rate(Some(2_400_000));
+    for action in [Action::CutAfter { bytes: 54_000_000 }, Action::IgnoreRange] {
+        world.drive.fail(Fault::once("files.media", action));
+    }
+    let id = world.upload("big.mp4", 56_000_000);
+    let path = world.videos().join("big.mp4");
+    world.wait_for("it is there", Duration::from_secs(80), async || path.exists()).await;
+    world.assert_same("big.mp4", &id);
+    assert_eq!(media(&world).len(), 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn where_there_is_one_connection_only_it_brings_all() {
     let only_whole = Action::IgnoreRange;
