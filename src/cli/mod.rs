@@ -264,7 +264,7 @@ async fn dispatch(arguments: Arguments, prepared: Option<run::Prepared>) -> Exit
     }
     let outcome = match command {
         Command::Sync { dry_run: false } => Box::pin(sync_once::sync(&settings, interrupted())).await,
-        Command::Sync { dry_run: true } => sync_once::dry_run(&settings).await,
+        Command::Sync { dry_run: true } => Box::pin(sync_once::dry_run(&settings, interrupted())).await,
         Command::Login => login::login(&settings).await,
         Command::Status { json, check } => status::status(&settings, problems, json, check).await,
         Command::History(options) => history::history(&settings, problems, options).await,

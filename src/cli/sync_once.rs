@@ -55,9 +55,10 @@ pub(super) async fn sync(settings: &Settings, stop: CancellationToken) -> anyhow
     Ok(if is_complete { Exit::Done } else { Exit::Failed })
 }
 
-pub(super) async fn dry_run(settings: &Settings) -> anyhow::Result<Exit> {
+pub(super) async fn dry_run(settings: &Settings, stop: CancellationToken) -> anyhow::Result<Exit> {
     let scratch = Scratch::create(&settings.state_dir)?;
-    dry_run_in(settings, &scratch.0).await
+    let outcome = stop.run_until_cancelled(dry_run_in(settings, &scratch.0)).await;
+    outcome.unwrap_or_else(|| Err(anyhow::anyhow!("interrupted; nothing was changed")))
 }
 
 /// A private directory that goes when it is no longer needed.

@@ -1,6 +1,10 @@
 //! The commands beside `run`, their output and their exit codes.
 
 use std::fs;
+use std::process::Stdio;
+
+use drive_emulator::{Action, Fault, RequestRecord};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::world::{World, text};
 
@@ -35,7 +39,6 @@ async fn sync_fetches_everything_and_ends() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn status_names_each_file_that_failed_and_why() {
-    use drive_emulator::{Action, Fault};
     let world = World::running("").await;
     world.drive.fail(Fault::always("files.media", Action::status(403, "cannotDownloadAbusiveFile")));
     world.upload("harmful.mp4", 1_000);
@@ -129,4 +132,25 @@ async fn sync_counts_what_waits_since_an_earlier_pass() {
             "{told}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_that_is_interrupted_leaves_no_copy_of_the_database() {
+    let mut world = World::running("").await;
+    world.wait_until_idle().await;
+    assert_eq!(world.terminate().await, 0);
+    world.drive.clear_requests();
+    world.drive.fail(Fault::once("changes.list", Action::Delay { milliseconds: 20_000 }));
+    let mut command = world.command(&["sync", "--dry-run"]);
+    let running = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let asks = |record: &RequestRecord| record.operation == "changes.list";
+    world.wait("it reads a log", async || world.drive.requests().iter().any(asks)).await;
+    let copies = || {
+        let names = fs::read_dir(world.home()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("dry-run-")).count()
+    };
+    assert_eq!(copies(), 1);
+    kill_process(Pid::from_child(&running), Signal::TERM).unwrap();
+    let output = tokio::task::spawn_blocking(move || running.wait_with_output().unwrap()).await.unwrap();
+    assert_eq!((output.status.code(), copies()), (Some(1), 0), "{}", text(&output.stderr));
 }
