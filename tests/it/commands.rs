@@ -119,7 +119,6 @@ async fn a_folder_that_is_not_shared_is_named_and_the_others_go_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sync_counts_what_waits_since_an_earlier_pass() {
-    use drive_emulator::{Action, Fault};
     let world = World::with_folder("", "existing = \"download\"").await;
     world.upload("popular.mp4", 1_000);
     world.drive.fail(Fault::always("files.media", Action::status(403, "downloadQuotaExceeded")));
