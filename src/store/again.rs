@@ -226,7 +226,7 @@ mod tests {
         let due = store.unready(now()).await.unwrap();
         assert_eq!((due.len(), due[0].stage), (1, Stage::Failed));
         store.still_unready(&due[0].id, now(), 1).await.unwrap();
-        assert_eq!(store.next_unready().await.unwrap(), None);
+        assert_eq!(store.next_asked().await.unwrap(), None);
     }
 
     #[tokio::test]

@@ -419,7 +419,7 @@ mod tests {
         store.record(&awaited, at(1)).await.unwrap();
         assert_eq!(contents(&store).await, named(&[("a", Stage::Done)]));
         assert_counted(&store).await;
-        assert_eq!(store.next_unready().await.unwrap(), None);
+        assert_eq!(store.next_asked().await.unwrap(), None);
         // The first one is the newest again: published anew, it would be let through.
         sqlx::query("update delivery set stage = 'downloading'").execute(&store.pool).await.unwrap();
         let id = store.in_stages(&[Stage::Downloading], 1).await.unwrap().remove(0).id;
@@ -432,24 +432,24 @@ mod tests {
         let store = store(home.path()).await;
         let skipped = |cause| Found::Skipped(cause, "why".to_owned());
         find(&store, "a", skipped(Cause::Permission)).await;
-        assert_eq!(store.next_unready().await.unwrap(), Some(at(60)));
+        assert_eq!(store.next_asked().await.unwrap(), Some(at(60)));
         assert!(store.unready(at(59)).await.unwrap().is_empty());
         let asked = store.unready(at(60)).await.unwrap().remove(0);
         assert_eq!((asked.stage, asked.cause), (Stage::Skipped, Some(Cause::Permission)));
         store.still_unready(&asked.id, at(600), 1).await.unwrap();
-        assert_eq!(store.next_unready().await.unwrap(), Some(at(600)));
+        assert_eq!(store.next_asked().await.unwrap(), Some(at(600)));
         // Another content, which is skipped for another reason: nobody asks for the first one any more.
         find(&store, "b", skipped(Cause::Setting)).await;
-        assert_eq!(store.next_unready().await.unwrap(), None);
+        assert_eq!(store.next_asked().await.unwrap(), None);
         find(&store, "b", skipped(Cause::Permission)).await;
         assert_eq!(
-            store.next_unready().await.unwrap(),
+            store.next_asked().await.unwrap(),
             Some(at(60)),
             "the setting has changed, the permission is missing"
         );
         let gone = Outcome { withdrawn: vec![(FileId::new("f"), "it is gone")], ..Outcome::default() };
         store.record(&gone, at(1)).await.unwrap();
-        assert_eq!(store.next_unready().await.unwrap(), None);
+        assert_eq!(store.next_asked().await.unwrap(), None);
         assert_eq!(contents(&store).await.last().unwrap().1, Stage::Superseded);
         find(&store, "b", Found::New).await;
         assert_eq!(contents(&store).await.last().unwrap(), &("b".to_owned(), Stage::Pending));

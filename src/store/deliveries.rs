@@ -263,17 +263,6 @@ impl Store {
         rows.iter().map(delivery).collect()
     }
 
-    /// When Drive is to be asked about the next of these files.
-    pub async fn next_unready(&self) -> Result<Option<Timestamp>, Error> {
-        let row = sqlx::query(
-            "select min(at) as at from (select min(run_at) as at from delivery where stage = 'unready' \
-             union all select min(look_at) as at from delivery where look_at is not null) as next",
-        )
-        .fetch_one(&self.pool)
-        .await?;
-        optional_time(&row, "at")
-    }
-
     /// Drive is asked about a file now, and again then unless the answer changes something.
     pub async fn still_unready(&self, id: &DeliveryId, again: Timestamp, attempt: u32) -> Result<(), Error> {
         sqlx::query(

@@ -92,7 +92,10 @@ impl Store {
 
     /// By what the destinations know this database.
     pub async fn own_id(&self) -> Result<String, Error> {
-        Ok(sqlx::query("select id from ledger").fetch_one(&self.pool).await?.try_get(0)?)
+        // It never changes, and each look at a destination asks for it.
+        let read =
+            async || Ok(sqlx::query("select id from ledger").fetch_one(&self.pool).await?.try_get(0)?);
+        self.own_id.get_or_try_init(read).await.cloned()
     }
 
     /// The latest files that were put there.

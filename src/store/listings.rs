@@ -10,7 +10,7 @@ use super::folders::{LOOKS, folder, mark};
 use super::questions::{Question, Why, ask};
 use super::sql::{Sql, lists};
 use super::{Error, Folder, LONGEST_WAIT_MS, Listing, Store, millis, optional_time, time};
-use crate::model::{ChangeLog, FileId};
+use crate::model::FileId;
 
 /// How urgent it is to list a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,10 +53,10 @@ pub struct Finished<'a> {
     pub look_at: Timestamp,
 }
 
-/// What makes a folder due.
+/// What makes a folder due: it is marked, or it has not reached the round of its log.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
-    Mark,
+    Mark(Listing),
     Round,
 }
 
@@ -71,70 +71,76 @@ pub struct Troubled {
     pub next: Option<Timestamp>,
 }
 
-/// Kinds of listing by urgency; the round of the log comes after those of the same urgency.
-const KINDS: [(Urgency, &[Listing]); 3] = [
-    (Urgency::Urgent, &[Listing::Note, Listing::Deliver, Listing::Widen]),
-    (Urgency::Again, &[Listing::Look]),
-    (Urgency::Compare, &[Listing::Compare]),
+/// Why folders are due, the most urgent first.
+const REASONS: [(Urgency, By); 8] = [
+    (Urgency::Urgent, By::Mark(Listing::Note)),
+    (Urgency::Urgent, By::Mark(Listing::Deliver)),
+    (Urgency::Urgent, By::Mark(Listing::Widen)),
+    (Urgency::Urgent, By::Round),
+    (Urgency::Again, By::Mark(Listing::Look)),
+    (Urgency::Again, By::Round),
+    (Urgency::Compare, By::Mark(Listing::Compare)),
+    (Urgency::Compare, By::Round),
 ];
 
-/// The round of a log that folders have to reach with this urgency: a column, or nothing to compare with.
+/// The marks that a folder can wait with.
+fn marks() -> impl Iterator<Item = Listing> {
+    REASONS.into_iter().filter_map(|(_, by)| match by {
+        By::Mark(listing) => Some(listing),
+        By::Round => None,
+    })
+}
+
+/// The round that folders of a log have to reach with this urgency: a column, or nothing to compare with.
 fn round_of(urgency: Urgency) -> &'static str {
     match urgency {
-        Urgency::Urgent => "urgent_round",
-        Urgency::Again => "case when closed is null then 0 else round end",
-        Urgency::Compare => "case when closed is null then round else 0 end",
+        Urgency::Urgent => "change_log.urgent_round",
+        Urgency::Again => "case when change_log.closed is null then 0 else change_log.round end",
+        Urgency::Compare => "case when change_log.closed is null then change_log.round else 0 end",
     }
+}
+
+/// One statement for all reasons: it is asked before each step, while others wait for the database.
+fn due_sql(reasons: &[(Urgency, By)], now: Timestamp) -> Sql {
+    const COLUMNS: &str = " as bigint) as reason, change_log.round as log_round from ";
+    let mut sql = Sql::default();
+    for (number, (urgency, by)) in reasons.iter().enumerate() {
+        sql = sql.text(if number == 0 { "" } else { " union all " });
+        sql = sql.text("select * from (select folder.*, cast(").bind(number as i64).text(COLUMNS);
+        sql = match by {
+            By::Mark(listing) => sql
+                .text("folder cross join change_log where change_log.log = folder.log and folder.listing = ")
+                .bind(listing.as_str())
+                .text(" and folder.paused = 0 and folder.retry_at <= ")
+                .bind(millis(now))
+                .text(" order by folder.retry_at limit 1) as due"),
+            By::Round => sql
+                .text("change_log cross join folder where folder.log = change_log.log and folder.round < ")
+                .text(round_of(*urgency))
+                .text(" and folder.paused = 0 and (folder.attempt = 0 or folder.retry_at <= ")
+                .bind(millis(now))
+                .text(") order by change_log.log, folder.round limit 1) as due"),
+        };
+    }
+    sql.text(" order by reason limit 1")
 }
 
 impl Store {
     /// The most urgent folder that is due, of this urgency at least. The log of a folder has begun before it is listed:
     /// what changes during the listing comes after its start token.
     pub async fn due_folder(&self, least: Urgency, now: Timestamp) -> Result<Option<DueFolder>, Error> {
-        for (urgency, kinds) in KINDS.iter().filter(|(urgency, _)| *urgency <= least) {
-            for kind in *kinds {
-                let row = sqlx::query(
-                    "select folder.*, (select round from change_log where change_log.log = folder.log) as log_round, \
-                     (select urgent_round from change_log where change_log.log = folder.log) as log_urgent \
-                     from folder where listing = $1 and paused = 0 and retry_at <= $2 \
-                     and exists (select 1 from change_log where change_log.log = folder.log) order by retry_at limit 1",
-                )
-                .bind(kind.as_str())
-                .bind(millis(now))
-                .fetch_optional(&self.pool)
-                .await?;
-                if let Some(row) = row {
-                    return due(&row, *urgency, By::Mark).map(Some);
-                }
-            }
-            for (log, round) in self.rounds(*urgency).await? {
-                let row = sqlx::query(
-                    "select folder.*, (select round from change_log where change_log.log = folder.log) as log_round, \
-                     (select urgent_round from change_log where change_log.log = folder.log) as log_urgent \
-                     from folder where log = $1 and round < $2 and paused = 0 and (attempt = 0 or retry_at <= $3) \
-                     order by round limit 1",
-                )
-                .bind(log.key())
-                .bind(round)
-                .bind(millis(now))
-                .fetch_optional(&self.pool)
-                .await?;
-                if let Some(row) = row {
-                    return due(&row, *urgency, By::Round).map(Some);
-                }
-            }
-        }
-        Ok(None)
+        let reasons: Vec<(Urgency, By)> =
+            REASONS.into_iter().filter(|(urgency, _)| *urgency <= least).collect();
+        let row = due_sql(&reasons, now).query().fetch_optional(&self.pool).await?;
+        let Some(row) = row else { return Ok(None) };
+        let (urgency, by) = reasons[row.try_get::<i64, _>("reason")? as usize];
+        due(&row, urgency, by).map(Some)
     }
 
     /// When the next folder that waits is due. Folders that are due by the round of their log do not wait.
     pub async fn next_folder(&self) -> Result<Option<Timestamp>, Error> {
         let earliest = "(select min(retry_at) from folder where paused = 0 and listing = ";
-        let columns: Vec<String> = KINDS
-            .iter()
-            .flat_map(|(_, kinds)| *kinds)
-            .map(|kind| format!("{earliest}'{}')", kind.as_str()))
-            .collect();
+        let columns: Vec<String> = marks().map(|mark| format!("{earliest}'{}')", mark.as_str())).collect();
         let sql = format!("select {}", columns.join(", "));
         let row = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_one(&self.pool).await?;
         let mut earliest = None;
@@ -144,14 +150,6 @@ impl Store {
             }
         }
         Ok(earliest.map(time))
-    }
-
-    /// The rounds that folders of each log have to reach, where there is one.
-    async fn rounds(&self, urgency: Urgency) -> Result<Vec<(ChangeLog, i64)>, Error> {
-        let sql = format!("select log, {} as least from change_log order by log", round_of(urgency));
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&self.pool).await?;
-        let rounds = rows.iter().map(|row| Ok((ChangeLog::from_key(row.try_get(0)?), row.try_get(1)?)));
-        Ok(rounds.collect::<Result<Vec<_>, Error>>()?.into_iter().filter(|(_, round)| *round > 0).collect())
     }
 
     /// A folder could not be listed. With a problem, that is shown from now on.
@@ -235,12 +233,12 @@ impl Store {
     /// No wait is longer than a day: what waits for a later time was written while the clock was ahead.
     pub async fn forget_far_waits(&self, now: Timestamp) -> Result<(), Error> {
         let (now, latest) = (millis(now), millis(now) + LONGEST_WAIT_MS);
-        for kind in KINDS.iter().flat_map(|(_, kinds)| *kinds) {
+        for mark in marks() {
             sqlx::query(
                 "update folder set retry_at = $1 where listing = $2 and paused = 0 and retry_at > $3",
             )
             .bind(now)
-            .bind(kind.as_str())
+            .bind(mark.as_str())
             .bind(latest)
             .execute(&self.pool)
             .await?;
@@ -254,12 +252,8 @@ impl Store {
     }
 }
 
-/// A log may have begun anew since more urgent folders were looked for: then this one is listed for that as well.
 fn due(row: &AnyRow, urgency: Urgency, by: By) -> Result<DueFolder, Error> {
     let mut folder = folder(row)?;
-    let urgent_round = row.try_get::<Option<i64>, _>("log_urgent")?.unwrap_or_default();
-    let is_behind = row.try_get::<i64, _>("round")? < urgent_round;
-    let (urgency, by) = if is_behind { (Urgency::Urgent, By::Round) } else { (urgency, by) };
     let is_weak = matches!(folder.listing, Listing::Done | Listing::Look | Listing::Compare);
     if by == By::Round && is_weak {
         folder.listing = if urgency == Urgency::Compare { Listing::Compare } else { Listing::Deliver };
@@ -270,7 +264,7 @@ fn due(row: &AnyRow, urgency: Urgency, by: By) -> Result<DueFolder, Error> {
         attempt: row.try_get::<i64, _>("attempt")? as u32,
         // An urgent listing stands in for entries that were not read, and listings lag.
         looks: if urgency == Urgency::Urgent { LOOKS } else { row.try_get::<i64, _>("looks")? as u32 },
-        round: row.try_get::<Option<i64>, _>("log_round")?.unwrap_or_default(),
+        round: row.try_get("log_round")?,
         marked: row.try_get("marked")?,
         deep: row.try_get::<i64, _>("deep")? != 0,
     })
@@ -348,12 +342,12 @@ async fn children(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::PageToken;
+    use crate::model::{ChangeLog, PageToken};
     use crate::store::tests::store;
     use crate::store::{Outcome, Scope};
 
     #[tokio::test]
-    async fn a_log_that_begins_anew_while_a_folder_is_chosen_makes_its_listing_urgent() {
+    async fn a_log_that_begins_anew_makes_the_listing_of_a_marked_folder_urgent() {
         let home = tempfile::tempdir().unwrap();
         let store = store(home.path()).await;
         let now = Timestamp::UNIX_EPOCH;
@@ -375,18 +369,10 @@ mod tests {
         store.commit_listing(&Outcome::default(), Some(finished), now).await.unwrap();
         let again = store.due_folder(Urgency::Compare, now).await.unwrap().unwrap();
         assert_eq!((again.urgency, again.looks, again.folder.listing), (Urgency::Again, 1, Listing::Look));
-        // As it is read when the more urgent ones have been looked for already.
+        // It is marked for another look still.
         begin().await;
-        let row = sqlx::query(
-            "select folder.*, 2 as log_round, (select urgent_round from change_log) as log_urgent from folder",
-        )
-        .fetch_one(&store.pool)
-        .await
-        .unwrap();
-        for (urgency, by) in [(Urgency::Again, By::Mark), (Urgency::Compare, By::Round)] {
-            let due = due(&row, urgency, by).unwrap();
-            let listing = due.folder.listing;
-            assert_eq!((due.urgency, due.looks, listing), (Urgency::Urgent, LOOKS, Listing::Deliver));
-        }
+        let due = store.due_folder(Urgency::Compare, now).await.unwrap().unwrap();
+        let listing = due.folder.listing;
+        assert_eq!((due.urgency, due.looks, listing), (Urgency::Urgent, LOOKS, Listing::Deliver));
     }
 }

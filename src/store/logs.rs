@@ -116,16 +116,6 @@ impl Store {
         Ok(known.is_none_or(|state| state.token.is_some()))
     }
 
-    /// The log has been read to its end by a read that began at this time.
-    pub async fn log_read(&self, log: &ChangeLog, began: Timestamp) -> Result<(), Error> {
-        sqlx::query("update change_log set read_at = $1 where log = $2")
-            .bind(millis(began))
-            .bind(log.key())
-            .execute(&self.pool)
-            .await?;
-        Ok(())
-    }
-
     /// Has every folder of the log compared with the ledger. What is left to list stands in the ledger from here on, so
     /// the time is that of the beginning.
     pub async fn compare(&self, log: &ChangeLog, now: Timestamp) -> Result<(), Error> {

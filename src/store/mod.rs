@@ -33,6 +33,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow, install_default_drivers};
 use sqlx::{AnyPool, Executor, Row};
+use tokio::sync::OnceCell;
 use tracing::info;
 
 use crate::owner::{self, Absent, Want};
@@ -45,7 +46,7 @@ pub use folders::{Folder, Listing};
 pub use history::{Position, Pruned};
 pub use listings::{DueFolder, Finished, Troubled, Urgency};
 pub use logs::{ClosedLog, LogState};
-pub use pages::Outcome;
+pub use pages::{Outcome, Passage};
 pub use past::{Earlier, Past, Which};
 pub use questions::{Question, Why};
 pub use settings::{Comparison, Settings};
@@ -201,6 +202,8 @@ pub enum Access {
 pub struct Store {
     pool: AnyPool,
     path: PathBuf,
+    /// As it was first read.
+    own_id: Arc<OnceCell<String>>,
     /// Held as long as any clone lives.
     _lock: Option<Arc<File>>,
 }
@@ -268,7 +271,7 @@ impl Store {
             .connect_with(options)
             .await
             .map_err(open)?;
-        Ok(Self { pool, path, _lock: lock })
+        Ok(Self { pool, path, own_id: Arc::default(), _lock: lock })
     }
 
     /// The file of the database.

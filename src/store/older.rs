@@ -51,7 +51,7 @@ async fn an_older_database_keeps_all_that_it_knows() {
     assert_eq!(causes(&twice), [(Stage::Done, None), (Stage::Skipped, Some(Cause::Setting))]);
     let refused = [Cause::Permission, Cause::Refused].map(|cause| (Stage::Skipped, Some(cause)));
     assert_eq!(causes(&once), refused);
-    assert_eq!(store.next_unready().await.unwrap(), Some(time(7)), "Drive is asked about what was forbidden");
+    assert_eq!(store.next_asked().await.unwrap(), Some(time(7)), "Drive is asked about what was forbidden");
     let overtaken =
         sqlx::query("select id from delivery where overtaken = 1 order by id").fetch_all(&store.pool);
     let ids: Vec<String> = overtaken.await.unwrap().iter().map(|row| row.try_get(0).unwrap()).collect();

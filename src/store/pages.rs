@@ -45,6 +45,18 @@ pub struct Outcome {
     pub cut: Vec<FileId>,
 }
 
+/// From one page token of a log to another.
+#[derive(Clone, Copy, Debug)]
+pub struct Passage<'a> {
+    /// Where the log stands in the ledger.
+    pub from: &'a PageToken,
+    /// Where it stands afterwards.
+    pub to: &'a PageToken,
+    /// When the read began that comes to the end of the log with this. In the same transaction as the last page: one of its
+    /// own would be waited for by the downloads.
+    pub complete: Option<Timestamp>,
+}
+
 impl Outcome {
     /// Whether there is nothing to record.
     pub fn is_empty(&self) -> bool {
@@ -63,24 +75,26 @@ impl Outcome {
 }
 
 impl Store {
-    /// Records a page of changes and moves the token from `from` to `to`. `false`: the token was not at `from` any
-    /// more, and nothing was recorded.
+    /// Records a page of changes and moves the token. `false`: the token was not where this begins any more, and nothing
+    /// was recorded.
     pub async fn commit_changes(
         &self,
         log: &ChangeLog,
-        from: &PageToken,
-        to: &PageToken,
+        passage: Passage<'_>,
         outcome: &Outcome,
         now: Timestamp,
     ) -> Result<bool, Error> {
         let mut transaction = self.pool.begin().await?;
-        let moved = sqlx::query("update change_log set page_token = $1 where log = $2 and page_token = $3")
-            .bind(to.as_str())
-            .bind(log.key())
-            .bind(from.as_str())
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected();
+        let moved = sqlx::query(
+            "update change_log set page_token = $1, read_at = coalesce($2, read_at) where log = $3 and page_token = $4",
+        )
+        .bind(passage.to.as_str())
+        .bind(passage.complete.map(millis))
+        .bind(log.key())
+        .bind(passage.from.as_str())
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
         if moved == 0 {
             return Ok(false);
         }
@@ -237,9 +251,18 @@ mod tests {
         let log = ChangeLog::User;
         let token = |text: &str| PageToken::new(text);
         store.begin_log(&log, &token("1"), at(0)).await.unwrap();
-        assert!(store.commit_changes(&log, &token("1"), &token("2"), &found("a"), at(1)).await.unwrap());
-        assert!(!store.commit_changes(&log, &token("1"), &token("2"), &found("b"), at(2)).await.unwrap());
-        assert_eq!(store.log_state(&log).await.unwrap().unwrap().token, Some(token("2")));
+        let (from, to) = (&token("1"), &token("2"));
+        let passage = |complete| Passage { from, to, complete };
+        assert!(store.commit_changes(&log, passage(None), &found("a"), at(1)).await.unwrap());
+        let state = store.log_state(&log).await.unwrap().unwrap();
+        assert_eq!((state.token.as_ref(), state.read), (Some(to), None));
+        assert!(!store.commit_changes(&log, passage(Some(at(1))), &found("b"), at(2)).await.unwrap());
+        assert_eq!(store.log_state(&log).await.unwrap().unwrap().read, None);
+        let end = |complete| Passage { from: to, to, complete };
+        assert!(store.commit_changes(&log, end(Some(at(3))), &Outcome::default(), at(4)).await.unwrap());
+        assert!(store.commit_changes(&log, end(None), &Outcome::default(), at(5)).await.unwrap());
+        let state = store.log_state(&log).await.unwrap().unwrap();
+        assert_eq!((state.token.as_ref(), state.read), (Some(to), Some(at(3))));
         let all = store.in_stages(&[Stage::Pending], 10).await.unwrap();
         assert_eq!(all.len(), 1, "nothing of the second page was recorded");
     }

@@ -107,9 +107,13 @@ impl Store {
         rows.iter().map(delivery).collect()
     }
 
-    /// Whether a delivery has failed.
-    pub async fn has_failed(&self) -> Result<bool, Error> {
-        let row = sqlx::query("select 1 from delivery where stage = 'failed' limit 1");
+    /// Whether a file is waited for, wherever it is by now: it is not ready, was skipped for a while, or has failed.
+    pub async fn is_waiting(&self) -> Result<bool, Error> {
+        let row = sqlx::query(
+            "select 1 from delivery where stage = 'unready' union all \
+             select 1 from delivery where look_at is not null union all \
+             select 1 from delivery where stage = 'failed' limit 1",
+        );
         Ok(row.fetch_optional(&self.pool).await?.is_some())
     }
 

@@ -66,10 +66,16 @@ impl Store {
         rows.iter().map(question).collect()
     }
 
-    /// When the next question is due.
-    pub async fn next_question(&self) -> Result<Option<Timestamp>, Error> {
-        let row = sqlx::query("select min(retry_at) as retry_at from question").fetch_one(&self.pool).await?;
-        optional_time(&row, "retry_at")
+    /// When Drive is to be asked for the next item: a question, or a file that is not ready or was skipped for a while.
+    pub async fn next_asked(&self) -> Result<Option<Timestamp>, Error> {
+        let row = sqlx::query(
+            "select min(at) as at from (select min(retry_at) as at from question \
+             union all select min(run_at) as at from delivery where stage = 'unready' \
+             union all select min(look_at) as at from delivery where look_at is not null) as next",
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        optional_time(&row, "at")
     }
 
     /// A question is asked again later.

@@ -299,7 +299,7 @@ async fn ledger_of(
     changes: &[Change],
     tree: &Tree,
 ) -> Result<HashMap<FileId, Vec<Ledger>>, store::Error> {
-    let waiting = store.next_unready().await?.is_some() || store.has_failed().await?;
+    let waiting = store.is_waiting().await?;
     // One of them may become known by its entry in this page.
     let folders: HashSet<&FileId> = changes.iter().filter_map(folder_in).collect();
     let is_asked = |change: &Change| match &change.entry {

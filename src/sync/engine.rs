@@ -227,10 +227,8 @@ impl Engine {
             self.logs.entry(log).or_insert_with(|| Follower::new(now)).is_watched = true;
         }
         self.read_due(now);
-        let questions = self.jobs.beside(self.store.next_question()).await?;
-        let unready = self.jobs.beside(self.store.next_unready()).await?;
-        let at = Timestamp::now();
-        if self.asker.is_free(now) && [questions, unready].into_iter().flatten().any(|due| due <= at) {
+        let asked = self.jobs.beside(self.store.next_asked()).await?;
+        if self.asker.is_free(now) && asked.is_some_and(|due| due <= Timestamp::now()) {
             self.asker.begin();
             let (desk, drive, waits) = (self.desk.clone(), self.drive.clone(), self.config.waits);
             self.jobs.push(async move {
@@ -403,8 +401,7 @@ impl Engine {
             Some(pace.not_before().map_or(begins, |not_before| begins.max(not_before)))
         };
         due.extend(later(self.jobs.beside(self.store.next_folder()).await?, &self.lister));
-        due.extend(later(self.jobs.beside(self.store.next_question()).await?, &self.asker));
-        due.extend(later(self.jobs.beside(self.store.next_unready()).await?, &self.asker));
+        due.extend(later(self.jobs.beside(self.store.next_asked()).await?, &self.asker));
         Ok(due.into_iter().min().map_or(Duration::ZERO, |due| due.saturating_duration_since(now)))
     }
 

@@ -13,14 +13,14 @@ use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::decision::{Evidence, Origin};
-use super::desk::{Desk, Evaluated};
+use super::desk::Desk;
 use super::error::Error;
 use super::source::Source;
 use super::targets;
 use crate::checkpoint::{Point, reached};
 use crate::drive::{self, Fault};
 use crate::model::{ChangeLog, Page, PageToken};
-use crate::store::LogState;
+use crate::store::{LogState, Outcome, Passage};
 use crate::task::{Reason, Wake};
 
 /// What came to nothing is recorded after this long, …
@@ -62,8 +62,16 @@ struct Position {
     /// Pages between the two, and when the first of them was taken in.
     held: usize,
     since: Instant,
+    /// When this read began.
+    began: Timestamp,
     /// When the last complete read began.
     last: Option<Timestamp>,
+}
+
+impl Position {
+    fn new(token: PageToken, began: Timestamp, last: Option<Timestamp>) -> Self {
+        Self { recorded: token.clone(), read: token, held: 0, since: Instant::now(), began, last }
+    }
 }
 
 /// Whether there is more to read for this pass.
@@ -91,12 +99,12 @@ impl<S: Source> Reader<'_, S> {
         let Some((token, last)) = state else {
             return Ok(());
         };
-        match self.read_changes(token, last, read).await {
+        match self.read_changes(Position::new(token, began, last), read).await {
             Err(Error::Drive(error)) if error.fault() == Fault::PageToken => {
                 warn!(log = %self.log, %error, "Drive refuses the page token: all folders are listed and compared instead");
                 // A new token that is refused as well is no matter of its age; that waits like any other failure.
                 if let Some((token, last)) = self.begin("the page token was refused").await? {
-                    self.read_changes(token, last, read).await?;
+                    self.read_changes(Position::new(token, began, last), read).await?;
                 }
             }
             Err(Error::Drive(error)) if self.is_closed(&error) => {
@@ -104,7 +112,6 @@ impl<S: Source> Reader<'_, S> {
             }
             outcome => outcome?,
         }
-        self.desk.store().log_read(self.log, began).await?;
         Ok(())
     }
 
@@ -160,14 +167,7 @@ impl<S: Source> Reader<'_, S> {
     }
 
     /// Reads the log from here to its end.
-    async fn read_changes(
-        &self,
-        token: PageToken,
-        last: Option<Timestamp>,
-        read: &mut Read,
-    ) -> Result<(), Error> {
-        let (recorded, since) = (token.clone(), Instant::now());
-        let mut position = Position { recorded, read: token, held: 0, since, last };
+    async fn read_changes(&self, mut position: Position, read: &mut Read) -> Result<(), Error> {
         let outcome = self.read_pages(&mut position, read).await;
         // What was read before something went wrong need not be read again.
         let recorded = self.record_held(&mut position).await;
@@ -241,7 +241,8 @@ impl<S: Source> Reader<'_, S> {
             position.held += 1;
             Taken::In
         } else {
-            self.record(position, page.next, Some(&evaluated)).await?
+            let complete = page.end.then_some(position.began);
+            self.record(position, page.next, complete, &evaluated.outcome).await?
         };
         if taken == Taken::In {
             read.changes += count;
@@ -256,7 +257,7 @@ impl<S: Source> Reader<'_, S> {
             return Ok(Taken::In);
         }
         let read = position.read.clone();
-        self.record(position, read, None).await
+        self.record(position, read, None, &Outcome::default()).await
     }
 
     /// Records the last page and with it those before it that came to nothing. If that fails, they still can be
@@ -265,13 +266,11 @@ impl<S: Source> Reader<'_, S> {
         &self,
         position: &mut Position,
         to: PageToken,
-        evaluated: Option<&Evaluated>,
+        complete: Option<Timestamp>,
+        outcome: &Outcome,
     ) -> Result<Taken, Error> {
-        let now = Timestamp::now();
-        let nothing = crate::store::Outcome::default();
-        let outcome = evaluated.map_or(&nothing, |evaluated| &evaluated.outcome);
-        let store = self.desk.store();
-        let moved = store.commit_changes(self.log, &position.recorded, &to, outcome, now).await?;
+        let passage = Passage { from: &position.recorded, to: &to, complete };
+        let moved = self.desk.store().commit_changes(self.log, passage, outcome, Timestamp::now()).await?;
         position.recorded = to.clone();
         position.read = to;
         position.held = 0;
@@ -395,6 +394,8 @@ mod tests {
         let (read, outcome) = read(&source, &desk, &ChangeLog::User).await;
         outcome.unwrap();
         assert_eq!((read.changes, read.found), (3, 2));
+        let state = desk.store().log_state(&ChangeLog::User).await.unwrap().unwrap();
+        assert!(state.read.is_some_and(|began| began <= Timestamp::now()), "it was read to its end");
         let asked = desk.store().questions(Timestamp::now(), 10).await.unwrap();
         let asked: Vec<&str> = asked.iter().map(|question| question.file_id.as_str()).collect();
         assert_eq!(asked, ["broken"]);

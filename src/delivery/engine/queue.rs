@@ -30,11 +30,12 @@ impl Engine {
             let now = Timestamp::now();
             // All of them: one that has become due during this step is looked at in the next.
             let claimed = self.store.claim(&self.holds.held(), largest, self.ahead(), now).await?;
-            if claimed.is_empty() {
-                break;
-            }
+            let is_all = claimed.len() < self.ahead();
             self.claimed.extend(claimed);
             self.begin_claimed().await?;
+            if is_all {
+                break;
+            }
         }
         Ok(())
     }
