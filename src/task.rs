@@ -86,6 +86,11 @@ impl Wake {
 }
 
 impl Wakeups {
+    #[cfg(test)]
+    pub(crate) fn is_awake(&self) -> bool {
+        !self.reasons.is_empty()
+    }
+
     fn take_waiting(&self) -> Vec<oneshot::Sender<Outcome>> {
         std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -105,8 +110,7 @@ pub struct Activation {
 /// What a step says when it is done.
 #[derive(Clone, Debug)]
 pub struct Next {
-    /// When to run again without being woken. `None`: only when woken. After a failed step this is when to retry, and no
-    /// wake-up puts that off.
+    /// When to run again without being woken; after a failed step, no wake-up puts that off. `None`: only when woken.
     pub due: Option<Duration>,
     /// Wake-ups that come sooner than this after the step are gathered: the next step begins when none has come for
     /// as long, so that a burst of them costs one step. After a failed step with `due` no longer than this, they are

@@ -82,14 +82,14 @@ impl Store {
 
     /// Begins a log at a token that Drive has just given, or begins it again after Drive refused the old one. What
     /// happened between the two tokens is found by listing all folders: the log goes to a round that none has been listed
-    /// in.
+    /// in. When the log was last read stays: what lay there before the first run does so still.
     pub async fn begin_log(&self, log: &ChangeLog, token: &PageToken, now: Timestamp) -> Result<(), Error> {
         sqlx::query(
             "insert into change_log (log, page_token, compared_at, round, urgent_round) \
              select $1, $2, $3, before + 1, before + 1 from \
              (select coalesce(max(round), 0) as before from folder where log = $1 and paused = 0) as listed where true \
              on conflict (log) do update set page_token = excluded.page_token, compared_at = excluded.compared_at, \
-             closed = null, closed_since = null, read_at = null, \
+             closed = null, closed_since = null, \
              round = change_log.round + 1, urgent_round = change_log.round + 1",
         )
         .bind(log.key())

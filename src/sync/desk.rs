@@ -51,6 +51,8 @@ struct Memory {
 pub(super) struct Turn<'a> {
     desk: &'a Inner,
     memory: MutexGuard<'a, Memory>,
+    /// What was evaluated is work for the delivery engine, and nobody has said yet that it is recorded.
+    has_news: bool,
 }
 
 /// What a page comes to.
@@ -80,7 +82,7 @@ impl Desk {
 
     /// Waits until no other page is at the desk.
     pub(super) async fn turn(&self) -> Turn<'_> {
-        Turn { desk: &self.0, memory: self.0.memory.lock().await }
+        Turn { desk: &self.0, memory: self.0.memory.lock().await, has_news: false }
     }
 
     /// Now, in the order of what logs say. Taken before a call, it tells what was said since.
@@ -200,6 +202,8 @@ impl Turn<'_> {
             outcome.passed.clear();
         }
         let found = outcome.found.iter().filter(|new| new.found == Found::New).count();
+        let is_news = |new: &NewDelivery| matches!(new.found, Found::New | Found::Unready(_));
+        self.has_news |= outcome.found.iter().any(is_news) || !outcome.withdrawn.is_empty();
         Ok(Evaluated { outcome, found, known })
     }
 
@@ -271,11 +275,20 @@ impl Turn<'_> {
         if !outcome.moves_folders() && outcome.troubled.is_empty() && known.tree.is_small() {
             self.memory.known = known;
         }
-        let has_news = outcome.found.iter().any(|new| matches!(new.found, Found::New | Found::Unready(_)));
-        if (has_news || !outcome.withdrawn.is_empty()) && self.desk.deliveries.wake(Reason::Handover).is_err()
-        {
+        self.tell_deliveries();
+    }
+
+    fn tell_deliveries(&mut self) {
+        if std::mem::take(&mut self.has_news) && self.desk.deliveries.wake(Reason::Handover).is_err() {
             debug!("the delivery engine has stopped");
         }
+    }
+}
+
+/// Whoever is interrupted while the ledger records a page does not learn whether it was recorded: the delivery engine looks.
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.tell_deliveries();
     }
 }
 

@@ -93,8 +93,8 @@ impl<S: Source> Reader<'_, S> {
                 self.compare_if_due(compared).await?;
                 Some((token, read))
             }
-            Some(LogState { token: None, .. }) => self.begin("the log can be read now").await?,
-            None => self.begin("the log is read for the first time").await?,
+            Some(LogState { token: None, read, .. }) => self.begin("the log can be read now", read).await?,
+            None => self.begin("the log is read for the first time", None).await?,
         };
         let Some((token, last)) = state else {
             return Ok(());
@@ -103,7 +103,7 @@ impl<S: Source> Reader<'_, S> {
             Err(Error::Drive(error)) if error.fault() == Fault::PageToken => {
                 warn!(log = %self.log, %error, "Drive refuses the page token: all folders are listed and compared instead");
                 // A new token that is refused as well is no matter of its age; that waits like any other failure.
-                if let Some((token, last)) = self.begin("the page token was refused").await? {
+                if let Some((token, last)) = self.begin("the page token was refused", last).await? {
                     self.read_changes(Position::new(token, began, last), read).await?;
                 }
             }
@@ -115,9 +115,14 @@ impl<S: Source> Reader<'_, S> {
         Ok(())
     }
 
-    /// Takes the token of now. It comes before the folders are listed: what changes meanwhile comes after it. `None`:
-    /// Drive does not let the account read the log.
-    async fn begin(&self, why: &str) -> Result<Option<(PageToken, Option<Timestamp>)>, Error> {
+    /// Takes the token of now. It comes before the folders are listed: what changes meanwhile comes after it. `last` is when
+    /// the last complete read began; another token does not change that. `None`: Drive does not let the account read the
+    /// log.
+    async fn begin(
+        &self,
+        why: &str,
+        last: Option<Timestamp>,
+    ) -> Result<Option<(PageToken, Option<Timestamp>)>, Error> {
         let token = match self.source.start(self.log).await {
             Err(error) if self.is_closed(&error) => {
                 self.close(&error).await?;
@@ -128,7 +133,7 @@ impl<S: Source> Reader<'_, S> {
         self.desk.store().begin_log(self.log, &token, Timestamp::now()).await?;
         info!(log = %self.log, why, "a new start page token");
         self.tell_keeper();
-        Ok(Some((token, None)))
+        Ok(Some((token, last)))
     }
 
     /// Whether Drive refuses the log of a shared drive because the account is no member of it.
@@ -288,13 +293,15 @@ mod tests {
     use std::collections::HashMap;
     use std::sync::Mutex;
 
+    use futures_util::FutureExt;
+
     use super::super::rules::Rules;
     use super::super::rules::tests::{file, folder as rule};
     use super::*;
     use crate::drive::Error as Refusal;
     use crate::model::file::SHORTCUT;
     use crate::model::{Change, Entry, File, FileId, ResourceKeys, Stage};
-    use crate::store::{Folder, Listing, Scope};
+    use crate::store::{Access, Folder, Listing, Scope, Store};
     use crate::task::wake_up;
 
     /// A log of pages, which leads from each token to the next, and the items that Drive shows.
@@ -339,6 +346,10 @@ mod tests {
     }
 
     async fn desk(home: &std::path::Path) -> Desk {
+        desk_of(home, wake_up().0).await
+    }
+
+    async fn desk_of(home: &std::path::Path, deliveries: Wake) -> Desk {
         let store = crate::store::tests::store(home).await;
         let watched = Folder {
             id: FileId::new("watched"),
@@ -351,7 +362,7 @@ mod tests {
             problem: None,
         };
         store.watch(&watched, Scope { recursive: true, shortcuts: true }).await.unwrap();
-        Desk::new(store, Rules::new(vec![rule("watched")]), wake_up().0, "an account".into())
+        Desk::new(store, Rules::new(vec![rule("watched")]), deliveries, "an account".into())
     }
 
     async fn read(source: &Canned, desk: &Desk, log: &ChangeLog) -> (Read, Result<(), Error>) {
@@ -374,6 +385,29 @@ mod tests {
         assert_eq!((read.found, *source.asked.lock().unwrap()), (1, 3));
         let state = desk.store().log_state(&ChangeLog::User).await.unwrap().unwrap();
         assert_eq!((state.token.unwrap().as_str(), state.read), ("2", None), "it was not read to its end");
+    }
+
+    #[tokio::test]
+    async fn deliveries_are_woken_if_a_read_is_interrupted_while_the_ledger_records_a_page() {
+        let home = tempfile::tempdir().unwrap();
+        let (deliveries, wakeups) = wake_up();
+        let desk = desk_of(home.path(), deliveries).await;
+        let source = Canned {
+            pages: HashMap::from([("start", (vec![present(video("f"))], "1"))]),
+            ..Canned::default()
+        };
+        let config = crate::store::Config { url: format!("sqlite:{}", desk.store().path().display()) };
+        // The other connection is the reader's until it has gone on.
+        let other = Store::open(&config, Access::Shared).await.unwrap();
+        {
+            let mut reading = pin!(read(&source, &desk, &ChangeLog::User));
+            while other.in_stages(&[Stage::Pending], 10).await.unwrap().is_empty() {
+                let polled = reading.as_mut().now_or_never();
+                assert!(polled.is_none(), "it is interrupted before it hears that the page is recorded");
+            }
+            assert!(!wakeups.is_awake(), "nobody has said so yet");
+        }
+        assert!(wakeups.is_awake());
     }
 
     #[tokio::test]

@@ -80,6 +80,31 @@ async fn a_refused_page_token_heals_and_the_gap_is_delivered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_there_before_is_not_new_after_a_refused_page_token() {
+    let mut world = World::new("").await;
+    let before = world.upload("before.mp4", 10_000);
+    world.start().await;
+    let first = world.upload("first.mp4", 10_000);
+    world.wait_for_file("first.mp4").await;
+    world.wait_until_idle().await;
+    let (drive, start) = (&world.drive, "changes.getStartPageToken");
+    let asked = drive.count(start);
+    drive.fail(Fault::once(start, Action::AnswerLate { milliseconds: 2_000 }));
+    drive.refuse_page_tokens_before_now();
+    drive.push_now();
+    world.wait("a new token is asked for", async || drive.count(start) > asked).await;
+    // After the new token, and before the log is read from there.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    drive.rename(&before, "renamed.mp4");
+    drive.rename(&first, "second.mp4");
+    world.upload("after.mp4", 10_000);
+    world.wait_for_file("after.mp4").await;
+    world.wait_until_idle().await;
+    assert!(world.log().contains("refuses the page token"));
+    assert_eq!(world.delivered(), ["after.mp4", "first.mp4"], "`existing` is \"ignore\"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn kinds_are_told_apart_and_the_log_says_why() {
     let world = World::running("").await;
     let small = || Content::pattern(7, 4_000);
