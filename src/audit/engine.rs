@@ -1,16 +1,19 @@
 //! The engine: an audit after each comparison of all folders with the database, and whenever somebody asks for one.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::auditor::{Auditor, Pace};
 use super::desk::Desk;
-use super::report::{Report, last};
+use super::report::{Outcome, Report, last};
+use super::walk::concerns_all;
 use super::{Error, Scope, Waits, Wanted};
-use crate::drive::Drive;
+use crate::drive::{Drive, Fault};
+use crate::model::ResourceKeys;
 use crate::store::{self, ComparisonState, Store};
 use crate::task::{Activation, Next, Outcome as Said, Step, Wake};
 use crate::telemetry::log::with_causes;
@@ -68,6 +71,30 @@ impl Engine {
     async fn unasked(&self) -> Scope {
         let last = last(&self.store).await.ok().flatten();
         Scope { checksums: false, fix: last.is_some_and(|report| report.total.missing > 0) }
+    }
+
+    /// What was missing at the last audit and has gone from Drive since is not missing any more. The change log tells nobody:
+    /// the database does not know the file.
+    async fn let_go(&mut self) -> Result<(), Error> {
+        let Some(mut report) = last(&self.store).await? else { return Ok(()) };
+        let mut gone = HashSet::new();
+        for file in report.named(Outcome::Missing).filter(|file| !file.needs_key) {
+            let is_gone = match self.drive.file(&file.file_id, &ResourceKeys::default()).await {
+                Ok(file) => file.trashed,
+                Err(error) if concerns_all(&error) => return Err(error.into()),
+                Err(error) => error.fault() == Fault::NotFound,
+            };
+            if is_gone {
+                gone.insert(file.file_id.clone());
+            }
+        }
+        if !gone.is_empty() {
+            info!(count = gone.len(), "files that the audit found missing are gone from Drive");
+            report.let_go(&gone);
+            self.store.keep_audit(report.began, &serde_json::to_string(&report)?).await?;
+            self.said = Ok(words(&report));
+        }
+        Ok(())
     }
 
     async fn audit(&mut self, scope: Scope, pace: Pace) -> Result<Report, Error> {
@@ -142,9 +169,9 @@ fn is_due(
     is_wanted && is_over && since(began) >= waits.after_comparison.min(reconcile)
 }
 
-fn tell(report: &Report) -> String {
+fn words(report: &Report) -> String {
     let total = &report.total;
-    let said = format!(
+    format!(
         "{} wanted, {} here, {} taken away, {} changed, {} waiting, {} failed, {} skipped, {} missing",
         total.wanted,
         total.here,
@@ -154,7 +181,11 @@ fn tell(report: &Report) -> String {
         total.failed,
         total.skipped,
         total.missing
-    );
+    )
+}
+
+fn tell(report: &Report) -> String {
+    let said = words(report);
     match report.complaint() {
         Some(complaint) => error!(outcome = said, "the audit found missing files: {complaint}"),
         None if report.queued > 0 => {
@@ -175,7 +206,11 @@ impl Step for Engine {
                     let scope = self.unasked().await;
                     self.make(scope, None).await;
                 }
-                Ok(false) => {}
+                Ok(false) => {
+                    if let Err(error) = self.let_go().await {
+                        debug!(error = with_causes(&error), "Drive cannot be asked for missing files now");
+                    }
+                }
                 Err(error) => self.said = Err(with_causes(&error)),
             }
         }

@@ -156,6 +156,9 @@ pub struct Named {
     pub folder: FileId,
     /// Why.
     pub reason: String,
+    /// Drive shows it only to those who have a resource key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub needs_key: bool,
 }
 
 /// What an audit has found.
@@ -246,6 +249,18 @@ impl Report {
         })
     }
 
+    /// These files are not wanted any more: if they were missing, they do not count.
+    pub(super) fn let_go(&mut self, gone: &HashSet<FileId>) {
+        let is_gone = |file: &Named| file.outcome == Outcome::Missing && gone.contains(&file.file_id);
+        for file in self.files.extract_if(.., |file| is_gone(file)) {
+            let folder = self.folders.iter_mut().filter(|folder| folder.id == file.folder);
+            for tally in folder.map(|folder| &mut folder.tally).chain([&mut self.total]) {
+                tally.missing = tally.missing.saturating_sub(1);
+                tally.wanted = tally.wanted.saturating_sub(1);
+            }
+        }
+    }
+
     /// These files were recorded after the audit: they are not missing any more.
     fn found(&mut self, brought: &HashSet<FileId>) {
         for file in self.files.iter_mut().filter(|file| file.outcome == Outcome::Missing) {
@@ -263,14 +278,21 @@ impl Report {
     }
 }
 
-/// The last audit. What was missing and has been recorded since is not missing any more.
+/// The last audit. What was missing and has been recorded since is not missing any more, nor is what lies in a folder that
+/// is no longer watched.
 pub async fn last(store: &Store) -> Result<Option<Report>, Error> {
     let Some(text) = store.audit().await? else { return Ok(None) };
     let mut report: Report = serde_json::from_str(&text)?;
-    let missing: Vec<FileId> = report.named(Outcome::Missing).map(|file| file.file_id.clone()).collect();
+    let missing: Vec<Named> = report.named(Outcome::Missing).cloned().collect();
     if !missing.is_empty() {
-        let brought = store.recorded_since(&missing, report.began).await?;
+        let ids: Vec<FileId> = missing.iter().map(|file| file.file_id.clone()).collect();
+        let brought = store.recorded_since(&ids, report.began).await?;
         report.found(&brought);
+        let folders: HashSet<FileId> = missing.iter().map(|file| file.folder.clone()).collect();
+        let states = store.folder_states(&folders.into_iter().collect::<Vec<_>>()).await?;
+        let is_watched = |folder: &FileId| states.get(folder).is_some_and(|state| state.watched);
+        let unwatched = missing.into_iter().filter(|file| !is_watched(&file.folder));
+        report.let_go(&unwatched.map(|file| file.file_id).collect());
     }
     Ok(Some(report))
 }
@@ -286,6 +308,7 @@ mod tests {
             path: format!("{id}.mp4"),
             folder: FileId::new("w"),
             reason: "why".to_owned(),
+            needs_key: false,
         }
     }
 
@@ -338,6 +361,10 @@ mod tests {
         report.found(&HashSet::from(["a", "b", "c"].map(FileId::new)));
         assert_eq!((report.total.missing, report.total.waiting, report.folders[0].tally.missing), (1, 3, 1));
         assert!(report.complaint().unwrap().starts_with("1 file is in Drive and never arrived (d.mp4)"));
+        let mut gone = report.clone();
+        gone.let_go(&HashSet::from(["a", "d"].map(FileId::new)));
+        assert_eq!((gone.total.wanted, gone.total.missing, gone.total.waiting), (3, 0, 3), "a waits");
+        assert_eq!((gone.folders[0].tally.wanted, gone.files.len()), (3, 3));
         report.found(&HashSet::from([FileId::new("d")]));
         assert!(report.is_well() && report.complaint().is_none());
     }

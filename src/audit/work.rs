@@ -105,6 +105,7 @@ impl<'a> Work<'a> {
             path: wish.seen.path.clone(),
             folder: self.watched[wish.watched].folder.id.clone(),
             reason,
+            needs_key: wish.seen.file.resource_key.is_some() || wish.seen.keys.iter().next().is_some(),
         };
         self.report.count(wish.watched, named);
     }

@@ -8,6 +8,7 @@ use drive_emulator::{Action, Downloads, Fault, Matching, RequestRecord, Role, Up
 use gdrive_webhook::audit::{self, Desk, Waits};
 use gdrive_webhook::config::{self, follow};
 use gdrive_webhook::daemon::Parts;
+use gdrive_webhook::model::{ChangeLog, FileId};
 use gdrive_webhook::store::Access;
 use gdrive_webhook::task::{StatusBoard, run, status_board, wake_up};
 use rustix::process::{Pid, Signal, kill_process};
@@ -441,12 +442,45 @@ async fn an_audit_follows_each_comparison_of_all_folders() {
 
     // Drive fails meanwhile: the audit is made when it answers again.
     world.drive.fail(Fault::times("files.list", 4, Action::status(500, "internalError")));
-    store.compare(&gdrive_webhook::model::ChangeLog::User, jiff::Timestamp::now()).await.unwrap();
+    store.compare(&ChangeLog::User, jiff::Timestamp::now()).await.unwrap();
     sqlx::any::install_default_drivers();
     change(&world, "update folder set round = (select round from change_log)").await;
     let second = began(Some(first.began)).await;
     assert!(second.total.here + second.problems.len() as u64 >= 1, "{second:?}");
     assert!(board.borrow().outcome.clone().unwrap().is_ok(), "{:?}", board.borrow().outcome);
+    stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_and_goes_away_in_drive_is_not_missing_any_more() {
+    let mut world = World::running("").await;
+    let names = ["trashed.mp4", "deleted.mp4", "left.mp4"];
+    let ids = names.map(|name| world.upload(name, 1_000));
+    for name in names {
+        world.wait_for_file(name).await;
+    }
+    world.wait_until_idle().await;
+    world.terminate().await;
+    change(&world, "delete from delivery").await;
+    change(&world, "update folder set listing = 'done'").await;
+    let (code, report) = audit(&world, &[]).await;
+    assert_eq!((code, numbers(&report["total"]).as_str()), (1, "3 wanted, 3 missing"), "{report}");
+
+    // Another audit is not due.
+    let stop = CancellationToken::new();
+    let (_board, parts) = engine(&world, &stop).await;
+    world.drive.fail(Fault::once("files.get", Action::status(500, "internalError")));
+    world.drive.trash(&ids[0]);
+    world.drive.delete(&ids[1]);
+    let last = async || audit::last(&parts.store).await.unwrap().unwrap();
+    world.wait("they are let go", async || last().await.total.missing == 1).await;
+    let report = last().await;
+    assert!(report.complaint().unwrap().starts_with("1 file is in Drive and never arrived (left.mp4)"));
+    assert_eq!((report.total.wanted, report.folders[0].tally.missing), (1, 1));
+    assert_eq!(report.began.as_millisecond(), parts.store.audited().await.unwrap().unwrap().as_millisecond());
+
+    parts.store.suspend(&FileId::new(&world.inbox), jiff::Timestamp::now()).await.unwrap();
+    assert_eq!((last().await.complaint(), last().await.total.wanted), (None, 0), "nobody watches its folder");
     stop.cancel();
 }
 
