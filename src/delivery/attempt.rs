@@ -74,7 +74,7 @@ impl Attempt {
         let began = Timestamp::now();
         let expected = expected(delivery)?;
         let place = &self.place;
-        if let Some(file) = adopt(&self.store, place, delivery, &expected).await? {
+        if let Some(file) = adopt(&self.store, place, delivery, &expected, &self.stop).await? {
             let path = place.absolute(&file.path);
             info!(path = %path.display(), size_bytes = file.size, "a file with these bytes is there already; it is not downloaded");
             return Ok(());

@@ -66,7 +66,7 @@ pub fn after_download(error: &download::Error, attempt: u32, reason: Option<&str
             again(ATTEMPTS, attempt, None, error.to_string(), jitter)
         }
         download::Error::WrongContent { why, suspect } => after_wrong(why, *suspect, attempt, reason, jitter),
-        download::Error::Disk(error) => after_disk(error, attempt, jitter),
+        download::Error::Disk(error) => after_disk(error, &error.to_string(), attempt, jitter),
     }
 }
 
@@ -88,7 +88,7 @@ fn after_wrong(why: &str, suspect: Suspect, attempt: u32, reason: Option<&str>, 
 /// Decides after the destination could not be used.
 pub fn after_destination(error: &destination::Error, attempt: u32, jitter: f64) -> Reaction {
     match error {
-        destination::Error::Io { source, .. } => after_disk(source, attempt, jitter),
+        destination::Error::Io { source, .. } => after_disk(source, &error.to_string(), attempt, jitter),
         destination::Error::NotMounted { .. }
         | destination::Error::InUse { .. }
         | destination::Error::NoRoom { .. } => Reaction::Hold(error.to_string()),
@@ -116,8 +116,8 @@ pub fn after_publishing(error: &destination::Error, attempt: u32, jitter: f64) -
 }
 
 /// An error of the whole disk holds all deliveries to it. An error that may concern only this file, such as a name that the
-/// file system does not accept, does not.
-fn after_disk(error: &io::Error, attempt: u32, jitter: f64) -> Reaction {
+/// file system does not accept, does not. `said`: the error with the file it is about.
+fn after_disk(error: &io::Error, said: &str, attempt: u32, jitter: f64) -> Reaction {
     let of_this_file = |reason: String| again(ATTEMPTS, attempt, None, reason, jitter);
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -136,8 +136,8 @@ fn after_disk(error: &io::Error, attempt: u32, jitter: f64) -> Reaction {
         io::ErrorKind::TimedOut => {
             Reaction::Hold("the disk does not answer; check that its server is reachable".to_owned())
         }
-        io::ErrorKind::PermissionDenied => of_this_file(format!("cannot write to the destination: {error}")),
-        _ => of_this_file(format!("cannot use the destination: {error}")),
+        io::ErrorKind::PermissionDenied => of_this_file(format!("cannot write to the destination: {said}")),
+        _ => of_this_file(format!("cannot use the destination: {said}")),
     }
 }
 
@@ -339,14 +339,22 @@ mod tests {
 
     #[test]
     fn a_full_disk_holds_up_without_counting() {
-        let reaction = after_disk(&io::Error::from(io::ErrorKind::StorageFull), 0, 1.0);
+        let reaction = after_disk(&io::Error::from(io::ErrorKind::StorageFull), "", 0, 1.0);
         assert!(matches!(reaction, Reaction::Hold(reason) if reason.contains("full")));
-        let reaction = after_disk(&io::Error::from(io::ErrorKind::InvalidFilename), 20, 1.0);
+        let reaction = after_disk(&io::Error::from(io::ErrorKind::InvalidFilename), "", 20, 1.0);
         let cap = Duration::from_mins(10);
         assert!(
             matches!(reaction, Reaction::Again { after, counts: true, .. } if after == cap),
             "the others go on"
         );
+    }
+
+    #[test]
+    fn an_error_of_one_file_names_it() {
+        let source = io::Error::from_raw_os_error(5);
+        let error = destination::Error::Io { doing: "read", path: "/videos/film.mp4".into(), source };
+        let Reaction::Again { reason, .. } = after_destination(&error, 0, 0.5) else { panic!("{error}") };
+        assert!(reason.contains("cannot read /videos/film.mp4: "), "{reason}");
     }
 
     #[test]
@@ -367,7 +375,7 @@ mod tests {
             (Kind::InvalidFilename.into(), None),
         ];
         for (error, held) in errors {
-            match (after_disk(&error, 3, 1.0), held) {
+            match (after_disk(&error, "", 3, 1.0), held) {
                 (Reaction::Hold(why), Some(word)) => assert!(why.contains(word), "{error}: {why}"),
                 (Reaction::Again { after, counts: true, .. }, None) => {
                     assert_eq!(after, Duration::from_secs(16), "{error}");

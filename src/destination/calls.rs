@@ -1,6 +1,7 @@
 //! The calls that move files, make folders and make them durable. They are here so that tests can have each of them fail as
 //! on file systems that are not at hand.
 
+use std::fs::File;
 use std::os::fd::AsFd;
 
 use rustix::fs::{self as sys, AtFlags, RenameFlags};
@@ -38,6 +39,12 @@ pub(super) fn sync_folder(folder: impl AsFd) -> Result<(), Errno> {
     owner::durable(before(Call::SyncFolder, "", "").and_then(|()| sys::fsync(folder)))
 }
 
+/// Begins to read a file.
+pub(super) fn read(from: &Place) -> Result<File, Errno> {
+    before(Call::Read, &from.name, "")?;
+    from.open()
+}
+
 /// What can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
@@ -47,6 +54,7 @@ pub(super) enum Call {
     Link,
     SyncFolder,
     MakeFolder,
+    Read,
 }
 
 /// Nothing, outside tests.

@@ -1,6 +1,11 @@
 //! Files that lie at a destination before this program has put them there: made by another tool, or by this program with a
 //! database that is lost. One with the expected bytes is not downloaded. It stays its owner's: nothing replaces it.
 
+use std::io;
+
+use rustix::io::Errno;
+use tracing::warn;
+
 use super::record::{is_regular, modified_ns, read_as};
 use super::{Error, Local, calls};
 use crate::model::RelativePath;
@@ -18,6 +23,12 @@ pub enum Lying {
     Alike,
 }
 
+/// Whether the disk has lost bytes of a file, or the file system's notes about it.
+fn is_damaged(error: &io::Error) -> bool {
+    let damages = [Errno::IO, Errno::BADMSG, Errno::UCLEAN, Errno::BADE];
+    damages.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
 impl Local {
     /// Looks at a place.
     pub fn look(&self, path: &RelativePath, size: u64) -> Result<Lying, Error> {
@@ -28,11 +39,13 @@ impl Local {
         })
     }
 
-    /// The file at a place if it has the expected size and checksum. It is read for that, and made durable.
+    /// The file at a place if it has the expected size and checksum. It is read for that, while `goes_on`, and made durable.
+    /// A file whose bytes the disk has lost has no checksum.
     pub fn lies_there(
         &self,
         path: &RelativePath,
         expected: &Expected,
+        goes_on: &dyn Fn() -> bool,
     ) -> Result<Option<PublishedFile>, Error> {
         let fail = |error| Error::io("read", self.absolute(path), error);
         let Some(place) = self.find(path)? else { return Ok(None) };
@@ -40,7 +53,15 @@ impl Local {
         let Some(stat) = stat.filter(|stat| is_regular(stat) && stat.st_size as u64 == expected.size) else {
             return Ok(None);
         };
-        let Some(file) = read_as(&place, &stat, &expected.checksum).map_err(fail)? else { return Ok(None) };
+        let file = match read_as(&place, &stat, &expected.checksum, goes_on) {
+            Err(error) if is_damaged(&error) => {
+                let path = self.absolute(path);
+                warn!(path = %path.display(), %error, "a file that lies there already cannot be read; the download gets another name");
+                None
+            }
+            file => file.map_err(fail)?,
+        };
+        let Some(file) = file else { return Ok(None) };
         file.sync_all().map_err(fail)?;
         calls::sync_folder(&place.directory).map_err(|errno| self.not_durable(path, errno))?;
         Ok(Some(PublishedFile {

@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
+use super::calls;
 use super::place::Place;
 use crate::model::delivery::PublishedFile;
 use crate::model::file::Checksum;
@@ -26,7 +27,7 @@ pub(super) fn is_as_recorded(place: &Place, stat: &Stat, file: &PublishedFile) -
         return Ok(true);
     }
     match &file.checksum {
-        Some(checksum) if moved_by < ROUNDED => Ok(read_as(place, stat, checksum)?.is_some()),
+        Some(checksum) if moved_by < ROUNDED => Ok(read_as(place, stat, checksum, &|| true)?.is_some()),
         Some(_) | None => Ok(false),
     }
 }
@@ -36,9 +37,14 @@ pub(super) fn is_alike(stat: &Stat, file: &PublishedFile) -> bool {
     is_regular(stat) && stat.st_size as u64 == file.size && modified_ns(stat) == file.modified_ns
 }
 
-/// Reads a file. If its bytes have this checksum, and it was not changed meanwhile, it is given back.
-pub(super) fn read_as(place: &Place, stat: &Stat, checksum: &Checksum) -> io::Result<Option<File>> {
-    let mut file = match place.open() {
+/// Reads a file while `goes_on`. If its bytes have this checksum, and it was not changed meanwhile, it is given back.
+pub(super) fn read_as(
+    place: &Place,
+    stat: &Stat,
+    checksum: &Checksum,
+    goes_on: &dyn Fn() -> bool,
+) -> io::Result<Option<File>> {
+    let mut file = match calls::read(place) {
         // Somebody has taken the right to read it, or has put something else there: it was changed.
         Err(Errno::ACCESS | Errno::PERM | Errno::NOENT | Errno::LOOP) => return Ok(None),
         file => file?,
@@ -46,6 +52,9 @@ pub(super) fn read_as(place: &Place, stat: &Stat, checksum: &Checksum) -> io::Re
     let mut hasher = Hasher::like(checksum);
     let mut buffer = vec![0; AT_ONCE];
     loop {
+        if !goes_on() {
+            return Ok(None);
+        }
         match file.read(&mut buffer)? {
             0 => break,
             read => hasher.update(&buffer[..read]),

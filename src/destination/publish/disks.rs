@@ -170,7 +170,7 @@ async fn bytes_that_change_after_they_were_verified_are_not_copied() {
 /// A file system that refuses some names.
 fn refuses(errno: Errno, is_refused: fn(&str) -> bool) -> Injected {
     inject(move |call, _, to| match call {
-        Call::SyncFolder => Ok(()),
+        Call::SyncFolder | Call::Read => Ok(()),
         // Without flags for renames, and without links: the plain rename tells.
         Call::RenameNew => Err(Errno::INVAL),
         Call::Link => Err(Errno::PERM),
@@ -424,7 +424,7 @@ async fn a_file_that_lies_there_is_known_by_its_bytes() {
     fs::create_dir(at("folder.mp4")).unwrap();
     std::os::unix::fs::symlink(at("a/film.mp4"), at("link.mp4")).unwrap();
     std::os::unix::fs::symlink(at("a"), at("b")).unwrap();
-    let found = place.lies_there(&path("a/film.mp4"), &expected).unwrap().unwrap();
+    let found = place.lies_there(&path("a/film.mp4"), &expected, &|| true).unwrap().unwrap();
     assert!(found.adopted && !found.replaces && place.is_untouched(&found).unwrap());
     for (name, looked) in [
         ("other.mp4", Lying::Alike),
@@ -436,7 +436,17 @@ async fn a_file_that_lies_there_is_known_by_its_bytes() {
         ("a/film.mp4/film.mp4", Lying::Nothing),
     ] {
         assert_eq!(place.look(&path(name), 4).unwrap(), looked, "{name}");
-        assert_eq!(place.lies_there(&path(name), &expected).unwrap(), None, "{name}");
+        assert_eq!(place.lies_there(&path(name), &expected, &|| true).unwrap(), None, "{name}");
+    }
+    let lies_there = |goes_on: &dyn Fn() -> bool| {
+        place.lies_there(&path("a/film.mp4"), &expected, goes_on).map(|found| found.is_some())
+    };
+    assert!(lies_there(&|| true).unwrap() && !lies_there(&|| false).unwrap(), "somebody waits for the end");
+    for (errno, is_unlike) in [(Errno::IO, true), (Errno::UCLEAN, true), (Errno::STALE, false)] {
+        let _injected = inject(move |call, _, _| if call == Call::Read { Err(errno) } else { Ok(()) });
+        let outcome = lies_there(&|| true);
+        assert_eq!(matches!(outcome, Ok(false)), is_unlike, "{errno}: {outcome:?}");
+        assert!(is_unlike || outcome.unwrap_err().to_string().contains("a/film.mp4"));
     }
 
     // It stays its owner's.
