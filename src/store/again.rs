@@ -73,7 +73,9 @@ impl Store {
         let moved = sqlx::query(
             "update delivery set stage = 'pending', run_at = $1, attempt = 0, reason = null, cause = null, look_at = null, \
              moved_at = $1 where stage = 'failed' and overtaken = 0 \
-             and watched_id in (select id from folder where watched = 1 and suspended_at is null)",
+             and exists (select 1 from folder left join folder as around on around.id = folder.parent_id \
+             where folder.id = delivery.watched_id and folder.paused = 0 and (folder.watched = 1 and folder.suspended_at is null \
+             or around.paused = 0 and coalesce(around.recursive, 1) = 1))",
         )
         .bind(millis(now))
         .execute(&self.pool)
@@ -87,14 +89,18 @@ impl Store {
         let moved = sqlx::query(
             "update delivery set stage = 'pending', run_at = $1, attempt = 0, reason = null, cause = null, look_at = null, \
              moved_at = $1 where stage = 'skipped' and overtaken = 0 and (cause is null or cause <> 'setting') \
-             and watched_id in (select id from folder where watched = 1 and suspended_at is null)",
+             and exists (select 1 from folder left join folder as around on around.id = folder.parent_id \
+             where folder.id = delivery.watched_id and folder.paused = 0 and (folder.watched = 1 and folder.suspended_at is null \
+             or around.paused = 0 and coalesce(around.recursive, 1) = 1))",
         )
         .bind(millis(now))
         .execute(&self.pool)
         .await?;
         let left = sqlx::query(
             "select count(*) as count from delivery where stage = 'skipped' and overtaken = 0 and cause = 'setting' \
-             and watched_id in (select id from folder where watched = 1 and suspended_at is null)",
+             and exists (select 1 from folder left join folder as around on around.id = folder.parent_id \
+             where folder.id = delivery.watched_id and folder.paused = 0 and (folder.watched = 1 and folder.suspended_at is null \
+             or around.paused = 0 and coalesce(around.recursive, 1) = 1))",
         )
         .fetch_one(&self.pool)
         .await?;

@@ -83,11 +83,14 @@ impl Store {
     }
 
     /// How many files of watched folders have failed, and the one that failed last. A person has to do something about
-    /// them.
+    /// them. A folder that the configuration no longer names counts as long as it lies in another one whose files come with
+    /// those of the folders below.
     pub async fn given_up(&self) -> Result<Option<(i64, Delivery)>, Error> {
         let row = sqlx::query(
             "select *, count(*) over () as count from delivery where stage = 'failed' and overtaken = 0 \
-             and watched_id in (select id from folder where watched = 1 and suspended_at is null) \
+             and exists (select 1 from folder left join folder as around on around.id = folder.parent_id \
+             where folder.id = delivery.watched_id and folder.paused = 0 and (folder.watched = 1 and folder.suspended_at is null \
+             or around.paused = 0 and coalesce(around.recursive, 1) = 1)) \
              order by moved_at desc, seq desc limit 1",
         )
         .fetch_optional(&self.pool)
@@ -99,7 +102,9 @@ impl Store {
     pub async fn failed(&self) -> Result<Vec<Delivery>, Error> {
         let rows = sqlx::query(
             "select * from delivery where stage = 'failed' and overtaken = 0 \
-             and watched_id in (select id from folder where watched = 1 and suspended_at is null) \
+             and exists (select 1 from folder left join folder as around on around.id = folder.parent_id \
+             where folder.id = delivery.watched_id and folder.paused = 0 and (folder.watched = 1 and folder.suspended_at is null \
+             or around.paused = 0 and coalesce(around.recursive, 1) = 1)) \
              order by moved_at, seq",
         )
         .fetch_all(&self.pool)
@@ -145,7 +150,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Stage;
+    use crate::model::{FileId, Stage};
     use crate::store::tests::store;
 
     async fn run(store: &Store, sql: &'static str) {
@@ -199,8 +204,24 @@ mod tests {
         let (count, last) = store.given_up().await.unwrap().unwrap();
         assert_eq!((count, last.id.as_str()), (2, "1"));
         assert_eq!(store.failed().await.unwrap().len(), 2);
-        run(&store, "update folder set suspended_at = 1").await;
-        assert!(store.given_up().await.unwrap().is_none(), "it has left the configuration");
+        let count = async || store.given_up().await.unwrap().map_or(0, |(count, _)| count);
+        store.suspend(&FileId::new("w"), Timestamp::UNIX_EPOCH).await.unwrap();
+        assert_eq!(count().await, 0, "it has left the configuration");
+        run(
+            &store,
+            "insert into folder (id, log, name, watched, listing, recursive) values ('outer', 'user', 'O', 1, 'done', 1)",
+        )
+        .await;
+        for (sql, left) in [
+            ("update folder set parent_id = 'outer', paused = 0 where id = 'w'", 2),
+            ("update folder set recursive = 0 where id = 'outer'", 0),
+            ("update folder set recursive = 1 where id = 'outer'", 2),
+            ("update folder set watched = 0, suspended_at = null where id = 'w'", 2),
+            ("update folder set paused = 1", 0),
+        ] {
+            run(&store, sql).await;
+            assert_eq!((count().await, store.failed().await.unwrap().len() as i64), (left, left), "{sql}");
+        }
     }
 
     #[tokio::test]

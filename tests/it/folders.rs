@@ -25,6 +25,11 @@ async fn wait_for(world: &World, path: &str) {
     world.wait(&format!("{} is delivered", path.display()), async || path.exists()).await;
 }
 
+/// Whether a file keeps the program from being ready.
+async fn is_named(world: &World, name: &str) -> bool {
+    world.status().await["not_ready"].to_string().contains(name)
+}
+
 /// Waits until the log says it this often.
 async fn said(world: &World, what: &str, times: usize) {
     world.wait(what, async || world.log().matches(what).count() >= times).await;
@@ -235,6 +240,29 @@ async fn a_folder_in_another_one_goes_to_that_one_while_it_is_not_configured() {
     wait_for(&world, "second/last.mp4").await;
     world.wait_until_idle().await;
     assert!(!world.home().join("second/meanwhile.mp4").exists(), "once is enough");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_in_a_folder_in_another_one_stays_named_while_that_one_is_configured() {
+    let mut world = World::new("").await;
+    let inner = world.drive.folder(&world.inbox, "Inner");
+    let second = section(&world, &inner, "second", "");
+    world.add_config(&second);
+    world.start().await;
+    world.drive.fail(Fault::always("files.media", Action::status(403, "cannotDownloadAbusiveFile")));
+    upload_into(&world, &inner, "harmful.mp4");
+    world.wait("it has failed", async || is_named(&world, "harmful.mp4").await).await;
+    world.replace_config(&second, "");
+    reload(&world).await;
+    said(&world, NOT_WATCHED, 1).await;
+    world.wait_until_idle().await;
+    assert!(is_named(&world, "harmful.mp4").await, "{}", world.status().await["not_ready"]);
+    world.drive.clear_faults();
+    assert!(world.output(&["retry", "--failed"]).await.status.success());
+    world
+        .wait("it is tried again", async || !is_named(&world, "harmful.mp4").await && world.is_idle().await)
+        .await;
+    assert!(world.home().join("second/harmful.mp4").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
