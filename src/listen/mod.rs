@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::telemetry::counters::Connections;
 pub use connection::LongLived;
 use connection::{End, answer};
-use table::Table;
+use table::{Seat, Table};
 
 /// The backlog: connections that the kernel completes before they are accepted. A burst of notifications waits here
 /// instead of being refused. This is Linux's own default (`net.core.somaxconn`); the runtime would use 128.
@@ -122,7 +122,7 @@ impl Door {
             };
             match accepted {
                 Ok((stream, _peer)) => {
-                    let Some(seat) = stop.run_until_cancelled(table.seat()).await else { break };
+                    let Some(seat) = seat(&table, &stop).await else { break };
                     let end = End { stop: stop.clone(), cut: cut.clone() };
                     tasks.spawn(answer(stream, seat, router.clone(), limits.requests, end));
                 }
@@ -136,6 +136,16 @@ impl Door {
             cut.cancel();
             tasks.wait().await;
         }
+    }
+}
+
+/// A place for an accepted connection, even if the stop came in the same moment: nobody else answers it. `None`: there was
+/// no place before the stop.
+async fn seat(table: &Table, stop: &CancellationToken) -> Option<Seat> {
+    tokio::select! {
+        biased;
+        seat = table.seat() => Some(seat),
+        () = stop.cancelled() => None,
     }
 }
 

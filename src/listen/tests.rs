@@ -77,6 +77,16 @@ async fn hear(stream: &mut TcpStream) -> (String, Duration) {
     (String::from_utf8_lossy(&heard).into_owned(), began.elapsed())
 }
 
+#[tokio::test]
+async fn a_connection_that_is_accepted_as_the_stop_comes_is_answered() {
+    let table = Table::new(one(1), Arc::new(Connections::new("test", LOOPBACK, 1)));
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let first = seat(&table, &stop).await.expect("there is a place");
+    first.visit.answers(None);
+    assert!(seat(&table, &stop).await.is_none(), "the stop waits for nobody");
+}
+
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
 #[tokio::test]
