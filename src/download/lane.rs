@@ -156,7 +156,8 @@ impl Transfer<'_> {
         let size = self.sink.size();
         let end = until.unwrap_or(size);
         loop {
-            let most = if skip > 0 { skip } else { self.downloader.limit.share() };
+            let share = self.downloader.limit.share();
+            let most = if skip > 0 { skip.min(share) } else { share };
             let came = match next(&mut media, most, lane, &running.quit).await? {
                 Ok(0) if lane.position() >= end => return Ok(Turn::Whole),
                 Ok(0) => return Ok(Turn::Short),
@@ -166,6 +167,8 @@ impl Transfer<'_> {
             if skip > 0 {
                 skip -= came;
                 running.skips(came);
+                // They have come over the network like all others.
+                or_quit(&running.quit, self.downloader.limit.take(came)).await?;
                 continue;
             }
             let taken = self.advance(id, running, came);

@@ -1,5 +1,9 @@
 //! Limits on what downloads may take.
 
+use std::time::{Duration, Instant};
+
+use drive_emulator::{Action, Fault};
+
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -12,7 +16,7 @@ async fn the_rate_limit_holds_all_downloads_and_can_be_lifted_while_they_run() {
             world.status().await["transfers"].as_array().is_some_and(|transfers| transfers.len() == 2)
         })
         .await;
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     let received: u64 = world.status().await["transfers"]
         .as_array()
         .unwrap()
@@ -27,4 +31,18 @@ async fn the_rate_limit_holds_all_downloads_and_can_be_lifted_while_they_run() {
         world.assert_same(&format!("{n}.mp4"), id);
     }
     assert_eq!(world.drive.count("files.media"), 2, "no connection was given up for being slow");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_come_once_more_count_for_the_rate_limit() {
+    let world = World::running("[download]\nstreams = 1\nrate_limit = \"2MB\"").await;
+    for action in [Action::CutAfter { bytes: 4_000_000 }, Action::IgnoreRange] {
+        world.drive.fail(Fault::once("files.media", action));
+    }
+    let began = Instant::now();
+    let id = world.upload("film.mp4", 4_400_000);
+    world.wait_for_file("film.mp4").await;
+    assert!(began.elapsed() >= Duration::from_millis(3_900), "8.4 MB in {:?}", began.elapsed());
+    world.assert_same("film.mp4", &id);
+    assert_eq!(world.drive.count("files.media"), 2);
 }
