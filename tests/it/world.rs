@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use drive_emulator::{Content, Emulator, Options, TlsFiles, Upload};
+use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 use serde_json::Value;
 
 /// Nothing in these tests takes longer on a slow machine, unless it never ends.
@@ -24,6 +26,8 @@ pub(crate) struct World {
     home: tempfile::TempDir,
     config: String,
     daemon: Option<Child>,
+    /// Modes of folders bind the daemon even if it is root's.
+    pub(crate) is_bound_by_modes: bool,
 }
 
 impl World {
@@ -83,7 +87,8 @@ impl World {
             )
         };
         let config = format!("{base}{webhook}{}", config.replace("{public}", &public.to_string()));
-        let world = Self { drive, inbox, public, private, home, config, daemon: None };
+        let world =
+            Self { drive, inbox, public, private, home, config, daemon: None, is_bound_by_modes: false };
         world.write_config();
         world
     }
@@ -166,8 +171,9 @@ impl World {
     fn launch(&mut self, mut command: Command) {
         assert!(self.daemon.is_none(), "the daemon runs already");
         let log = fs::File::options().create(true).append(true).open(self.home.path().join("log")).unwrap();
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        self.daemon = Some(child);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let child = if self.is_bound_by_modes { spawn_bound(command) } else { command.spawn() };
+        self.daemon = Some(child.unwrap());
     }
 
     /// Starts the daemon by another command.
@@ -183,9 +189,14 @@ impl World {
     }
 
     pub(crate) async fn until_ready(&self) {
+        self.until_ready_within(BOUND).await;
+    }
+
+    /// The same where many daemons start at once.
+    pub(crate) async fn until_ready_within(&self, bound: Duration) {
         let url = format!("http://127.0.0.1:{}/readyz", self.private);
         let client = client();
-        self.wait("the daemon is ready", async || {
+        self.wait_for("the daemon is ready", bound, async || {
             client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success())
         })
         .await;
@@ -295,12 +306,16 @@ impl World {
 
     /// Whether the daemon answers and has nothing left to do.
     pub(crate) async fn is_idle(&self) -> bool {
+        self.is_idle_but_for(0).await
+    }
+
+    /// The same if so many files may still wait for Drive to say their size and checksum.
+    pub(crate) async fn is_idle_but_for(&self, unready: i64) -> bool {
         let url = format!("http://127.0.0.1:{}/api/status", self.private);
         let Ok(answer) = client().get(url).send().await else { return false };
         let Ok(status) = answer.json::<Value>().await else { return false };
-        ["unready", "pending", "downloading", "publishing"]
-            .iter()
-            .all(|stage| status["deliveries"][*stage].as_i64().is_none())
+        let count = |stage: &str| status["deliveries"][stage].as_i64().unwrap_or_default();
+        count("unready") <= unready && ["pending", "downloading", "publishing"].map(count) == [0; 3]
     }
 
     /// Uploads a small video of the given size, whose bytes follow from the name.
@@ -338,6 +353,19 @@ impl Drop for World {
             eprintln!("{}", self.log());
         }
     }
+}
+
+/// Starts a program without the right to write where modes forbid it.
+fn spawn_bound(mut command: Command) -> io::Result<Child> {
+    if !rustix::process::geteuid().is_root() {
+        return command.spawn();
+    }
+    // A thread gives up rights for itself and for what it starts.
+    let thread = thread::spawn(move || {
+        remove_capability_from_bounding_set(CapabilitySet::DAC_OVERRIDE)?;
+        command.spawn()
+    });
+    thread.join().unwrap()
 }
 
 pub(crate) fn content_of(name: &str, size: u64) -> Content {

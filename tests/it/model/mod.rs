@@ -4,8 +4,10 @@
 //! which one is the first: each sequence follows from its seed.
 
 mod audited;
+mod beforehand;
 mod cleaner;
 mod destination;
+mod disk;
 mod others;
 mod plain;
 mod play;
@@ -22,7 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::luck;
-use play::Play;
+use play::{Counts, Play};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_users_faults_and_crashes_do_the_destination_is_what_the_rules_say() {
@@ -39,24 +41,30 @@ async fn whatever_users_faults_and_crashes_do_the_destination_is_what_the_rules_
             runtime.block_on(async {
                 let mut play = Play::new(seed).await;
                 let wrong = play.run().await;
-                (!wrong.is_empty())
-                    .then(|| format!("MODEL_SEED={seed}\n{}\n{}", wrong.join("\n"), play.story()))
+                let violation = (!wrong.is_empty())
+                    .then(|| format!("MODEL_SEED={seed}\n{}\n{}", wrong.join("\n"), play.story()));
+                (violation, std::mem::take(&mut play.counts))
             })
         });
         seeds.insert(play.id(), seed);
     }
-    let mut violations = Vec::new();
+    let (mut violations, mut counts) = (Vec::new(), Counts::new());
     let mut played = 0_u64;
     while let Some(ended) = plays.join_next().await {
-        violations.extend(ended.unwrap_or_else(|error| {
+        let (violation, counted) = ended.unwrap_or_else(|error| {
             let seed = seeds.get(&error.id()).copied().unwrap_or_default();
-            Some(format!("MODEL_SEED={seed}\n{error}"))
-        }));
+            (Some(format!("MODEL_SEED={seed}\n{error}")), Counts::new())
+        });
+        violations.extend(violation);
+        for (what, count) in counted {
+            *counts.entry(what).or_default() += count;
+        }
         played += 1;
         if played.is_multiple_of(100) {
             println!("{played} sequences played, {} violations", violations.len());
         }
     }
+    println!("rarer hands: {counts:?}");
     assert!(
         violations.is_empty(),
         "{} of {sequences} sequences:\n{}",

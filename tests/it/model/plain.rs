@@ -48,6 +48,16 @@ pub(super) struct Video {
     pub(super) parents: BTreeSet<usize>,
     /// The user has changed or taken away what was delivered of it.
     pub(super) tampered: bool,
+    /// The user had put its first content there before it was in Drive, under a name that no other file has.
+    pub(super) beforehand: bool,
+}
+
+impl Video {
+    /// Whether what lay there beforehand must have been adopted: it had one content, one name and one place.
+    fn is_adopted(&self) -> bool {
+        let Self { contents, names, parents, .. } = self;
+        self.beforehand && !self.tampered && [contents.len(), names.len(), parents.len()] == [1; 3]
+    }
 }
 
 /// A shortcut of the user's.
@@ -75,6 +85,9 @@ pub(super) struct Plain {
     pub(super) folder_names: BTreeSet<String>,
     /// Files at the destination that are the user's own, by path: these bytes have to stay there.
     pub(super) own: BTreeMap<String, String>,
+    /// Links at the destination that are the user's own. Nothing is delivered through them, and what they lead to is nothing
+    /// that was delivered.
+    pub(super) own_links: BTreeSet<String>,
     /// Checksums of contents that the user has made of delivered files: they have to be somewhere.
     pub(super) edited: BTreeSet<String>,
     /// Whether a new content takes the place of the earlier one.
@@ -217,8 +230,28 @@ impl Plain {
         video.wanted && video.parents.iter().any(|&parent| self.folders[parent].visited)
     }
 
+    /// How many files may still be waited for that the daemon's account does not see any more: Drive is asked for them again
+    /// for minutes.
+    pub(super) fn hidden(&self) -> usize {
+        self.videos.iter().filter(|video| !self.is_shown(video.parent)).count()
+    }
+
+    /// What is there by itself, and not by a link of the user's.
+    fn without_links(&self, there: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let is_linked = |path: &String| {
+            let below = |link: &String| path.strip_prefix(link).is_some_and(|rest| rest.starts_with('/'));
+            self.own_links.contains(path) || self.own_links.iter().any(below)
+        };
+        there
+            .iter()
+            .filter(|(path, _)| !is_linked(path))
+            .map(|(path, sum)| (path.clone(), sum.clone()))
+            .collect()
+    }
+
     /// The contents that must be at the destination and are not.
     pub(super) fn missing(&self, there: &BTreeMap<String, String>) -> Vec<String> {
+        let there = self.without_links(there);
         let inside = self.inside();
         (0..self.videos.len())
             .filter(|&index| self.is_due(index, &inside))
@@ -236,6 +269,12 @@ impl Plain {
                 wrong.push(format!("the user's own {path} is not as it was"));
             }
         }
+        for (path, sum) in there.iter().filter(|(path, _)| !self.own.contains_key(*path)) {
+            if self.own_links.iter().any(|link| path.starts_with(&format!("{link}/"))) {
+                wrong.push(format!("{path} ({sum}) was put through a link"));
+            }
+        }
+        let there = &self.without_links(there);
         for sum in &self.edited {
             if !there.values().any(|other| other == sum) {
                 wrong.push(format!("an edited file ({sum}) is gone"));
@@ -260,7 +299,13 @@ impl Plain {
             }
         }
         for video in &self.videos {
-            let places: Vec<_> = there.iter().filter(|(_, sum)| video.contents.contains(sum)).collect();
+            let mut places: Vec<_> = there.iter().filter(|(_, sum)| video.contents.contains(sum)).collect();
+            let all = places.len();
+            // What somebody else has put there is nobody's to replace.
+            places.retain(|(path, sum)| self.own.get(*path) != Some(sum));
+            if all > places.len() && video.is_adopted() && !places.is_empty() {
+                wrong.push(format!("what was there already was downloaded all the same: {places:?}"));
+            }
             for sum in &video.contents {
                 let files = places.iter().filter(|(_, other)| *other == sum).count();
                 if files > video.contents.iter().filter(|other| *other == sum).count() {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use drive_emulator::{PermissionLag, Role, User};
 
 use super::HEALING;
+use super::disk::Disk;
 use super::plain::{FOREIGN, Fate, Folder, GIVEN, Plain, ROOT, SHARED, TEAM, look};
 use super::user::Moment;
 use crate::luck::Luck;
@@ -19,6 +20,8 @@ const LOGS: usize = 2;
 
 pub(super) struct Play {
     pub(super) luck: Luck,
+    /// Before the world, in whose home it is.
+    pub(super) disk: Disk,
     pub(super) world: World,
     /// Another account, which shares folders with the daemon's.
     pub(super) other: User,
@@ -29,7 +32,12 @@ pub(super) struct Play {
     pub(super) wrong_byte_spent: bool,
     pub(super) silence_spent: bool,
     pub(super) seed: u64,
+    /// How often the rarer hands were at work.
+    pub(super) counts: Counts,
 }
+
+/// How often something was played.
+pub(super) type Counts = BTreeMap<&'static str, u64>;
 
 impl Play {
     pub(super) async fn new(seed: u64) -> Self {
@@ -44,6 +52,8 @@ impl Play {
         } else {
             World::with_folder(&config, &folder).await
         };
+        world.is_bound_by_modes = true;
+        let disk = Disk::over(&world.videos());
         let other = world.drive.user("olga@drive-emulator.example");
         let mut folders = given(&world, &other);
         for folder in &mut folders[ROOT + 2..] {
@@ -61,11 +71,13 @@ impl Play {
             videos: Vec::new(),
             folder_names: BTreeSet::new(),
             own: BTreeMap::new(),
+            own_links: BTreeSet::new(),
             edited: BTreeSet::new(),
             replaces,
         };
         Self {
             luck,
+            disk,
             world,
             other,
             plain,
@@ -74,7 +86,13 @@ impl Play {
             wrong_byte_spent: false,
             silence_spent: false,
             seed,
+            counts: Counts::new(),
         }
+    }
+
+    /// It was played.
+    pub(super) fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
     }
 
     /// What was done, and what the daemon said to it.
@@ -88,7 +106,8 @@ impl Play {
             self.put(Moment::BeforeTheFirstRun);
         }
         self.plain.note();
-        self.world.start().await;
+        self.world.spawn();
+        self.world.until_ready_within(HEALING).await;
         self.until_noted().await;
         for _ in 0..10 + self.luck.below(25) {
             if self.luck.once_in(10) {
@@ -110,23 +129,27 @@ impl Play {
     async fn until_noted(&self) {
         let drive = &self.world.drive;
         self.world
-            .wait("no folder waits to be listed", async || {
+            .wait_for("no folder waits to be listed", HEALING, async || {
                 self.world.status().await["folders"]["waiting"].as_i64() == Some(0)
             })
             .await;
         // Each log twice: a call that is under way may have begun before.
         let before = drive.count("changes.list");
         self.world
-            .wait("the logs are read again", async || drive.count("changes.list") >= before + 2 * LOGS)
+            .wait_for("the logs are read again", HEALING, async || {
+                drive.count("changes.list") >= before + 2 * LOGS
+            })
             .await;
     }
 
     /// Something that somebody does, or that goes wrong.
     pub(super) fn step(&mut self) {
-        match self.luck.below(19) {
+        match self.luck.below(25) {
             0..13 => self.user(),
             13..17 => self.trouble(),
             17 => self.clean(),
+            18..21 => self.beforehand(),
+            21 | 22 => self.refuse(),
             _ => self.destination(),
         }
         self.plain.note();
@@ -196,6 +219,7 @@ impl Play {
                 self.show_or_hide(folder);
             }
         }
+        self.heal();
         if !self.world.has_daemon() {
             self.world.spawn();
         }
@@ -209,7 +233,7 @@ impl Play {
                 return vec!["the daemon has ended by itself".to_owned()];
             }
             tokio::time::sleep(Duration::from_millis(if calm == 0 { 100 } else { 1500 })).await;
-            let idle = self.world.is_idle().await;
+            let idle = self.world.is_idle_but_for(self.plain.hidden() as i64).await;
             let there = look(&self.world.videos(), &self.world.delivered());
             let complete = idle && self.plain.missing(&there).is_empty() && self.world.parts().is_empty();
             calm = if complete { calm + 1 } else { 0 };

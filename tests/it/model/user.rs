@@ -42,7 +42,7 @@ impl Play {
         }
     }
 
-    fn content(&mut self) -> (Content, String) {
+    pub(super) fn content(&mut self) -> (Content, String) {
         self.contents += 1;
         let size = match self.luck.below(8) {
             0 => 1 + self.luck.below(3),
@@ -72,6 +72,18 @@ impl Play {
         };
         let name = (*self.luck.pick(&NAMES)).to_owned();
         let (content, sum) = self.content();
+        self.upload(parent, name, content, sum, when);
+    }
+
+    /// Puts a file into a folder. Returns its number.
+    pub(super) fn upload(
+        &mut self,
+        parent: usize,
+        name: String,
+        content: Content,
+        sum: String,
+        when: Moment,
+    ) -> usize {
         let upload = Upload::new(&self.plain.folders[parent].id, &name, content);
         let id = match self.plain.realm(parent) {
             Realm::Theirs => self.other.upload(upload),
@@ -89,7 +101,9 @@ impl Play {
             existing: when == Moment::BeforeTheFirstRun && self.plain.inside()[parent],
             parents: BTreeSet::from([parent]),
             tampered: false,
+            beforehand: false,
         });
+        self.plain.videos.len() - 1
     }
 
     /// One of the files that still are.
@@ -179,6 +193,11 @@ impl Play {
         let folders = self.plain.every_folder();
         let parent = *self.luck.pick(&folders);
         let name = *self.luck.pick(&FOLDERS);
+        self.folder_in(parent, name);
+    }
+
+    /// Makes a folder in this one. Returns its number.
+    pub(super) fn folder_in(&mut self, parent: usize, name: &str) -> usize {
         let id = match self.plain.realm(parent) {
             Realm::Theirs => self.other.folder(&self.plain.folders[parent].id, name),
             Realm::Ours | Realm::Nobody => self.world.drive.folder(&self.plain.folders[parent].id, name),
@@ -193,6 +212,7 @@ impl Play {
             watched: false,
             visited: false,
         });
+        self.plain.folders.len() - 1
     }
 
     /// One of the folders that the user has made.
@@ -224,7 +244,7 @@ impl Play {
         }
     }
 
-    fn one_watched(&mut self) -> Option<usize> {
+    pub(super) fn one_watched(&mut self) -> Option<usize> {
         let folders = self.plain.every_folder();
         let watched: Vec<usize> =
             folders.into_iter().filter(|&folder| self.plain.folders[folder].watched).collect();
