@@ -291,4 +291,107 @@ mod tests {
         let sight = Sight { at: Duration::from_secs(3), received: 1, held_up: Duration::ZERO };
         assert_eq!(streams.look(sight, true), 3);
     }
+
+    fn sight(milliseconds: u64, received: u64, held_up: u64) -> Sight {
+        let [at, held_up] = [milliseconds, held_up].map(Duration::from_millis);
+        Sight { at, received, held_up }
+    }
+
+    /// Looks at these moments, each with the bytes that have come, and says how many there were after each.
+    fn seen<const N: usize>(streams: &mut Streams, moments: [(u64, u64); N]) -> [usize; N] {
+        moments.map(|(at, received)| streams.look(sight(at, received, 0), true))
+    }
+
+    #[test]
+    fn a_step_is_made_after_a_window_and_near_the_limit_after_a_long_one() {
+        let slow = [(0, 0), (59, 5_900_000), (60, 6_000_000)];
+        assert_eq!(seen(&mut Streams::new(8), slow), [1, 1, 4]);
+        let just_below = [(0, 0), (60, 8_999_000)];
+        assert_eq!(seen(&mut Streams::new(8), just_below), [1, 4]);
+        let near = [(0, 0), (60, 9_001_000), (239, 36_000_000), (240, 36_000_000)];
+        assert_eq!(seen(&mut Streams::new(8), near), [1, 1, 1, 4]);
+        let just_not_fast = [(0, 0), (240, 59_999_000)];
+        assert_eq!(seen(&mut Streams::new(8), just_not_fast), [1, 4]);
+        let fast = [(0, 0), (240, 60_001_000), (480, 120_002_000)];
+        assert_eq!(seen(&mut Streams::new(8), fast), [1, 1, 1]);
+        // What came before the measurement is not in it.
+        let earlier = [(1000, 1_000_000_000), (1060, 1_006_000_000)];
+        assert_eq!(seen(&mut Streams::new(8), earlier), [1, 4]);
+    }
+
+    #[test]
+    fn no_byte_is_no_rate_to_compare_with() {
+        let nothing = [(0, 0), (60, 0), (1000, 0), (1060, 6_000_000)];
+        assert_eq!(seen(&mut Streams::new(8), nothing), [1, 1, 1, 4]);
+    }
+
+    #[test]
+    fn four_have_to_bring_more_than_twice_as_much_as_one() {
+        let last =
+            |received| seen(&mut Streams::new(8), [(0, 0), (60, 600_000), (120, 0), (180, received)])[3];
+        assert_eq!(last(1_330_000), 8, "2.2 times as much is enough");
+        assert_eq!(last(1_310_000), 2, "two may help where four do not");
+        assert_eq!(last(850_000), 2, "1.4 times as much is enough for two");
+        assert_eq!(last(830_000), 1);
+        // Six have to bring 1.2 times as much as four; eight there cannot be.
+        let mut six = Streams::new(6);
+        let moments = [(0, 0), (60, 600_000), (120, 0), (180, 2_400_000), (240, 0), (300, 2_870_000)];
+        assert_eq!(seen(&mut six, moments), [1, 4, 4, 6, 6, 4]);
+    }
+
+    #[test]
+    fn after_a_step_that_brought_nothing_the_next_one_comes_later_each_time() {
+        let mut streams = Streams::new(2);
+        let mut at = 0;
+        for patience in [3000, 6000, 12_000, 24_000] {
+            // Ten megabytes a second, however many there are. The number is looked at six times a second.
+            let rate = 10_000;
+            assert_eq!(seen(&mut streams, [(at, at * rate), (at + 60, (at + 60) * rate)]), [1, 2]);
+            assert_eq!(seen(&mut streams, [(at + 120, 0), (at + 180, 600_000)]), [2, 1]);
+            at += 180 + patience;
+            let begun = [(at - 200, 0), (at - 1, 1_990_000)];
+            assert_eq!(seen(&mut streams, begun), [1, 1], "not before");
+            streams.since = None;
+        }
+        for _ in 0..10 {
+            streams.pause(Duration::ZERO);
+        }
+        assert_eq!(streams.not_before, LONGEST_PATIENCE);
+    }
+
+    #[test]
+    fn the_rate_before_a_step_is_that_of_the_last_moments() {
+        let mut streams = Streams::new(4);
+        streams.pause(Duration::ZERO);
+        // Nothing comes for most of the pause, then ten megabytes a second.
+        assert_eq!(seen(&mut streams, [(0, 0), (2800, 0), (2860, 600_000)]), [1, 1, 1]);
+        assert_eq!(seen(&mut streams, [(3010, 2_100_000)]), [4], "the pause is over");
+        assert_eq!(streams.before, Some((1, 10_000_000.0)));
+    }
+
+    #[test]
+    fn as_many_are_given_up_as_wait_for_the_disk() {
+        let after = |at, held_up| {
+            let mut streams = Streams::new(4);
+            assert_eq!(seen(&mut streams, [(0, 0), (60, 600_000), (100, 0)]), [1, 4, 4]);
+            streams.look(sight(at, 0, held_up), true)
+        };
+        assert_eq!(after(2099, 4000), 4, "an fsync now and then is no slow disk");
+        assert_eq!(after(2100, 4000), 2, "two of four waited all the time");
+        assert_eq!(after(2100, 3900), 3, "less than two");
+        assert_eq!(after(2100, 8000), 1, "one there is always");
+        assert_eq!(after(4100, 8000), 2, "by the time they had");
+    }
+
+    #[test]
+    fn where_the_disk_holds_one_up_for_a_fifth_of_the_time_there_are_no_more() {
+        let after = |held_up| {
+            let mut streams = Streams::new(4);
+            streams.look(sight(0, 0, 0), true);
+            let early = streams.look(sight(60, 600_000, held_up / 4), true);
+            (early, streams.look(sight(240, 2_400_000, held_up), true))
+        };
+        assert_eq!(after(60), (1, 1), "a quarter");
+        assert_eq!(after(47), (4, 4), "less than a fifth");
+    }
 }
