@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 from report import Report
+from tree import described, refresh
 
 # The files that decide, by room.
 FILES = {
@@ -25,22 +26,6 @@ FILES = {
 WANTED = 0.95
 # A test that waits for something that a change has taken away must not hold up the others.
 TIMEOUT = "60"
-
-
-def refresh(tree):
-    """Brings the committed files, with the changes since, to a copy in which files may be changed. Files that are the same
-    keep their time, so that little has to be built."""
-    named = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(named, check=True, stdout=subprocess.PIPE, text=True).stdout
-    wanted = {path for path in listed.split("\0") if path and Path(path).is_file()}
-    for path in wanted:
-        source, copy = Path(path), tree / path
-        if not copy.is_file() or copy.read_bytes() != source.read_bytes():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(source.read_bytes())
-    for copy in tree.rglob("*"):
-        if copy.is_file() and str(copy.relative_to(tree)) not in wanted:
-            copy.unlink()
 
 
 def outcomes(room, files, place):
@@ -67,14 +52,6 @@ def outcomes(room, files, place):
         (described(outcome["scenario"]["Mutant"], tree), outcome["summary"])
         for outcome in found if outcome["scenario"] != "Baseline"
     ]
-
-
-def described(mutant, tree):
-    """File, change and line of code: numbers of lines would not outlive the next commit."""
-    line = mutant["span"]["start"]["line"]
-    code = (tree / mutant["file"]).read_text().splitlines()[line - 1].strip()
-    change = mutant["name"].split(": ", 1)[1]
-    return mutant["file"], change, code
 
 
 def judge(report, room, found, excused):
