@@ -69,6 +69,7 @@
 //!   the destination. A failing disk holds all deliveries to it, and no others.
 //! - A destination belongs to one database at a time: who has something open there holds a lock in the hidden folder, and
 //!   the marker names the database. What a database does not know there may be another one's, and stays for thirty days.
+//! - What waits for the disk of a destination is a method of `Destination`, and leaves the runtime's threads by itself.
 //! - What moves a file is in `destination/calls`. A folder that a part cannot be moved to gets a copy, and a name that a file
 //!   system refuses is replaced by another one: the first refusal tells, since nothing says so beforehand.
 //! - A file that lies at its place before it is downloaded is adopted if its bytes are the expected ones. It is not the

@@ -5,69 +5,33 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
-use super::blocking::blocking;
 use super::publisher::mark;
-use crate::destination::{Local, Lying};
+use crate::destination::Destination;
 use crate::download;
 use crate::model::delivery::PublishedFile;
-use crate::model::{Delivery, Naming, Refusal, RelativePath};
+use crate::model::{Delivery, RelativePath};
 use crate::spool::Expected;
 use crate::store::Store;
-
-/// So many names with a mark are looked at. More files of one name and one size do not lie in one folder.
-const ROUNDS: u32 = 10;
 
 /// Adopts the file that a delivery would bring, if it lies there. It is recorded as delivered then.
 pub(super) async fn adopt(
     store: &Store,
-    place: &Local,
+    place: &Destination,
     delivery: &Delivery,
     expected: &Expected,
     stop: &CancellationToken,
 ) -> Result<Option<PublishedFile>, Error> {
-    let mark = mark(delivery);
-    for wanted in spellings(&delivery.wanted) {
-        // Names with its own mark first: without one, two files of one name and one content could take each other's.
-        let marked = (1..=ROUNDS).map(|round| wanted.marked(&mark, round));
-        for path in first_there(place, marked.collect(), expected).await?.into_iter().chain([wanted]) {
-            if is_alike(place, &path, expected).await?
-                && let Some(file) = adopt_at(store, place, delivery, expected, path, stop).await?
-            {
-                return Ok(Some(file));
-            }
+    for path in place.alike(delivery.wanted.clone(), mark(delivery), expected.size).await? {
+        if let Some(file) = adopt_at(store, place, delivery, expected, path, stop).await? {
+            return Ok(Some(file));
         }
     }
     Ok(None)
 }
 
-/// Those that are there, up to the first that is not.
-async fn first_there(
-    place: &Local,
-    paths: Vec<RelativePath>,
-    expected: &Expected,
-) -> Result<Vec<RelativePath>, Error> {
-    let (place, size) = (place.clone(), expected.size);
-    let there = blocking(move || {
-        let mut there = Vec::new();
-        for path in paths {
-            if place.look(&path, size)? == Lying::Nothing {
-                break;
-            }
-            there.push(path);
-        }
-        Ok(there)
-    });
-    Ok(there.await?)
-}
-
-async fn is_alike(place: &Local, path: &RelativePath, expected: &Expected) -> Result<bool, Error> {
-    let (place, path, size) = (place.clone(), path.clone(), expected.size);
-    Ok(blocking(move || place.look(&path, size)).await? == Lying::Alike)
-}
-
 async fn adopt_at(
     store: &Store,
-    place: &Local,
+    place: &Destination,
     delivery: &Delivery,
     expected: &Expected,
     path: RelativePath,
@@ -78,8 +42,7 @@ async fn adopt_at(
         // Two files in Drive can be the same. Each of them is delivered.
         return Ok(None);
     }
-    let (reading, expected, reader) = (place.clone(), expected.clone(), stop.clone());
-    let found = blocking(move || reading.lies_there(&path, &expected, &|| !reader.is_cancelled())).await?;
+    let found = place.lies_there(path, expected.clone(), stop.clone()).await?;
     let Some(found) = found else {
         return if stop.is_cancelled() { Err(download::Error::Stopped.into()) } else { Ok(None) };
     };
@@ -91,19 +54,10 @@ async fn adopt_at(
     Ok(is_done.then_some(file))
 }
 
-/// The wanted path, and what a disk that accepts only what Windows does has made of it.
-fn spellings(wanted: &RelativePath) -> Vec<RelativePath> {
-    let portable = |name: &str| Naming::ANY.after(Refusal::Character, name).map(|naming| naming.apply(name));
-    let names = wanted.directories().iter().map(String::as_str).chain([wanted.file_name()]);
-    let spelled: Vec<String> = names.map(|name| portable(name).unwrap_or_else(|| name.to_owned())).collect();
-    let portable = RelativePath::from_segments(spelled);
-    if portable == *wanted { vec![portable] } else { vec![wanted.clone(), portable] }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::destination::Rights;
+    use crate::destination::{Claimant, Opening, Rights};
     use crate::model::Stage;
     use crate::model::file::Checksum;
     use crate::spool::checksum::Hasher;
@@ -117,7 +71,9 @@ mod tests {
         let store = Store::open(&Config { url }, Access::Exclusive).await.unwrap();
         store.put_bare("d1", videos.to_str().unwrap(), 1, Stage::Downloading).await;
         let delivery = store.in_stages(&[Stage::Downloading], 1).await.unwrap().remove(0);
-        let place = Local::open(&videos, None, Rights::default()).unwrap();
+        let by = Claimant { id: "d".to_owned(), path: home.path().join("state.db") };
+        let opening = Opening { rights: Rights::default(), known: None, by };
+        let (place, _) = Destination::open(&videos, opening).await.unwrap();
         std::fs::write(delivery.wanted.under(&videos), "film").unwrap();
         let mut hasher = Hasher::like(&Checksum::Sha256(String::new()));
         hasher.update(b"film");

@@ -9,12 +9,11 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::Error;
 use super::adoption::adopt;
-use super::blocking::blocking;
 use super::events::Slot;
 use super::publisher::Publisher;
 use super::reaction::{DISK_WAIT, Reaction, after_destination, after_download, after_publishing};
 use crate::checkpoint::{Point, reached};
-use crate::destination::{self, Local};
+use crate::destination::{self, Destination};
 use crate::download::{self, Control, Downloader, Source};
 use crate::http::jitter;
 use crate::model::delivery::{Cause, OnUpdate, PublishedFile};
@@ -38,7 +37,7 @@ pub(super) struct Attempt {
     pub(super) store: Store,
     pub(super) downloader: Downloader,
     pub(super) transfers: Arc<Transfers>,
-    pub(super) place: Local,
+    pub(super) place: Destination,
     pub(super) publisher: Arc<Publisher>,
     pub(super) stop: CancellationToken,
 }
@@ -209,8 +208,7 @@ impl Attempt {
 
     /// Removes a part that is no longer needed. If that fails now, the next start removes it.
     async fn discard(&self, delivery: &Delivery) {
-        let (place, id) = (self.place.clone(), delivery.id.clone());
-        if let Err(error) = blocking(move || place.discard(&id)).await {
+        if let Err(error) = self.place.discard(delivery.id.clone()).await {
             debug!(%error, "a part cannot be removed now; it is removed later");
         }
     }

@@ -3,7 +3,6 @@
 
 mod adoption;
 mod attempt;
-mod blocking;
 mod engine;
 mod error;
 mod events;

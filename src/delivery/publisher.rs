@@ -10,9 +10,8 @@ use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
 use super::Error;
-use super::blocking::blocking;
 use crate::checkpoint::{Point, reached};
-use crate::destination::{self, Local, Planned, Wish};
+use crate::destination::{self, Destination, Planned, Wish};
 use crate::model::delivery::{OnUpdate, PublishedFile};
 use crate::model::{Delivery, DeliveryId, FileId};
 use crate::spool::VerifiedPart;
@@ -33,7 +32,7 @@ pub(super) struct Publisher {
 
 #[derive(Debug)]
 struct Waiting {
-    place: Local,
+    place: Destination,
     wish: Wish,
     /// The file whose earlier content it replaces, if there is one.
     replaces: Option<FileId>,
@@ -72,7 +71,7 @@ impl Publisher {
     pub(super) async fn publish(
         &self,
         store: &Store,
-        place: &Local,
+        place: &Destination,
         delivery: &Delivery,
         part: &Arc<VerifiedPart>,
     ) -> Result<PublishedFile, Error> {
@@ -103,7 +102,7 @@ impl Publisher {
     }
 
     /// The next ones, as far as they know the destination by the same marker.
-    fn next(&self, own: &Local) -> (Local, Vec<Waiting>) {
+    fn next(&self, own: &Destination) -> (Destination, Vec<Waiting>) {
         let mut waiting = self.lock();
         let place = waiting.first().map_or(own, |first| &first.place).clone();
         let mut taken = 0;
@@ -122,7 +121,7 @@ impl Publisher {
     }
 }
 
-async fn publish_all(store: &Store, place: Local, batch: Vec<Waiting>) {
+async fn publish_all(store: &Store, place: Destination, batch: Vec<Waiting>) {
     let known = match contents(store, &place, &batch).await {
         Ok(known) => known,
         Err(error) => {
@@ -162,14 +161,18 @@ struct Contents {
     unsettled: HashSet<FileId>,
 }
 
-async fn contents(store: &Store, place: &Local, batch: &[Waiting]) -> Result<Contents, store::Error> {
+async fn contents(store: &Store, place: &Destination, batch: &[Waiting]) -> Result<Contents, store::Error> {
     // In this order: one that is settled in between is found.
     let unsettled = unsettled(store, place, batch).await?;
     Ok(Contents { earlier: earlier(store, place, batch).await?, unsettled })
 }
 
 /// Another content of theirs is said to be publishing, and nobody moves it now: the disk is asked at once what became of it.
-async fn unsettled(store: &Store, place: &Local, batch: &[Waiting]) -> Result<HashSet<FileId>, store::Error> {
+async fn unsettled(
+    store: &Store,
+    place: &Destination,
+    batch: &[Waiting],
+) -> Result<HashSet<FileId>, store::Error> {
     let now = Timestamp::now();
     let mut found = HashSet::new();
     for (id, file_id) in store.publishing_to(place.root()).await? {
@@ -187,7 +190,7 @@ async fn unsettled(store: &Store, place: &Local, batch: &[Waiting]) -> Result<Ha
 /// The earlier contents at this destination whose places are to be taken.
 async fn earlier(
     store: &Store,
-    place: &Local,
+    place: &Destination,
     batch: &[Waiting],
 ) -> Result<HashMap<FileId, PublishedFile>, store::Error> {
     let replaced: Vec<FileId> = batch.iter().filter_map(|waiting| waiting.replaces.clone()).collect();
@@ -197,8 +200,8 @@ async fn earlier(
 }
 
 /// A place for each. Those without one are told.
-async fn plan(place: Local, wishes: Vec<Wish>, tickets: Vec<Ticket>) -> Vec<(Ticket, Planned)> {
-    let planned = match blocking(move || place.plan(&wishes)).await {
+async fn plan(place: Destination, wishes: Vec<Wish>, tickets: Vec<Ticket>) -> Vec<(Ticket, Planned)> {
+    let planned = match place.plan(wishes).await {
         Ok(planned) => planned,
         Err(error) => {
             for ticket in tickets {
@@ -240,10 +243,10 @@ async fn write_down(store: &Store, planned: Vec<(Ticket, Planned)>) -> Vec<(Tick
 }
 
 /// To their places.
-async fn move_all(place: Local, planned: Vec<(Ticket, Planned)>) -> Vec<(Ticket, PublishedFile)> {
+async fn move_all(place: Destination, planned: Vec<(Ticket, Planned)>) -> Vec<(Ticket, PublishedFile)> {
     let (tickets, planned): (Vec<Ticket>, Vec<Planned>) = planned.into_iter().unzip();
     let files: Vec<PublishedFile> = planned.iter().map(|planned| planned.file.clone()).collect();
-    let outcomes = match blocking(move || Ok(place.publish(&planned))).await {
+    let outcomes = match place.publish(planned).await {
         Ok(outcomes) => outcomes,
         Err(error) => tickets.iter().map(|_| Err(error.again())).collect(),
     };
@@ -264,7 +267,7 @@ async fn move_all(place: Local, planned: Vec<(Ticket, Planned)>) -> Vec<(Ticket,
 }
 
 /// The ledger says so, and then everybody knows.
-async fn finish(store: &Store, place: Local, published: Vec<(Ticket, PublishedFile)>) {
+async fn finish(store: &Store, place: Destination, published: Vec<(Ticket, PublishedFile)>) {
     let ids: Vec<DeliveryId> = published.iter().map(|(ticket, _)| ticket.id.clone()).collect();
     let written = store.done(&ids, Timestamp::now()).await;
     for (ticket, file) in published {
@@ -281,11 +284,7 @@ async fn finish(store: &Store, place: Local, published: Vec<(Ticket, PublishedFi
     }
     if let Ok(written) = written {
         let known: Vec<DeliveryId> = written.into_iter().collect();
-        let forgotten = blocking(move || {
-            place.forget_moves(&known);
-            Ok(())
-        });
-        if let Err(error) = forgotten.await {
+        if let Err(error) = place.forget_moves(known).await {
             debug!(%error, "notes of moves are removed later");
         }
     }
@@ -299,7 +298,7 @@ mod tests {
     use tokio::task::JoinSet;
 
     use super::*;
-    use crate::destination::Rights;
+    use crate::destination::{Claimant, Opening, Rights};
     use crate::model::file::Checksum;
     use crate::model::{RelativePath, Stage};
     use crate::spool::checksum::Hasher;
@@ -315,7 +314,16 @@ mod tests {
         store
     }
 
-    async fn part(place: &Local, id: &DeliveryId) -> Arc<VerifiedPart> {
+    fn claimant() -> Claimant {
+        Claimant { id: "database".into(), path: "state.db".into() }
+    }
+
+    async fn open(videos: &Path) -> Destination {
+        let opening = Opening { rights: Rights::default(), known: None, by: claimant() };
+        Destination::open(videos, opening).await.unwrap().0
+    }
+
+    async fn part(place: &Destination, id: &DeliveryId) -> Arc<VerifiedPart> {
         let mut hasher = Hasher::like(&Checksum::Sha256(String::new()));
         hasher.update(id.as_str().as_bytes());
         let expected = Expected { size: id.as_str().len() as u64, checksum: hasher.finish(), modified: None };
@@ -336,8 +344,8 @@ mod tests {
         let stages: Vec<Stage> = (0..100).map(stage).collect();
         let store = ledger(home.path(), &stages).await;
         let videos = home.path().join("videos");
-        let place = Local::open(&videos, None, Rights::default()).unwrap();
-        let strange = Local::anew(&videos, Rights::default()).unwrap();
+        let place = open(&videos).await;
+        let (strange, _) = Destination::open_anew(&videos, Rights::default(), claimant()).await.unwrap();
         let publisher = Arc::new(Publisher::default());
         let mut tasks = JoinSet::new();
         for (number, delivery) in
@@ -376,7 +384,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let store = ledger(home.path(), &[]).await;
         let videos = home.path().join("videos");
-        let place = Local::open(&videos, None, Rights::default()).unwrap();
+        let place = open(&videos).await;
         let mut places = Vec::new();
         for round in 0..2 {
             for number in 0..FILES {
@@ -416,7 +424,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let store = ledger(home.path(), &[]).await;
         let videos = home.path().join("videos");
-        let place = Local::open(&videos, None, Rights::default()).unwrap();
+        let place = open(&videos).await;
         for seq in 0..2 {
             let id = format!("f@{seq}");
             store.put_bare(&id, videos.to_str().unwrap(), seq, Stage::Downloading).await;
@@ -431,9 +439,9 @@ mod tests {
             mark: "f".into(),
             earlier: None,
         };
-        let planned = place.plan(&[wish]).unwrap().remove(0).unwrap();
+        let planned = place.plan(vec![wish]).await.unwrap().remove(0).unwrap();
         store.publishing(&[(first.id.clone(), planned.file.clone())], later).await.unwrap();
-        assert!(place.publish(std::slice::from_ref(&planned)).remove(0).is_ok());
+        assert!(place.publish(vec![planned.clone()]).await.unwrap().remove(0).is_ok());
         store.hold(&first.id, later, 1, "the disk failed", later).await.unwrap();
 
         let publisher = Publisher::default();

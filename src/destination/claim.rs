@@ -20,7 +20,7 @@ const FOREIGN_KEPT: Duration = Duration::from_hours(30 * 24);
 impl Local {
     /// Takes the destination for a database, as long as this value or a clone of it lives. What another database has left
     /// is taken over, unless its daemon is at work.
-    pub fn claim(mut self, by: &Claimant) -> Result<Self, Error> {
+    pub(super) fn claim(mut self, by: &Claimant) -> Result<Self, Error> {
         let fail = |source| Error::io("lock", self.root.clone(), source);
         let file = self.spool.folder().open(lock::NAME, Absent::Make).map_err(fail)?;
         self.lock = match lock::take(file, by, &self.root).map_err(fail)? {
@@ -43,7 +43,7 @@ impl Local {
 
     /// Whether nobody has used the part of a delivery for so long that nobody will. For parts that the database does not
     /// know.
-    pub fn is_forgotten(&self, id: &DeliveryId) -> Result<bool, Error> {
+    pub(super) fn is_forgotten(&self, id: &DeliveryId) -> Result<bool, Error> {
         let fail = |source| Error::io("look at the unfinished downloads in", self.root.clone(), source);
         let used = self.last_used(id).map_err(fail)?;
         let age = used.and_then(|used| SystemTime::now().duration_since(used).ok());

@@ -53,7 +53,7 @@ impl Local {
     /// it is missing, and keeps an existing marker. A known destination must have its marker: an empty mount point is not
     /// the destination. An empty marker file means that the user accepts a new destination; it then gets a new marker,
     /// which `mark` writes after the ledger has it.
-    pub fn open(root: &Path, known: Option<&Marker>, rights: Rights) -> Result<Self, Error> {
+    pub(super) fn open(root: &Path, known: Option<&Marker>, rights: Rights) -> Result<Self, Error> {
         let fail = |source| unusable(root, source);
         let other = |why| Error::NotMounted { path: root.to_owned(), why };
         let found = Spool::find(root, rights.file_mode).map_err(fail)?;
@@ -86,7 +86,7 @@ impl Local {
     }
 
     /// Whether a file that was delivered to this directory lies there as it was. Nothing of the program's own need be there.
-    pub fn is_witness(root: &Path, file: &PublishedFile) -> bool {
+    pub(super) fn is_witness(root: &Path, file: &PublishedFile) -> bool {
         let tree = Tree { root: root.to_owned(), mode: Rights::default().dir_mode };
         let Ok(Some(folder)) = tree.look(&file.path) else { return false };
         let place = Place::new(&Arc::new(folder), file.path.file_name());
@@ -95,14 +95,14 @@ impl Local {
     }
 
     /// A destination with a new marker that is not written yet.
-    pub fn anew(root: &Path, rights: Rights) -> Result<Self, Error> {
+    pub(super) fn anew(root: &Path, rights: Rights) -> Result<Self, Error> {
         let fail = |source| unusable(root, source);
         let spool = Spool::open(root, rights.file_mode).map_err(fail)?;
         Ok(Self::new(root, spool, Marker::random(), rights))
     }
 
     /// Writes its marker, if it is not there yet.
-    pub fn mark(&self) -> Result<(), Error> {
+    pub(super) fn mark(&self) -> Result<(), Error> {
         let fail = |source| Error::io("mark", self.root.clone(), source);
         match marker::read(self.spool.folder()).map_err(fail)? {
             Seen::Marker(marker, _) if marker == self.marker => Ok(()),
@@ -116,17 +116,17 @@ impl Local {
     }
 
     /// The directory.
-    pub fn root(&self) -> &Path {
+    pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
     /// Its marker.
-    pub fn marker(&self) -> &Marker {
+    pub(super) fn marker(&self) -> &Marker {
         &self.marker
     }
 
     /// Checks that it is still there: its disk may have been unmounted since it was opened.
-    pub fn check(&self) -> Result<(), Error> {
+    pub(super) fn check(&self) -> Result<(), Error> {
         let fail = |source| unusable(&self.root, source);
         // The handle leads to the folder that was opened, wherever that is by now.
         let is_in_place = self.spool.is_in_place().map_err(fail)?;
@@ -139,12 +139,12 @@ impl Local {
     }
 
     /// Checks that it can be written to: writes a megabyte to its disk and removes it.
-    pub fn try_out(&self) -> Result<(), Error> {
+    pub(super) fn try_out(&self) -> Result<(), Error> {
         self.spool.try_out().map_err(|source| Error::io("write to", self.root.clone(), source))
     }
 
     /// Bytes that may still be written to its disk, and the disk's name.
-    pub fn space(&self) -> Result<Space, Error> {
+    pub(super) fn space(&self) -> Result<Space, Error> {
         let fail = |errno: Errno| Error::Io {
             doing: "see how full the disk is at",
             path: self.root.clone(),
@@ -156,17 +156,17 @@ impl Local {
     }
 
     /// How much of the disk the part of a delivery has taken.
-    pub fn taken(&self, id: &DeliveryId) -> u64 {
+    pub(super) fn taken(&self, id: &DeliveryId) -> u64 {
         self.spool.taken(id)
     }
 
     /// Where its parts wait.
-    pub fn spool(&self) -> &Spool {
+    pub(super) fn spool(&self) -> &Spool {
         &self.spool
     }
 
     /// The deliveries that have a part here, or a copy of one.
-    pub fn parts(&self) -> Result<Vec<DeliveryId>, Error> {
+    pub(super) fn parts(&self) -> Result<Vec<DeliveryId>, Error> {
         let both = self.spool.parts().and_then(|parts| Ok([parts, self.copies()?].concat()));
         let mut parts =
             both.map_err(|source| Error::Io { doing: "list the parts in", path: self.root.clone(), source })?;
@@ -176,7 +176,7 @@ impl Local {
     }
 
     /// Removes the part of a delivery that will not be finished.
-    pub fn discard(&self, id: &DeliveryId) -> Result<(), Error> {
+    pub(super) fn discard(&self, id: &DeliveryId) -> Result<(), Error> {
         self.remove_copy(id)?;
         self.spool.discard(id).map_err(|source| Error::Io {
             doing: "remove",
@@ -186,12 +186,12 @@ impl Local {
     }
 
     /// The whole path of a delivered file.
-    pub fn absolute(&self, path: &RelativePath) -> PathBuf {
+    pub(super) fn absolute(&self, path: &RelativePath) -> PathBuf {
         path.under(&self.root)
     }
 
     /// The wanted path if it is free, else the same name with a mark. Paths in `given` count as taken.
-    pub fn free_place(
+    pub(super) fn free_place(
         &self,
         wanted: &RelativePath,
         mark: &str,

@@ -8,13 +8,16 @@ use tracing::warn;
 
 use super::record::{is_regular, modified_ns, read_as};
 use super::{Error, Local, calls};
-use crate::model::RelativePath;
 use crate::model::delivery::PublishedFile;
+use crate::model::{Naming, Refusal, RelativePath};
 use crate::spool::Expected;
+
+/// So many names with a mark are looked at. More files of one name and one size do not lie in one folder.
+const ROUNDS: u32 = 10;
 
 /// What is to be seen at a place without reading anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lying {
+pub(super) enum Lying {
     /// Nothing.
     Nothing,
     /// It is not the file that is looked for.
@@ -30,8 +33,33 @@ fn is_damaged(error: &io::Error) -> bool {
 }
 
 impl Local {
+    /// The places at which a file of this size lies that may be the wanted one. Names with its own mark come first: without
+    /// one, two files of one name and one content could take each other's.
+    pub(super) fn alike(
+        &self,
+        wanted: &RelativePath,
+        mark: &str,
+        size: u64,
+    ) -> Result<Vec<RelativePath>, Error> {
+        let mut alike = Vec::new();
+        for wanted in spellings(wanted) {
+            for round in 1..=ROUNDS {
+                let path = wanted.marked(mark, round);
+                match self.look(&path, size)? {
+                    Lying::Nothing => break,
+                    Lying::Another => {}
+                    Lying::Alike => alike.push(path),
+                }
+            }
+            if self.look(&wanted, size)? == Lying::Alike {
+                alike.push(wanted);
+            }
+        }
+        Ok(alike)
+    }
+
     /// Looks at a place.
-    pub fn look(&self, path: &RelativePath, size: u64) -> Result<Lying, Error> {
+    pub(super) fn look(&self, path: &RelativePath, size: u64) -> Result<Lying, Error> {
         Ok(match self.stat(path)? {
             None => Lying::Nothing,
             Some(stat) if is_regular(&stat) && stat.st_size as u64 == size => Lying::Alike,
@@ -41,7 +69,7 @@ impl Local {
 
     /// The file at a place if it has the expected size and checksum. It is read for that, while `goes_on`, and made durable.
     /// A file whose bytes the disk has lost has no checksum.
-    pub fn lies_there(
+    pub(super) fn lies_there(
         &self,
         path: &RelativePath,
         expected: &Expected,
@@ -74,4 +102,13 @@ impl Local {
             adopted: true,
         }))
     }
+}
+
+/// The wanted path, and what a disk that accepts only what Windows does has made of it.
+fn spellings(wanted: &RelativePath) -> Vec<RelativePath> {
+    let portable = |name: &str| Naming::ANY.after(Refusal::Character, name).map(|naming| naming.apply(name));
+    let names = wanted.directories().iter().map(String::as_str).chain([wanted.file_name()]);
+    let spelled: Vec<String> = names.map(|name| portable(name).unwrap_or_else(|| name.to_owned())).collect();
+    let portable = RelativePath::from_segments(spelled);
+    if portable == *wanted { vec![portable] } else { vec![wanted.clone(), portable] }
 }

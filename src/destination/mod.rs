@@ -4,12 +4,14 @@ mod acl;
 mod calls;
 mod claim;
 mod copies;
+mod error;
 mod learned;
-pub mod local;
+mod local;
 mod lock;
 mod lying;
-pub mod marker;
+mod marker;
 mod moves;
+mod off_thread;
 mod place;
 mod publish;
 mod record;
@@ -17,161 +19,215 @@ mod rights;
 mod settle;
 mod tree;
 
-use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Uid;
-use rustix::process::geteuid;
+use tokio_util::sync::CancellationToken;
 
+pub use error::Error;
 pub use local::{Local, Space};
 pub use lock::Claimant;
-pub use lying::Lying;
 pub use marker::Marker;
 pub use publish::{Planned, Wish};
 pub use rights::Rights;
 pub use settle::Settled;
 
-use crate::model::RelativePath;
-use crate::owner::{self, Want};
-use crate::spool::HIDDEN;
+use crate::model::delivery::PublishedFile;
+use crate::model::{DeliveryId, RelativePath};
+use crate::spool::{Expected, Spool};
 
-/// Why a file could not be published.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The name was taken meanwhile.
-    #[error("{path} is taken")]
-    Taken {
-        /// Below the destination.
-        path: RelativePath,
-    },
-    /// The file to be replaced was changed since it was delivered.
-    #[error("{path} was changed since it was delivered")]
-    Changed {
-        /// Below the destination.
-        path: RelativePath,
-    },
-    /// It is another directory than the one that files were delivered to: most likely its disk is not mounted.
-    #[error(
-        "{path} is not the directory that files were delivered to: {why}; is its disk mounted? To accept it as a new destination: \
-         {}",
-        accept(.path, geteuid())
-    )]
-    NotMounted {
-        /// The destination.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// The downloaded file was removed before it was put in its place.
-    #[error(
-        "the downloaded file is no longer in {hidden}: something has removed or moved it; it is downloaded again. Keep whatever \
-         cleans or empties this folder away from {hidden}"
-    )]
-    PartGone {
-        /// The hidden folder.
-        hidden: PathBuf,
-    },
-    /// Another daemon uses it.
-    #[error(
-        "{who} is delivering to {path}; two databases cannot share a destination: give one of them another destination, for \
-         example a folder below it, or stop one of them"
-    )]
-    InUse {
-        /// The destination.
-        path: PathBuf,
-        /// Who, as far as that is known.
-        who: String,
-    },
-    /// There is no space for any file.
-    #[error("{why}")]
-    NoRoom {
-        /// In words, with the remedy.
-        why: String,
-    },
-    /// The disk or the permissions say no.
-    #[error("cannot {doing} {path}: {source}")]
-    Io {
-        /// What was attempted.
-        doing: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
+use off_thread::off_thread;
+
+/// A destination. What may wait for a disk or a server leaves the runtime's threads by itself, each method at most once.
+#[derive(Clone, Debug)]
+pub enum Destination {
+    /// A directory on this machine.
+    Local(Local),
 }
 
-impl Error {
-    /// An error of the system; if it is about owners and modes, with an explanation.
-    pub(crate) fn io(doing: &'static str, path: PathBuf, source: io::Error) -> Self {
-        let source = owner::explained(source, &path, Want::Write);
-        Self::Io { doing, path, source }
+/// How a destination is opened.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// What files and directories that are made there get.
+    pub rights: Rights,
+    /// Its marker in the ledger, if the ledger knows it.
+    pub known: Option<Marker>,
+    /// The database that it is opened for.
+    pub by: Claimant,
+}
+
+impl Destination {
+    /// Opens a destination by what the ledger knows of it, and takes it for a database, as long as this value or a clone of
+    /// it lives. One that the ledger does not know is created if it is missing. Says as well how much room there is.
+    pub async fn open(at: &Path, opening: Opening) -> Result<(Self, Space), Error> {
+        let root = at.to_owned();
+        let open = move || {
+            let Opening { rights, known, by } = opening;
+            with_space(Local::open(&root, known.as_ref(), rights)?.claim(&by)?)
+        };
+        off_thread(at, open).await
     }
 
-    /// A copy, for another delivery with the same error.
-    #[must_use]
-    pub fn again(&self) -> Self {
+    /// Opens a destination whose marker is lost. Its new marker is written by `mark`, when the ledger has it.
+    pub async fn open_anew(at: &Path, rights: Rights, by: Claimant) -> Result<(Self, Space), Error> {
+        let root = at.to_owned();
+        off_thread(at, move || with_space(Local::anew(&root, rights)?.claim(&by)?)).await
+    }
+
+    /// Whether one of these files, which were delivered to a destination, lies there as it was. Nothing of the program's own
+    /// need be there.
+    pub async fn has_any(at: &Path, files: Vec<PublishedFile>) -> Result<bool, Error> {
+        let root = at.to_owned();
+        off_thread(at, move || Ok(files.iter().any(|file| Local::is_witness(&root, file)))).await
+    }
+
+    /// Where it is, as the configuration and the ledger say.
+    pub fn root(&self) -> &Path {
         match self {
-            Self::Taken { path } => Self::Taken { path: path.clone() },
-            Self::Changed { path } => Self::Changed { path: path.clone() },
-            Self::NotMounted { path, why } => Self::NotMounted { path: path.clone(), why },
-            Self::PartGone { hidden } => Self::PartGone { hidden: hidden.clone() },
-            Self::InUse { path, who } => Self::InUse { path: path.clone(), who: who.clone() },
-            Self::NoRoom { why } => Self::NoRoom { why: why.clone() },
-            Self::Io { doing, path, source } => Self::Io {
-                doing,
-                path: path.clone(),
-                source: match source.raw_os_error() {
-                    Some(code) => io::Error::from_raw_os_error(code),
-                    None => io::Error::new(source.kind(), source.to_string()),
-                },
-            },
+            Self::Local(local) => local.root(),
+        }
+    }
+
+    /// What the ledger knows it by.
+    pub fn marker(&self) -> &Marker {
+        match self {
+            Self::Local(local) => local.marker(),
+        }
+    }
+
+    /// The whole path of a delivered file.
+    pub fn absolute(&self, path: &RelativePath) -> PathBuf {
+        match self {
+            Self::Local(local) => local.absolute(path),
+        }
+    }
+
+    /// Where its parts wait.
+    pub fn spool(&self) -> &Spool {
+        match self {
+            Self::Local(local) => local.spool(),
+        }
+    }
+
+    /// Writes its marker, if it is not there yet.
+    pub async fn mark(&self) -> Result<(), Error> {
+        match self {
+            Self::Local(local) => local.off_thread(Local::mark).await,
+        }
+    }
+
+    /// Checks that it can be written to.
+    pub async fn try_out(&self) -> Result<(), Error> {
+        match self {
+            Self::Local(local) => local.off_thread(Local::try_out).await,
+        }
+    }
+
+    /// How much room there is for parts.
+    pub async fn space(&self) -> Result<Space, Error> {
+        match self {
+            Self::Local(local) => local.off_thread(Local::space).await,
+        }
+    }
+
+    /// How much of its room the part of a delivery has taken.
+    pub async fn taken(&self, id: DeliveryId) -> Result<u64, Error> {
+        match self {
+            Self::Local(local) => local.off_thread(move |local| Ok(local.taken(&id))).await,
+        }
+    }
+
+    /// The places at which a file of this size lies that may be the wanted one, the likeliest first. Nothing is read.
+    pub async fn alike(
+        &self,
+        wanted: RelativePath,
+        mark: String,
+        size: u64,
+    ) -> Result<Vec<RelativePath>, Error> {
+        match self {
+            Self::Local(local) => local.off_thread(move |local| local.alike(&wanted, &mark, size)).await,
+        }
+    }
+
+    /// The file at a place if it has the expected size and checksum. It is read for that, until `stop`, and made durable.
+    pub async fn lies_there(
+        &self,
+        path: RelativePath,
+        expected: Expected,
+        stop: CancellationToken,
+    ) -> Result<Option<PublishedFile>, Error> {
+        let goes_on = move || !stop.is_cancelled();
+        match self {
+            Self::Local(local) => {
+                local.off_thread(move |local| local.lies_there(&path, &expected, &goes_on)).await
+            }
+        }
+    }
+
+    /// Finds a place for each of the parts, whose names are durable from here on.
+    pub async fn plan(&self, wishes: Vec<Wish>) -> Result<Vec<Result<Planned, Error>>, Error> {
+        match self {
+            Self::Local(local) => local.off_thread(move |local| local.plan(&wishes)).await,
+        }
+    }
+
+    /// Moves the parts to their places, and makes that durable.
+    pub async fn publish(&self, planned: Vec<Planned>) -> Result<Vec<Result<(), Error>>, Error> {
+        match self {
+            Self::Local(local) => local.off_thread(move |local| Ok(local.publish(&planned))).await,
+        }
+    }
+
+    /// Finds out after a crash what became of a delivery between "about to publish" and "published".
+    pub async fn settle(
+        &self,
+        id: DeliveryId,
+        file: PublishedFile,
+        earlier: Option<PublishedFile>,
+    ) -> Result<Settled, Error> {
+        match self {
+            Self::Local(local) => {
+                local.off_thread(move |local| local.settle(&id, &file, earlier.as_ref())).await
+            }
+        }
+    }
+
+    /// The database knows that these were published: nothing else has to tell.
+    pub async fn forget_moves(&self, ids: Vec<DeliveryId>) -> Result<(), Error> {
+        match self {
+            Self::Local(local) => {
+                let forget = move |local: &Local| {
+                    local.forget_moves(&ids);
+                    Ok(())
+                };
+                local.off_thread(forget).await
+            }
+        }
+    }
+
+    /// The deliveries that have left something here that is not in its place.
+    pub async fn parts(&self) -> Result<Vec<DeliveryId>, Error> {
+        match self {
+            Self::Local(local) => local.off_thread(Local::parts).await,
+        }
+    }
+
+    /// Removes what is left of a delivery that will not be finished.
+    pub async fn discard(&self, id: DeliveryId) -> Result<(), Error> {
+        match self {
+            Self::Local(local) => local.off_thread(move |local| local.discard(&id)).await,
+        }
+    }
+
+    /// Whether nobody has used the part of a delivery for so long that nobody will. For parts that the database does not
+    /// know.
+    pub async fn is_forgotten(&self, id: DeliveryId) -> Result<bool, Error> {
+        match self {
+            Self::Local(local) => local.off_thread(move |local| local.is_forgotten(&id)).await,
         }
     }
 }
 
-/// The command that makes an empty marker. What another user makes in the hidden folder is not trusted.
-fn accept(root: &Path, us: Uid) -> String {
-    let hidden = root.join(HIDDEN);
-    let (folder, marker) = (owner::shell(&hidden), owner::shell(&hidden.join(marker::NAME)));
-    let sudo = if us.is_root() { String::new() } else { format!("sudo -u {} ", sudoer(us)) };
-    format!("{sudo}mkdir -p {folder} && {sudo}truncate -s 0 {marker}")
-}
-
-/// A user as `sudo` takes it: one without a name by the number.
-fn sudoer(us: Uid) -> String {
-    let name = owner::user(us.as_raw());
-    if name.parse::<u32>().is_ok() { format!("'#{name}'") } else { name }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_that_accepts_a_destination_fits_its_path_and_the_user() {
-        let command = |path: &str, us| accept(Path::new(path), Uid::from_raw(us));
-        assert_eq!(
-            command("/srv/videos", 0),
-            "mkdir -p /srv/videos/.gdrive-webhook && truncate -s 0 /srv/videos/.gdrive-webhook/marker"
-        );
-        assert_eq!(
-            command("/srv/my videos", 54_321),
-            "sudo -u '#54321' mkdir -p '/srv/my videos/.gdrive-webhook' && sudo -u '#54321' truncate -s 0 \
-             '/srv/my videos/.gdrive-webhook/marker'"
-        );
-    }
-
-    #[test]
-    fn it_empties_the_marker_of_another_destination() {
-        let home = tempfile::tempdir().unwrap();
-        let root = home.path().join("my videos");
-        for _ in 0..2 {
-            let command = accept(&root, Uid::ROOT);
-            assert!(std::process::Command::new("sh").args(["-c", &command]).status().unwrap().success());
-            let marker = root.join(HIDDEN).join(marker::NAME);
-            assert_eq!(std::fs::read(&marker).unwrap(), b"");
-            std::fs::write(&marker, "another").unwrap();
-        }
-    }
+fn with_space(local: Local) -> Result<(Destination, Space), Error> {
+    let space = local.space()?;
+    Ok((Destination::Local(local), space))
 }

@@ -57,7 +57,7 @@ enum Waits {
 
 impl Local {
     /// Finds a place for each of the parts, whose names are durable from here on.
-    pub fn plan(&self, wishes: &[Wish]) -> Result<Vec<Result<Planned, Error>>, Error> {
+    pub(super) fn plan(&self, wishes: &[Wish]) -> Result<Vec<Result<Planned, Error>>, Error> {
         self.check()?;
         self.spool.sync().map_err(|source| Error::Io {
             doing: "fsync the downloads in",
@@ -117,7 +117,7 @@ impl Local {
     }
 
     /// Moves the parts to their places, and makes that durable: with one fsync for each folder, however many files go there.
-    pub fn publish(&self, parts: &[Planned]) -> Vec<Result<(), Error>> {
+    pub(super) fn publish(&self, parts: &[Planned]) -> Vec<Result<(), Error>> {
         let mut folders = Folders::new(&self.tree);
         let moved: Vec<_> = parts.iter().map(|planned| self.move_one(planned, &mut folders)).collect();
         let mut durable: BTreeMap<&[String], Result<(), Errno>> = BTreeMap::new();
@@ -251,7 +251,7 @@ impl Local {
     }
 
     /// Whether the file is there as it was delivered.
-    pub fn is_untouched(&self, file: &PublishedFile) -> Result<bool, Error> {
+    pub(super) fn is_untouched(&self, file: &PublishedFile) -> Result<bool, Error> {
         let Some(place) = self.find(&file.path)? else { return Ok(false) };
         self.is_there_untouched(&place, file)
     }

@@ -33,7 +33,7 @@ impl Local {
     /// is made right after the move, or the earlier content that it was exchanged for under the part's name. Without
     /// evidence it is fetched again: should somebody have taken it between the move and the witness, he gets it twice,
     /// which is better than never.
-    pub fn settle(
+    pub(super) fn settle(
         &self,
         id: &DeliveryId,
         file: &PublishedFile,
@@ -124,7 +124,7 @@ impl Local {
     }
 
     /// The database knows that these were moved: nothing else has to tell.
-    pub fn forget_moves(&self, ids: &[DeliveryId]) {
+    pub(super) fn forget_moves(&self, ids: &[DeliveryId]) {
         for id in ids {
             if let Err(error) = self.spool.forget_move(id) {
                 debug!(delivery.id = %id, %error, "the note that a file was put in its place is removed later");

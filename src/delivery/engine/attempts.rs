@@ -12,7 +12,7 @@ use tracing::error;
 use super::Engine;
 use super::places::Opened;
 use crate::delivery::events::{Ended, Event, Slot};
-use crate::destination::Local;
+use crate::destination::Destination;
 use crate::model::{Delivery, DeliveryId};
 use crate::store;
 
@@ -23,7 +23,7 @@ const FAULT_WAIT: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(super) struct RunningAttempt {
     pub(super) stop: CancellationToken,
-    pub(super) place: Local,
+    pub(super) place: Destination,
     pub(super) root: PathBuf,
     pub(super) device: u64,
     pub(super) size: u64,

@@ -2,17 +2,16 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use tokio::sync::oneshot;
-use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
 use super::{Engine, LOOK_AGAIN};
 use crate::delivery::load::Load;
 use crate::delivery::reaction::{DISK_PATIENCE, DISK_WAIT, Reaction, Room, after_destination, room};
-use crate::destination::{self, Claimant, Local, Marker, Rights};
+use crate::destination::{self, Claimant, Destination, Marker, Opening, Rights, Space};
 use crate::model::delivery::PublishedFile;
 use crate::model::{Delivery, DeliveryId};
 use crate::store;
@@ -28,7 +27,15 @@ impl Engine {
     pub(super) async fn open(
         &mut self,
         root: &Path,
-    ) -> Result<Result<Local, destination::Error>, store::Error> {
+    ) -> Result<Result<Destination, destination::Error>, store::Error> {
+        Ok(self.open_and_measure(root).await?.map(|(place, _)| place))
+    }
+
+    /// The same, and says how much room there is.
+    async fn open_and_measure(
+        &mut self,
+        root: &Path,
+    ) -> Result<Result<(Destination, Space), destination::Error>, store::Error> {
         let known = match self.markers.get(root) {
             Some(marker) => Some(marker.clone()),
             None => self.store.marker(root).await?.map(Marker::new),
@@ -38,41 +45,43 @@ impl Engine {
         if matches!(opened, Err(destination::Error::NotMounted { .. })) && self.is_witnessed(root).await? {
             // Only the hidden folder is missing or replaced: the delivered files are still there.
             let (path, rights) = (root.to_owned(), self.rights(root));
-            opened = self.on_disk(root, move || Local::anew(&path, rights)?.claim(&us)).await;
+            opened = self.on_disk(root, async move { Destination::open_anew(&path, rights, us).await }).await;
         }
-        let local = match opened {
-            Ok(local) => local,
+        let (place, space) = match opened {
+            Ok(opened) => opened,
             Err(error) => {
                 self.markers.remove(root);
                 return Ok(Err(error));
             }
         };
-        if known.as_ref() != Some(local.marker()) {
+        if known.as_ref() != Some(place.marker()) {
             if known.is_some() {
                 info!(path = %root.display(), "a destination gets a new marker");
             }
-            self.store.set_marker(root, local.marker().as_str()).await?;
+            self.store.set_marker(root, place.marker().as_str()).await?;
             // Last of all: until it is there, whatever happens leads here again.
-            let marked = local.clone();
-            if let Err(error) = self.on_disk(root, move || marked.mark()).await {
+            let marked = place.clone();
+            if let Err(error) = self.on_disk(root, async move { marked.mark().await }).await {
                 return Ok(Err(error));
             }
         }
-        self.markers.insert(root.to_owned(), local.marker().clone());
-        Ok(Ok(local))
+        self.markers.insert(root.to_owned(), place.marker().clone());
+        Ok(Ok((place, space)))
     }
 
     /// Opens a destination that has its marker, whether or not it can be written to.
     pub(super) async fn open_as_known(
         &mut self,
         root: &Path,
-    ) -> Result<Result<Local, destination::Error>, store::Error> {
+    ) -> Result<Result<Destination, destination::Error>, store::Error> {
         let Some(known) = self.store.marker(root).await?.map(Marker::new) else {
             return Ok(Err(destination::Error::NotMounted { path: root.to_owned(), why: "it is not known" }));
         };
-        let us = Claimant { id: self.store.own_id().await?, path: self.store.path().to_owned() };
-        let (path, rights) = (root.to_owned(), self.rights(root));
-        Ok(self.on_disk(root, move || Local::open(&path, Some(&known), rights)?.claim(&us)).await)
+        let by = Claimant { id: self.store.own_id().await?, path: self.store.path().to_owned() };
+        let (path, opening) =
+            (root.to_owned(), Opening { rights: self.rights(root), known: Some(known), by });
+        let opened = self.on_disk(root, async move { Destination::open(&path, opening).await }).await;
+        Ok(opened.map(|(place, _)| place))
     }
 
     /// The modes of files there. A destination that was removed from the configuration has the default modes.
@@ -85,53 +94,45 @@ impl Engine {
         &mut self,
         root: &Path,
         known: Option<Marker>,
-        us: Claimant,
-    ) -> Result<Local, destination::Error> {
-        let (path, rights, reserve) = (root.to_owned(), self.rights(root), self.config().reserve);
+        by: Claimant,
+    ) -> Result<(Destination, Space), destination::Error> {
+        let (path, reserve) = (root.to_owned(), self.config().reserve);
+        let opening = Opening { rights: self.rights(root), known, by };
         let is_held = self.holds.is_held(&root.to_string_lossy());
-        self.on_disk(root, move || {
-            let local = Local::open(&path, known.as_ref(), rights)?.claim(&us)?;
+        self.on_disk(root, async move {
+            let (place, space) = Destination::open(&path, opening).await?;
             if is_held {
-                if let Room::None(why) = room(local.space()?.free, reserve, 0, 1) {
+                if let Room::None(why) = room(space.free, reserve, 0, 1) {
                     return Err(destination::Error::NoRoom { why });
                 }
-                local.try_out()?;
+                place.try_out().await?;
             }
-            Ok(local)
+            Ok((place, space))
         })
         .await
     }
 
-    /// Runs an operation on the disk of a destination. A disk that does not answer gets no further operation before it has
-    /// answered: each would block a thread.
+    /// Waits for an operation on the disk of a destination. A disk that does not answer gets no further operation before it
+    /// has answered: each would block a thread.
     pub(super) async fn on_disk<T: Send + 'static>(
         &mut self,
         root: &Path,
-        work: impl FnOnce() -> Result<T, destination::Error> + Send + 'static,
+        work: impl Future<Output = Result<T, destination::Error>> + Send + 'static,
     ) -> Result<T, destination::Error> {
         if self.unanswered.get(root).is_some_and(|question| !question.is_finished()) {
             return Err(silent(root));
         }
-        let (answer, answered) = oneshot::channel();
-        let question = spawn_blocking(move || {
-            // The receiver is dropped if the answer took too long.
-            let _ = answer.send(work());
-        });
-        match tokio::time::timeout(DISK_PATIENCE, answered).await {
-            Ok(Ok(answer)) => {
-                self.unanswered.remove(root);
-                answer
-            }
-            Ok(Err(fault)) => Err(destination::Error::Io {
-                doing: "work on",
-                path: root.to_owned(),
-                source: io::Error::other(fault),
-            }),
-            Err(_elapsed) => {
-                self.unanswered.insert(root.to_owned(), question);
-                Err(silent(root))
-            }
+        let mut work: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(work);
+        if let Ok(answer) = tokio::time::timeout(DISK_PATIENCE, &mut work).await {
+            self.unanswered.remove(root);
+            return answer;
         }
+        let question = tokio::spawn(async move {
+            // Nobody wants to know any more what it answers, but that it does.
+            let _ = work.await;
+        });
+        self.unanswered.insert(root.to_owned(), question);
+        Err(silent(root))
     }
 
     /// Whether a file that was delivered lately is there.
@@ -139,8 +140,7 @@ impl Engine {
         let delivered = self.store.delivered_to(root, WITNESSES).await?;
         let files: Vec<PublishedFile> = delivered.into_iter().filter_map(|d| d.published).collect();
         let path = root.to_owned();
-        let seen =
-            self.on_disk(root, move || Ok(files.iter().any(|file| Local::is_witness(&path, file)))).await;
+        let seen = self.on_disk(root, async move { Destination::has_any(&path, files).await }).await;
         Ok(seen.unwrap_or(false))
     }
 
@@ -185,7 +185,7 @@ impl Engine {
             }
             let written = match self.open(&root).await? {
                 // A disk may answer what is read from it, and hang when it is written to.
-                Ok(place) => self.on_disk(&root, move || place.try_out()).await,
+                Ok(place) => self.on_disk(&root, async move { place.try_out().await }).await,
                 Err(error) => Err(error),
             };
             let is_stuck = match written {
@@ -237,10 +237,10 @@ impl Engine {
         }
         let (place, id, running) = (opened.place.clone(), delivery.id.clone(), self.running());
         let device = opened.device;
-        let looked = self.on_disk(root, move || {
+        let looked = self.on_disk(root, async move {
             // In this order: what is written meanwhile counts twice, and not never.
-            let (taken, promised) = (place.taken(&id), promised(&running, device));
-            Ok((taken, promised, place.space()?.free))
+            let (taken, promised) = (place.taken(id).await?, promised(running, device).await?);
+            Ok((taken, promised, place.space().await?.free))
         });
         let (taken, promised, free) = match looked.await {
             Ok(looked) => looked,
@@ -268,17 +268,12 @@ impl Engine {
 
     async fn look_at(&mut self, root: &Path) -> Result<Result<Opened, destination::Error>, store::Error> {
         let at = Instant::now();
-        let place = match self.open(root).await? {
-            Ok(place) => place,
-            Err(error) => return Ok(Err(error)),
-        };
-        let looked = place.clone();
-        let space = self.on_disk(root, move || looked.space()).await;
+        let opened = self.open_and_measure(root).await?;
         let promised = self.attempts.values().map(|running| running.size).sum();
-        Ok(space.map(|space| Opened { place, device: space.device, free: space.free, promised, at }))
+        Ok(opened.map(|(place, Space { free, device })| Opened { place, device, free, promised, at }))
     }
 
-    fn running(&self) -> Vec<(DeliveryId, Local, u64, u64)> {
+    fn running(&self) -> Vec<(DeliveryId, Destination, u64, u64)> {
         let running = self.attempts.iter();
         running
             .map(|(id, running)| (id.clone(), running.place.clone(), running.device, running.size))
@@ -332,7 +327,7 @@ impl Engine {
 /// A destination at its last check.
 #[derive(Clone, Debug)]
 pub(super) struct Opened {
-    pub(super) place: Local,
+    pub(super) place: Destination,
     pub(super) device: u64,
     free: u64,
     /// What was on its way then, and what has begun since: so much may have been taken meanwhile, at most.
@@ -349,9 +344,17 @@ impl Opened {
 }
 
 /// What the running transfers will still take of a disk, besides what they have taken.
-fn promised(running: &[(DeliveryId, Local, u64, u64)], disk: u64) -> u64 {
-    let on_disk = running.iter().filter(|(_, _, device, _)| *device == disk);
-    on_disk.map(|(id, place, _, size)| size.saturating_sub(place.taken(id))).sum()
+async fn promised(
+    running: Vec<(DeliveryId, Destination, u64, u64)>,
+    disk: u64,
+) -> Result<u64, destination::Error> {
+    let mut promised = 0;
+    for (id, place, device, size) in running {
+        if device == disk {
+            promised += size.saturating_sub(place.taken(id).await?);
+        }
+    }
+    Ok(promised)
 }
 
 fn silent(root: &Path) -> destination::Error {

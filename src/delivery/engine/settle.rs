@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 use super::Engine;
 use super::places::why_held;
 use crate::delivery::reaction::DISK_WAIT;
-use crate::destination::{self, Local, Settled};
+use crate::destination::{self, Destination, Settled};
 use crate::model::{Delivery, DeliveryId};
 use crate::store;
 
@@ -62,10 +62,10 @@ impl Engine {
     async fn tidy_up_at(
         &mut self,
         root: &Path,
-        place: Local,
+        place: Destination,
     ) -> Result<Result<bool, destination::Error>, store::Error> {
         let listed = place.clone();
-        let parts = match self.on_disk(root, move || listed.parts()).await {
+        let parts = match self.on_disk(root, async move { listed.parts().await }).await {
             Ok(parts) => parts,
             Err(error) => return Ok(Err(error)),
         };
@@ -74,15 +74,16 @@ impl Engine {
         let known = self.store.known_among(&parts).await?;
         let is_orphan = |id: &DeliveryId| !self.attempts.contains_key(id) && !open.contains(id);
         let orphans: Vec<DeliveryId> = parts.into_iter().filter(is_orphan).collect();
-        let removed = self.on_disk(root, move || {
-            for id in &orphans {
+        let removed = self.on_disk(root, async move {
+            let others = orphans.len() < count;
+            for id in orphans {
                 // Another database may know what this one does not.
-                if known.contains(id) || place.is_forgotten(id)? {
+                if known.contains(&id) || place.is_forgotten(id.clone()).await? {
                     debug!(delivery.id = %id, "a part without a delivery is removed");
-                    place.discard(id)?;
+                    place.discard(id).await?;
                 }
             }
-            Ok(orphans.len() < count)
+            Ok(others)
         });
         Ok(removed.await)
     }
@@ -113,20 +114,19 @@ impl Engine {
         Ok(())
     }
 
-    async fn settle_one(&mut self, delivery: &Delivery, place: Local) -> Result<bool, store::Error> {
+    async fn settle_one(&mut self, delivery: &Delivery, place: Destination) -> Result<bool, store::Error> {
         let now = Timestamp::now();
         let Some(file) = delivery.published.clone() else {
             return self.again(delivery, delivery.reason.as_deref(), now).await;
         };
         let newest = self.store.delivered(std::slice::from_ref(&delivery.file_id)).await?;
         let earlier = newest.into_values().next().and_then(|earlier| earlier.published);
-        let (id, target) = (delivery.id.clone(), file.clone());
-        let root = delivery.destination.clone();
-        let settled = self.on_disk(&root, move || place.settle(&id, &target, earlier.as_ref())).await;
+        let (id, path, root) = (delivery.id.clone(), file.path.clone(), delivery.destination.clone());
+        let settled = self.on_disk(&root, async move { place.settle(id, file, earlier).await }).await;
         match settled {
             Ok(Settled::Published) => {
                 self.store.done(std::slice::from_ref(&delivery.id), now).await?;
-                info!(delivery.id = %delivery.id, file.id = %delivery.file_id, path = %file.path, "delivered just before the program stopped");
+                info!(delivery.id = %delivery.id, file.id = %delivery.file_id, %path, "delivered just before the program stopped");
                 // What it leaves is removed with the parts that nobody needs.
                 self.has_parts = true;
                 Ok(true)

@@ -10,7 +10,8 @@ use super::tests::{id, part, path, read};
 use super::*;
 use crate::destination::calls::Call;
 use crate::destination::calls::faults::{Injected, inject};
-use crate::destination::{Lying, Rights, Settled};
+use crate::destination::lying::Lying;
+use crate::destination::{Rights, Settled};
 use crate::spool::Expected;
 
 /// What lies at a destination, besides what is hidden.

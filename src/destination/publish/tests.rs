@@ -4,9 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use rustix::fs::RenameFlags;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::destination::{Rights, Settled};
+use crate::destination::calls::faults::inject;
+use crate::destination::{Claimant, Destination, Opening, Rights, Settled};
 use crate::model::DeliveryId;
 use crate::model::file::Checksum;
 use crate::spool::checksum::Hasher;
@@ -301,4 +303,25 @@ fn what_is_planted_as_a_marker_is_an_error() {
     std::os::unix::fs::symlink(&token, marker.with_extension("new")).unwrap();
     assert!(place.mark().is_err());
     assert_eq!(fs::read_to_string(&token).unwrap(), "secret");
+}
+
+#[tokio::test]
+async fn what_waits_for_the_disk_leaves_the_threads_of_the_runtime() {
+    let home = tempfile::tempdir().unwrap();
+    let by = Claimant { id: "database".to_owned(), path: "state.db".into() };
+    let opening = Opening { rights: Rights::default(), known: None, by };
+    let (place, _) = Destination::open(home.path(), opening).await.unwrap();
+    let Destination::Local(local) = &place;
+    let part = part(local, "d1", b"new").await;
+    let expected = Expected { size: 3, checksum: part.checksum().clone(), modified: None };
+    // This thread may do nothing of the kind.
+    let _injected = inject(|_, _, _| Err(Errno::IO));
+    let wish = Wish { part, wanted: path("a/film.mp4"), mark: "d1".to_owned(), earlier: None };
+    let planned = place.plan(vec![wish]).await.unwrap().remove(0).unwrap();
+    let file = planned.file.clone();
+    place.publish(vec![planned]).await.unwrap().remove(0).unwrap();
+    assert_eq!(place.settle(id("d1"), file.clone(), None).await.unwrap(), Settled::Published);
+    assert_eq!(place.alike(file.path.clone(), "d1".to_owned(), 3).await.unwrap(), [path("a/film.mp4")]);
+    let found = place.lies_there(file.path.clone(), expected, CancellationToken::new()).await.unwrap();
+    assert_eq!(found, Some(PublishedFile { adopted: true, ..file }));
 }
