@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::delivery::{Cause, PublishedFile};
+use crate::model::delivery::{Cause, Identity, PublishedFile};
 use crate::model::name::printable;
 use crate::model::{Delivery, DeliveryId, Stage};
 use crate::store::{Asked, Earlier, Error, Past, Retried, Store, Which};
@@ -295,11 +295,12 @@ async fn is_there(path: PathBuf, file: PublishedFile) -> Look {
 
 /// By size and time. The inode is not asked for: some file systems change it.
 fn look_at(path: &Path, file: &PublishedFile) -> Look {
+    let Identity::File { modified_ns: delivered_ns, .. } = file.identity;
     match std::fs::symlink_metadata(path) {
         Ok(seen) => {
             let modified_ns = seen.mtime().saturating_mul(1_000_000_000).saturating_add(seen.mtime_nsec());
             let is_same =
-                seen.is_file() && seen.len() == file.size && modified_ns.abs_diff(file.modified_ns) <= COARSE;
+                seen.is_file() && seen.len() == file.size && modified_ns.abs_diff(delivered_ns) <= COARSE;
             if is_same { Look::There } else { Look::Gone }
         }
         Err(error)
@@ -361,16 +362,16 @@ mod tests {
         let seen = std::fs::metadata(&path).unwrap();
         let file = PublishedFile {
             path: crate::model::RelativePath::from_stored("film.mp4"),
-            inode: 0,
+            identity: Identity::File { inode: 0, modified_ns: seen.mtime() * 1_000_000_000 },
             size: 3,
-            modified_ns: seen.mtime() * 1_000_000_000,
             checksum: None,
             replaces: false,
             adopted: false,
         };
         assert!(matches!(look_at(&path, &file), Look::There));
         assert!(gone(&PublishedFile { size: 4, ..file.clone() }));
-        assert!(gone(&PublishedFile { modified_ns: file.modified_ns - 3_000_000_000, ..file.clone() }));
+        let earlier = Identity::File { inode: 0, modified_ns: (seen.mtime() - 3) * 1_000_000_000 };
+        assert!(gone(&PublishedFile { identity: earlier, ..file.clone() }));
         std::fs::remove_file(&path).unwrap();
         assert!(gone(&file));
         std::os::unix::fs::symlink("elsewhere", &path).unwrap();

@@ -124,7 +124,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::model::delivery::{OnUpdate, PublishedFile};
+    use crate::model::delivery::{Identity, OnUpdate, PublishedFile};
     use crate::model::file::tests::file;
     use crate::model::{Checksums, RelativePath, RevisionId};
 
@@ -135,9 +135,8 @@ mod tests {
     fn content(revision: &str, bytes: &str, stage: Stage) -> Content {
         let published = PublishedFile {
             path: RelativePath::from_stored("a.mp4"),
-            inode: 1,
+            identity: Identity::File { inode: 1, modified_ns: 1 },
             size: 1,
-            modified_ns: 1,
             checksum: None,
             replaces: false,
             adopted: false,

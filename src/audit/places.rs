@@ -10,7 +10,7 @@ use rustix::fs::{Advice, fadvise};
 use sha2::Digest;
 
 use super::report::Outcome;
-use crate::model::delivery::PublishedFile;
+use crate::model::delivery::{Identity, PublishedFile};
 use crate::model::file::{Checksum, Checksums};
 
 /// A disk that does not answer a look within this time does not answer at all.
@@ -132,8 +132,9 @@ fn is_absent(error: &io::Error) -> bool {
 const ROUNDED: u64 = 2_000_000_000;
 
 fn is_as_delivered(found: &Metadata, file: &PublishedFile) -> bool {
+    let Identity::File { modified_ns: delivered_ns, .. } = file.identity;
     let modified_ns = found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec());
-    found.len() == file.size && modified_ns.abs_diff(file.modified_ns) < ROUNDED
+    found.len() == file.size && modified_ns.abs_diff(delivered_ns) < ROUNDED
 }
 
 /// The digest of a file, by the algorithm of this checksum.
@@ -172,9 +173,11 @@ mod tests {
         let found = fs::metadata(home.join(name)).unwrap();
         let file = PublishedFile {
             path: RelativePath::from_stored(name),
-            inode: found.ino(),
+            identity: Identity::File {
+                inode: found.ino(),
+                modified_ns: found.mtime() * 1_000_000_000 + found.mtime_nsec(),
+            },
             size: found.len(),
-            modified_ns: found.mtime() * 1_000_000_000 + found.mtime_nsec(),
             checksum: None,
             replaces: false,
             adopted: false,

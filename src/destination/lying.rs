@@ -6,7 +6,7 @@ use std::io;
 use rustix::io::Errno;
 use tracing::warn;
 
-use super::record::{is_regular, modified_ns, read_as};
+use super::record::{identity, is_regular, read_as};
 use super::{Error, Local, calls};
 use crate::model::delivery::PublishedFile;
 use crate::model::{Naming, Refusal, RelativePath};
@@ -94,9 +94,8 @@ impl Local {
         calls::sync_folder(&place.directory).map_err(|errno| self.not_durable(path, errno))?;
         Ok(Some(PublishedFile {
             path: path.clone(),
-            inode: stat.st_ino,
+            identity: identity(&stat),
             size: expected.size,
-            modified_ns: modified_ns(&stat),
             checksum: Some(expected.checksum.clone()),
             replaces: false,
             adopted: true,

@@ -13,13 +13,13 @@ use tracing::{debug, info};
 use super::copies::{copy_in, id_of};
 use super::moves::move_new;
 use super::place::Place;
-use super::record::{is_as_recorded, modified_ns};
+use super::record::{identity, is_as_recorded};
 use super::rights::pass_on;
 use super::tree::{Folders, refusal};
 use super::{Error, Local, calls};
 use crate::checkpoint::{Point, fails, reached};
 use crate::model::RelativePath;
-use crate::model::delivery::PublishedFile;
+use crate::model::delivery::{Identity, PublishedFile};
 use crate::owner;
 use crate::spool::{HIDDEN, VerifiedPart};
 
@@ -97,9 +97,8 @@ impl Local {
         };
         let mut file = PublishedFile {
             path,
-            inode: part.inode(),
+            identity: Identity::File { inode: part.inode(), modified_ns: part.modified_ns() },
             size: part.size(),
-            modified_ns: part.modified_ns(),
             checksum: Some(part.checksum().clone()),
             replaces: earlier.is_some(),
             adopted: false,
@@ -108,7 +107,7 @@ impl Local {
             sys::fstat(&folder).map_err(|errno| self.io("look at the folder of", &file.path, errno))?;
         let waits = if self.learned.is_elsewhere(&stat) {
             let copy = self.copy(part, &file.path, &folder)?;
-            (file.inode, file.modified_ns) = (copy.st_ino, modified_ns(&copy));
+            file.identity = identity(&copy);
             Waits::AsCopy
         } else {
             Waits::AsPart

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::calls;
 use super::place::Place;
-use crate::model::delivery::PublishedFile;
+use crate::model::delivery::{Identity, PublishedFile};
 use crate::model::file::Checksum;
 use crate::spool::checksum::Hasher;
 
@@ -22,8 +22,9 @@ pub(super) fn is_as_recorded(place: &Place, stat: &Stat, file: &PublishedFile) -
     if !is_regular(stat) || stat.st_size as u64 != file.size {
         return Ok(false);
     }
-    let moved_by = modified_ns(stat).abs_diff(file.modified_ns);
-    if stat.st_ino == file.inode && moved_by == 0 {
+    let Identity::File { inode, modified_ns: delivered_ns } = file.identity;
+    let moved_by = modified_ns(stat).abs_diff(delivered_ns);
+    if stat.st_ino == inode && moved_by == 0 {
         return Ok(true);
     }
     match &file.checksum {
@@ -34,7 +35,19 @@ pub(super) fn is_as_recorded(place: &Place, stat: &Stat, file: &PublishedFile) -
 
 /// Whether size and modification time are those of the record.
 pub(super) fn is_alike(stat: &Stat, file: &PublishedFile) -> bool {
-    is_regular(stat) && stat.st_size as u64 == file.size && modified_ns(stat) == file.modified_ns
+    let Identity::File { modified_ns: delivered_ns, .. } = file.identity;
+    is_regular(stat) && stat.st_size as u64 == file.size && modified_ns(stat) == delivered_ns
+}
+
+/// Whether it has the inode of the record.
+pub(super) fn is_inode_of(stat: &Stat, file: &PublishedFile) -> bool {
+    let Identity::File { inode, .. } = file.identity;
+    stat.st_ino == inode
+}
+
+/// What a file is known by from now on.
+pub(super) fn identity(stat: &Stat) -> Identity {
+    Identity::File { inode: stat.st_ino, modified_ns: modified_ns(stat) }
 }
 
 /// Reads a file while `goes_on`. If its bytes have this checksum, and it was not changed meanwhile, it is given back.
@@ -70,6 +83,6 @@ pub(super) fn is_regular(stat: &Stat) -> bool {
 }
 
 /// Modification time, nanoseconds since 1970.
-pub(super) fn modified_ns(stat: &Stat) -> i64 {
+fn modified_ns(stat: &Stat) -> i64 {
     stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec as i64)
 }

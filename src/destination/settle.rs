@@ -8,7 +8,7 @@ use tracing::debug;
 
 use super::moves::move_new;
 use super::place::Place;
-use super::record::{is_alike, is_as_recorded};
+use super::record::{is_alike, is_as_recorded, is_inode_of};
 use super::tree::Folders;
 use super::{Error, Local, calls};
 use crate::model::delivery::PublishedFile;
@@ -101,7 +101,7 @@ impl Local {
         if !file.replaces {
             return Ok(false);
         }
-        let is_part = left.st_ino == file.inode || is_alike(left, file);
+        let is_part = is_inode_of(left, file) || is_alike(left, file);
         let fail = |error| Error::io("look at", self.absolute(&file.path), error);
         Ok(!is_part || is_earlier(place, left, earlier).map_err(fail)?)
     }
@@ -141,7 +141,7 @@ impl Local {
         file: &PublishedFile,
         earlier: Option<&PublishedFile>,
     ) -> Result<(), Error> {
-        let own_link = left.st_ino == file.inode;
+        let own_link = is_inode_of(left, file);
         let fail = |error| Error::io("look at", self.absolute(&file.path), error);
         if own_link || is_earlier(part, left, earlier).map_err(fail)? {
             let removed = part.remove();

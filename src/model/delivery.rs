@@ -59,18 +59,28 @@ pub struct Delivery {
 pub struct PublishedFile {
     /// Below the destination.
     pub path: RelativePath,
-    /// Inode number, which a rename keeps and a rewrite through a new file does not.
-    pub inode: u64,
+    /// What its destination tells it by.
+    pub identity: Identity,
     /// Bytes.
     pub size: u64,
-    /// Modification time, nanoseconds since 1970.
-    pub modified_ns: i64,
     /// The verified checksum.
     pub checksum: Option<Checksum>,
     /// It takes the place of an earlier content at the same path.
     pub replaces: bool,
     /// It was there before this program had put anything there. It is not this program's: nothing replaces it.
     pub adopted: bool,
+}
+
+/// What was seen of a file in its place, besides its size. Each kind of destination has its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// In a directory.
+    File {
+        /// Inode number, which a rename keeps and a rewrite through a new file does not.
+        inode: u64,
+        /// Modification time, nanoseconds since 1970.
+        modified_ns: i64,
+    },
 }
 
 /// What happens when a delivered file gets a new content.

@@ -235,7 +235,7 @@ pub(super) async fn stop_waiting(connection: &mut AnyConnection, file_id: &FileI
 mod tests {
     use super::*;
     use crate::model::Stage;
-    use crate::model::delivery::PublishedFile;
+    use crate::model::delivery::{Identity, PublishedFile};
     use crate::store::tests::store;
     use crate::store::{Ending, Outcome, Store};
 
@@ -269,9 +269,8 @@ mod tests {
     fn place() -> PublishedFile {
         PublishedFile {
             path: RelativePath::from_stored("a.mp4"),
-            inode: 1,
+            identity: Identity::File { inode: 1, modified_ns: 1 },
             size: 1,
-            modified_ns: 1,
             checksum: None,
             replaces: false,
             adopted: false,

@@ -9,7 +9,7 @@ use sqlx::any::AnyRow;
 
 use super::sql::{Sql, lists};
 use super::{Error, LONGEST_WAIT_MS, Store, millis, optional_time, time};
-use crate::model::delivery::{Cause, OnUpdate, PublishedFile};
+use crate::model::delivery::{Cause, Identity, OnUpdate, PublishedFile};
 use crate::model::file::{Checksum, Checksums};
 use crate::model::{ChangeLog, Delivery, DeliveryId, FileId, RelativePath, RevisionId, Stage};
 
@@ -403,9 +403,11 @@ fn published(row: &AnyRow) -> Result<Option<PublishedFile>, Error> {
     let Some(path) = row.try_get::<Option<String>, _>("place")? else { return Ok(None) };
     Ok(Some(PublishedFile {
         path: RelativePath::from_stored(&path),
-        inode: row.try_get::<Option<i64>, _>("place_inode")?.unwrap_or_default() as u64,
+        identity: Identity::File {
+            inode: row.try_get::<Option<i64>, _>("place_inode")?.unwrap_or_default() as u64,
+            modified_ns: row.try_get::<Option<i64>, _>("place_mtime")?.unwrap_or_default(),
+        },
         size: row.try_get::<Option<i64>, _>("place_size")?.unwrap_or_default() as u64,
-        modified_ns: row.try_get::<Option<i64>, _>("place_mtime")?.unwrap_or_default(),
         checksum: row.try_get::<Option<String>, _>("place_sum")?.as_deref().and_then(Checksum::from_tagged),
         replaces: row.try_get::<i64, _>("place_replaces")? != 0,
         adopted: row.try_get::<i64, _>("place_adopted")? != 0,

@@ -8,7 +8,7 @@ use sqlx::Row;
 
 use super::deliveries::delivery;
 use super::{Error, Store, millis};
-use crate::model::delivery::PublishedFile;
+use crate::model::delivery::{Identity, PublishedFile};
 use crate::model::file::Checksum;
 use crate::model::{Delivery, DeliveryId, RelativePath};
 
@@ -62,6 +62,7 @@ impl Store {
     /// A file that lies there already is what a delivery was to bring: it is done. `false`: it was overtaken, the place
     /// is that of another file, or another content of its own file is about to take the place.
     pub async fn adopt(&self, id: &DeliveryId, file: &PublishedFile, now: Timestamp) -> Result<bool, Error> {
+        let Identity::File { inode, modified_ns } = file.identity;
         let moved = sqlx::query(
             "update delivery set stage = 'done', reason = null, place = $1, place_inode = $2, place_size = $3, \
              place_mtime = $4, place_sum = $5, place_replaces = 0, place_adopted = $6, moved_at = $7 \
@@ -73,9 +74,9 @@ impl Store {
                and case other.stage when 'publishing' then 1 else 0 end = 1 and other.destination = delivery.destination)",
         )
         .bind(file.path.to_string())
-        .bind(file.inode as i64)
+        .bind(inode as i64)
         .bind(file.size as i64)
-        .bind(file.modified_ns)
+        .bind(modified_ns)
         .bind(file.checksum.as_ref().map(Checksum::tagged))
         .bind(i64::from(file.adopted))
         .bind(millis(now))
@@ -120,9 +121,8 @@ mod tests {
     fn file(path: &str) -> PublishedFile {
         PublishedFile {
             path: RelativePath::from_stored(path),
-            inode: u64::MAX - 7,
+            identity: Identity::File { inode: u64::MAX - 7, modified_ns: -5 },
             size: 3,
-            modified_ns: -5,
             checksum: Some(Checksum::Md5("00".into())),
             replaces: false,
             adopted: true,

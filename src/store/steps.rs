@@ -9,7 +9,7 @@ use sqlx::Row;
 
 use super::sql::{Sql, Value, lists};
 use super::{Error, Store, millis};
-use crate::model::delivery::PublishedFile;
+use crate::model::delivery::{Identity, PublishedFile};
 use crate::model::file::Checksum;
 use crate::model::{DeliveryId, FileId, Stage};
 
@@ -111,12 +111,13 @@ impl Store {
 
 /// A step as a row of values.
 fn row((id, place): &(DeliveryId, PublishedFile)) -> [Value; 7] {
+    let Identity::File { inode, modified_ns } = place.identity;
     [
         id.into(),
         place.path.to_string().into(),
-        (place.inode as i64).into(),
+        (inode as i64).into(),
         (place.size as i64).into(),
-        place.modified_ns.into(),
+        modified_ns.into(),
         place.checksum.as_ref().map(Checksum::tagged).into(),
         i64::from(place.replaces).into(),
     ]
@@ -158,9 +159,8 @@ mod tests {
     fn place(number: i64) -> PublishedFile {
         PublishedFile {
             path: RelativePath::from_stored(&format!("film {number}.mp4")),
-            inode: number as u64,
+            identity: Identity::File { inode: number as u64, modified_ns: 8 },
             size: 7,
-            modified_ns: 8,
             checksum: (number % 3 == 0).then(|| Checksum::Md5("00".to_owned())),
             replaces: number % 5 == 0,
             adopted: false,

@@ -11,7 +11,7 @@ use crate::destination::Rights;
 use crate::download;
 use crate::drive::Drive;
 use crate::http::Http;
-use crate::model::delivery::PublishedFile;
+use crate::model::delivery::{Identity, PublishedFile};
 use crate::model::{RelativePath, Stage};
 use crate::task::wake_up;
 
@@ -70,9 +70,8 @@ fn id() -> DeliveryId {
 fn file(inode: u64) -> PublishedFile {
     PublishedFile {
         path: RelativePath::from_stored("film.mp4"),
-        inode,
+        identity: Identity::File { inode, modified_ns: 0 },
         size: 4,
-        modified_ns: 0,
         checksum: None,
         replaces: false,
         adopted: false,
@@ -136,10 +135,9 @@ async fn a_file_in_its_place_after_a_crash_is_made_durable_and_done() {
     world.engine.attempts.clear();
     std::fs::write(world.videos.join("film.mp4"), "film").unwrap();
     let there = world.videos.join("film.mp4").metadata().unwrap();
-    let published = PublishedFile {
-        modified_ns: there.mtime() * 1_000_000_000 + there.mtime_nsec(),
-        ..file(there.ino())
-    };
+    let modified_ns = there.mtime() * 1_000_000_000 + there.mtime_nsec();
+    let identity = Identity::File { inode: there.ino(), modified_ns };
+    let published = PublishedFile { identity, ..file(1) };
     let later = Timestamp::now() + jiff::SignedDuration::from_mins(5);
     world.store.publishing(&[(id(), published)], later).await.unwrap();
     world.store.hold(&id(), later, 3, "the disk failed", later).await.unwrap();
@@ -181,7 +179,8 @@ async fn a_destination_without_its_marker_is_known_by_a_file_and_not_by_its_size
     std::fs::write(&film, "film").unwrap();
     let metadata = film.metadata().unwrap();
     let modified_ns = metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec();
-    let delivered = PublishedFile { modified_ns, ..file(metadata.ino()) };
+    let identity = Identity::File { inode: metadata.ino(), modified_ns };
+    let delivered = PublishedFile { identity, ..file(1) };
     world.store.publishing(&[(id(), delivered)], Timestamp::now()).await.unwrap();
     world.store.done(&[id()], Timestamp::now()).await.unwrap();
     assert!(world.engine.is_witnessed(&root).await.unwrap());

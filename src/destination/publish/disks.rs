@@ -12,6 +12,7 @@ use crate::destination::calls::Call;
 use crate::destination::calls::faults::{Injected, inject};
 use crate::destination::lying::Lying;
 use crate::destination::{Rights, Settled};
+use crate::model::delivery::Identity;
 use crate::spool::Expected;
 
 /// What lies at a destination, besides what is hidden.
@@ -42,6 +43,12 @@ fn wish(part: &Arc<VerifiedPart>, wanted: &str, earlier: Option<&PublishedFile>)
         mark: "1AbC".to_owned(),
         earlier: earlier.cloned(),
     }
+}
+
+/// Inode and modification time.
+fn seen(file: &PublishedFile) -> (u64, i64) {
+    let Identity::File { inode, modified_ns } = file.identity;
+    (inode, modified_ns)
 }
 
 /// Plans and publishes as the engine does: a place that counts as taken is planned once more.
@@ -77,7 +84,7 @@ async fn where_nothing_can_be_moved_a_copy_takes_the_place_and_nothing_else_stay
         ("first", vec!["a/film.mp4".into()])
     );
     let metadata = fs::metadata(home.path().join("a/film.mp4")).unwrap();
-    assert_eq!((metadata.ino(), metadata.mode() & 0o7777), (first.inode, 0o640));
+    assert_eq!((metadata.ino(), metadata.mode() & 0o7777), (seen(&first).0, 0o640));
     assert!(place.is_untouched(&first).unwrap());
     let hidden: Vec<_> =
         fs::read_dir(home.path().join(HIDDEN)).unwrap().map(|e| e.unwrap().file_name()).collect();
@@ -328,11 +335,16 @@ async fn a_file_whose_inode_number_changes_is_untouched_as_long_as_its_bytes_are
     let place = Local::open(home.path(), None, Rights::default()).unwrap();
     let film = home.path().join("film.mp4");
     let delivered = deliver(&place, &wish(&part(&place, "d1", b"first").await, "film.mp4", None)).unwrap();
-    let mounted_anew = PublishedFile { inode: delivered.inode + 1, ..delivered.clone() };
+    let (inode, modified_ns) = seen(&delivered);
+    let at = |inode, modified_ns| PublishedFile {
+        identity: Identity::File { inode, modified_ns },
+        ..delivered.clone()
+    };
+    let mounted_anew = at(inode + 1, modified_ns);
     assert!(place.is_untouched(&mounted_anew).unwrap());
-    let rounded = PublishedFile { modified_ns: delivered.modified_ns - 1_999_999_999, ..delivered.clone() };
+    let rounded = at(inode, modified_ns - 1_999_999_999);
     assert!(place.is_untouched(&rounded).unwrap());
-    let touched = PublishedFile { modified_ns: delivered.modified_ns - 2_000_000_000, ..delivered.clone() };
+    let touched = at(inode, modified_ns - 2_000_000_000);
     assert!(!place.is_untouched(&touched).unwrap());
     let unknown = PublishedFile { checksum: None, ..mounted_anew.clone() };
     assert!(!place.is_untouched(&unknown).unwrap(), "nothing shows it");
@@ -341,16 +353,15 @@ async fn a_file_whose_inode_number_changes_is_untouched_as_long_as_its_bytes_are
     let newer = deliver(&place, &wish(&second, "film.mp4", Some(&mounted_anew))).unwrap();
     assert_eq!((newer.path.clone(), shown(home.path()).len()), (path("film.mp4"), 1));
     // Also after a crash.
-    assert_eq!(
-        place.settle(&id("d2"), &PublishedFile { inode: 1, ..newer.clone() }, None).unwrap(),
-        Settled::Published
-    );
+    let identity = Identity::File { inode: 1, modified_ns: seen(&newer).1 };
+    let newer = PublishedFile { identity, ..newer };
+    assert_eq!(place.settle(&id("d2"), &newer, None).unwrap(), Settled::Published);
 
     // Other bytes of the same size at the same time.
     let modified = fs::metadata(&film).unwrap().modified().unwrap();
     fs::write(&film, "SECOND").unwrap();
     File::options().write(true).open(&film).unwrap().set_modified(modified).unwrap();
-    assert!(!place.is_untouched(&PublishedFile { inode: 1, ..newer }).unwrap());
+    assert!(!place.is_untouched(&newer).unwrap());
 }
 
 const DEFAULT_LIST: &str = "system.posix_acl_default";

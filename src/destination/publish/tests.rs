@@ -44,9 +44,8 @@ pub(in crate::destination) async fn part(
 fn record(part: &VerifiedPart, at: &str, replaces: bool) -> PublishedFile {
     PublishedFile {
         path: path(at),
-        inode: part.inode(),
+        identity: Identity::File { inode: part.inode(), modified_ns: part.modified_ns() },
         size: part.size(),
-        modified_ns: part.modified_ns(),
         checksum: Some(part.checksum().clone()),
         replaces,
         adopted: false,
