@@ -34,7 +34,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 1 | [`checkpoint`]: points where tests kill the program · [`model`]: domain types · [`owner`]: owners of files, and explanations of denied access · [`process`]: limits of the process · [`retry`]: when to try again · [`sandbox`]: write restrictions by the kernel · [`task`]: the loop of an engine · [`telemetry`]: log, counters, systemd, held destinations |
+//! | 1 | [`checkpoint`]: points where tests kill the program · [`model`]: domain types · [`owner`]: owners of files, files that are replaced in one step, and explanations of denied access · [`process`]: limits of the process · [`retry`]: when to try again · [`sandbox`]: write restrictions by the kernel · [`task`]: the loop of an engine · [`telemetry`]: log, counters, systemd, held destinations |
 //! | 2 | [`http`]: clients and their shared pause · [`listen`]: sockets · [`spool`]: the only writer of parts · [`store`]: the only SQL |
 //! | 3 | [`auth`]: access tokens, login · [`destination`]: takes verified parts only |
 //! | 4 | [`drive`]: the API calls, and Google's field names |

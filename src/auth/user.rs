@@ -4,7 +4,8 @@
 //! failure, its authorized-user flow has Google's address built in, and neither looks at the HTTP status. A refresh token
 //! that Google exchanges for another one is kept, in memory at least: the old one may be dead from then on.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,7 +21,7 @@ use super::endpoint::{Answer, Refusal, post};
 use super::{AccessToken, Error, SCOPE, WIDER_SCOPE, check_endpoint};
 use crate::http::api::Api;
 use crate::model::LoginId;
-use crate::owner::{self, Absent, Want};
+use crate::owner::{self, Absent, Meanwhile, NewName, Want};
 
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 /// A refused refresh token is shown again after this long. A suspended account comes back, and refusals can be wrong.
@@ -93,21 +94,14 @@ impl Grant {
 
     /// Replaces a token file in one step, readable by its owner only. Root writes it for the owner of the directory.
     pub fn write(&self, path: &Path) -> io::Result<()> {
+        let text = serde_json::to_string_pretty(self).map_err(io::Error::other)? + "\n";
         let beside = path.with_added_extension(format!("new-{}", std::process::id()));
-        let written = (|| {
-            let mut file = owner::open(&beside, Absent::Make)?;
-            file.set_len(0)?;
-            file.write_all(serde_json::to_string_pretty(self).map_err(io::Error::other)?.as_bytes())?;
-            file.write_all(b"\n")?;
-            file.sync_all()?;
-            std::fs::rename(&beside, path)?;
-            std::fs::File::open(owner::parent(path))?.sync_all()
-        })();
-        if written.is_err() {
-            // What is left of the attempt is of no use, and the error says what matters.
-            let _ = std::fs::remove_file(&beside);
-        }
-        written
+        let (Some(name), Some(meanwhile)) = (path.file_name(), beside.file_name()) else {
+            return Err(io::ErrorKind::IsADirectory.into());
+        };
+        let directory = File::open(owner::parent(path))?;
+        let meanwhile = Meanwhile { name: meanwhile, file: owner::open(&beside, Absent::Make)? };
+        owner::replace(directory, name, meanwhile, text.as_bytes(), NewName::Durable)
     }
 }
 

@@ -4,6 +4,7 @@
 mod denied;
 mod make;
 mod names;
+mod replace;
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io;
@@ -19,6 +20,7 @@ use rustix::process::geteuid;
 pub use denied::{Want, explain, explained, is_lost_at_a_stop, is_service, is_temporary, shell, told};
 pub use make::{durable, make_directories, make_directory, make_in, make_private, make_room};
 pub use names::{group, process, user, user_id};
+pub use replace::{Meanwhile, NewName, replace};
 
 /// The user that the service runs as, where it is installed as one.
 pub const SERVICE: &str = "gdrive-webhook";

@@ -3,7 +3,7 @@
 //! accepted only if it belongs to the program's user; it is closed to all others; and nothing in it is reached by a path.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::durable::sync_directory;
 use super::own;
-use crate::owner::{self, Absent, Owner, process, shell, user};
+use crate::owner::{self, Absent, Meanwhile, NewName, Owner, process, shell, user};
 
 /// The hidden folder at each destination.
 pub const HIDDEN: &str = ".gdrive-webhook";
@@ -223,16 +223,9 @@ impl Folder {
     /// Gives a small file a new content, at once and durably; its name is durable after `sync`. A file is there under the
     /// other name meanwhile.
     pub fn write(&self, name: &str, meanwhile: &str, content: &[u8]) -> io::Result<()> {
-        let mut file = self.open(meanwhile, Absent::Make)?;
-        file.set_len(0)?;
-        file.write_all(content)?;
-        file.sync_data()?;
-        self.rename(meanwhile, name)
-    }
-
-    /// Gives a file in it another name, whatever had that before.
-    pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        Ok(sys::renameat(&self.handle, from, &self.handle, to)?)
+        let file = self.open(meanwhile, Absent::Make)?;
+        let meanwhile = Meanwhile { name: meanwhile.as_ref(), file };
+        owner::replace(&self.handle, name.as_ref(), meanwhile, content, NewName::Later)
     }
 
     /// What bears this name, without following a link.
