@@ -14,7 +14,7 @@ use super::learned::Learned;
 use super::lock::Lock;
 use super::marker::{self, Marker, Seen};
 use super::place::Place;
-use super::record::is_as_recorded;
+use super::published::is_as_published;
 use super::rights::Rights;
 use super::tree::{Blocked, Folders, Tree, refusal};
 use crate::model::delivery::PublishedFile;
@@ -91,7 +91,7 @@ impl Local {
         let Ok(Some(folder)) = tree.look(&file.path) else { return false };
         let place = Place::new(&Arc::new(folder), file.path.file_name());
         let stat = place.stat().ok().flatten();
-        stat.is_some_and(|stat| is_as_recorded(&place, &stat, file).unwrap_or(false))
+        stat.is_some_and(|stat| is_as_published(&place, &stat, file).unwrap_or(false))
     }
 
     /// A destination with a new marker that is not written yet.

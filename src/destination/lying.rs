@@ -6,7 +6,7 @@ use std::io;
 use rustix::io::Errno;
 use tracing::warn;
 
-use super::record::{identity, is_regular, read_as};
+use super::published::{identity, is_regular, read_as};
 use super::{Error, Local, calls};
 use crate::model::delivery::PublishedFile;
 use crate::model::{Naming, Refusal, RelativePath};

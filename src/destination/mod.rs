@@ -14,7 +14,7 @@ mod moves;
 mod off_thread;
 mod place;
 mod publish;
-mod record;
+mod published;
 mod rights;
 mod settle;
 mod tree;
@@ -34,7 +34,6 @@ pub use settle::Settled;
 use crate::model::delivery::PublishedFile;
 use crate::model::{DeliveryId, RelativePath};
 use crate::spool::{Expected, Spool};
-
 use off_thread::off_thread;
 
 /// A destination. What may wait for a disk or a server leaves the runtime's threads by itself, each method at most once.

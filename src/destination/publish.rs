@@ -13,7 +13,7 @@ use tracing::{debug, info};
 use super::copies::{copy_in, id_of};
 use super::moves::move_new;
 use super::place::Place;
-use super::record::{identity, is_as_recorded};
+use super::published::{identity, is_as_published};
 use super::rights::pass_on;
 use super::tree::{Folders, refusal};
 use super::{Error, Local, calls};
@@ -240,11 +240,11 @@ impl Local {
         Ok(Moved { to, left: Some(from) })
     }
 
-    /// Whether a delivered file is there as it was recorded.
+    /// Whether a delivered file is there as it was published.
     fn is_there_untouched(&self, place: &Place, file: &PublishedFile) -> Result<bool, Error> {
         let fail = |error| Error::io("look at", self.absolute(&file.path), error);
         match place.stat().map_err(|errno| fail(errno.into()))? {
-            Some(stat) => is_as_recorded(place, &stat, file).map_err(fail),
+            Some(stat) => is_as_published(place, &stat, file).map_err(fail),
             None => Ok(false),
         }
     }

@@ -8,7 +8,7 @@ use tracing::debug;
 
 use super::moves::move_new;
 use super::place::Place;
-use super::record::{is_alike, is_as_recorded, is_inode_of};
+use super::published::{is_alike, is_as_published, is_inode_of};
 use super::tree::Folders;
 use super::{Error, Local, calls};
 use crate::model::delivery::PublishedFile;
@@ -161,5 +161,5 @@ impl Local {
 
 /// Whether what bears a name is the earlier content.
 fn is_earlier(place: &Place, left: &Stat, earlier: Option<&PublishedFile>) -> io::Result<bool> {
-    earlier.map_or(Ok(false), |earlier| is_as_recorded(place, left, earlier))
+    earlier.map_or(Ok(false), |earlier| is_as_published(place, left, earlier))
 }

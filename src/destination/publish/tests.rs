@@ -41,7 +41,7 @@ pub(in crate::destination) async fn part(
     }
 }
 
-fn record(part: &VerifiedPart, at: &str, replaces: bool) -> PublishedFile {
+fn file_of(part: &VerifiedPart, at: &str, replaces: bool) -> PublishedFile {
     PublishedFile {
         path: path(at),
         identity: Identity::File { inode: part.inode(), modified_ns: part.modified_ns() },
@@ -57,12 +57,12 @@ fn planned(part: &Arc<VerifiedPart>, file: PublishedFile, earlier: Option<&Publi
 }
 
 fn put(place: &Local, part: &Arc<VerifiedPart>, at: &str) -> Result<(), Error> {
-    let file = record(part, at, false);
+    let file = file_of(part, at, false);
     place.publish(&[planned(part, file, None)]).remove(0)
 }
 
 fn replace(place: &Local, part: &Arc<VerifiedPart>, earlier: &PublishedFile) -> Result<(), Error> {
-    let file = record(part, &earlier.path.to_string(), true);
+    let file = file_of(part, &earlier.path.to_string(), true);
     place.publish(&[planned(part, file, Some(earlier))]).remove(0)
 }
 
@@ -133,7 +133,7 @@ async fn only_an_untouched_file_is_replaced() {
     let home = tempfile::tempdir().unwrap();
     let place = Local::open(home.path(), None, Rights::default()).unwrap();
     let first = part(&place, "d1", b"first").await;
-    let earlier = record(&first, "a/film.mp4", false);
+    let earlier = file_of(&first, "a/film.mp4", false);
     put(&place, &first, &earlier.path.to_string()).unwrap();
     let second = part(&place, "d2", b"second").await;
     replace(&place, &second, &earlier).unwrap();
@@ -145,7 +145,7 @@ async fn only_an_untouched_file_is_replaced() {
         matches!(replace(&place, &third, &earlier), Err(Error::Changed { .. })),
         "it is another file by now"
     );
-    let earlier = record(&second, "a/film.mp4", true);
+    let earlier = file_of(&second, "a/film.mp4", true);
     fs::write(home.path().join("a/film.mp4"), "edited").unwrap();
     assert!(matches!(replace(&place, &third, &earlier), Err(Error::Changed { .. })));
     assert_eq!(read(&place, "a/film.mp4"), "edited");
@@ -157,7 +157,7 @@ async fn the_disk_tells_what_a_crash_interrupted() {
     Local::open(home.path(), None, Rights::default()).unwrap();
     let place = Local::open(home.path(), None, Rights::default()).unwrap();
     let new = part(&place, "d1", b"new").await;
-    let planned = record(&new, "film.mp4", false);
+    let planned = file_of(&new, "film.mp4", false);
     assert_eq!(place.settle(&id("d1"), &planned, None).unwrap(), Settled::NotYet, "before the rename");
     put(&place, &new, &planned.path.to_string()).unwrap();
     assert_eq!(place.settle(&id("d1"), &planned, None).unwrap(), Settled::Published, "after it");
@@ -190,7 +190,7 @@ async fn a_part_that_is_gone_or_replaced_is_never_taken_for_published() {
     for (number, hand) in hands.into_iter().enumerate() {
         for is_planned in [false, true] {
             let part = part(&place, &format!("d{number}{is_planned}"), b"new").await;
-            let file = record(&part, "film.mp4", false);
+            let file = file_of(&part, "film.mp4", false);
             if is_planned {
                 let planned = planned(&part, file.clone(), None);
                 hand(&part.path());
@@ -223,10 +223,10 @@ async fn an_interrupted_replacement_is_finished_and_keeps_what_was_edited() {
         Local::open(home.path(), None, Rights::default()).unwrap();
         let place = Local::open(home.path(), None, Rights::default()).unwrap();
         let first = part(&place, "d1", b"first").await;
-        let earlier = record(&first, "film.mp4", false);
+        let earlier = file_of(&first, "film.mp4", false);
         put(&place, &first, &earlier.path.to_string()).unwrap();
         let second = part(&place, "d2", b"second").await;
-        let planned = record(&second, "film.mp4", true);
+        let planned = file_of(&second, "film.mp4", true);
         if edited {
             fs::write(home.path().join("film.mp4"), "edited by hand").unwrap();
         }

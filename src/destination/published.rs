@@ -17,8 +17,8 @@ use crate::spool::checksum::Hasher;
 const ROUNDED: u64 = 2_000_000_000;
 const AT_ONCE: usize = 1 << 18;
 
-/// Whether what bears this name is the file of the record, and nobody has changed it.
-pub(super) fn is_as_recorded(place: &Place, stat: &Stat, file: &PublishedFile) -> io::Result<bool> {
+/// Whether what bears this name is the published file, and nobody has changed it.
+pub(super) fn is_as_published(place: &Place, stat: &Stat, file: &PublishedFile) -> io::Result<bool> {
     if !is_regular(stat) || stat.st_size as u64 != file.size {
         return Ok(false);
     }
@@ -33,13 +33,13 @@ pub(super) fn is_as_recorded(place: &Place, stat: &Stat, file: &PublishedFile) -
     }
 }
 
-/// Whether size and modification time are those of the record.
+/// Whether size and modification time are those of the published file.
 pub(super) fn is_alike(stat: &Stat, file: &PublishedFile) -> bool {
     let Identity::File { modified_ns: delivered_ns, .. } = file.identity;
     is_regular(stat) && stat.st_size as u64 == file.size && modified_ns(stat) == delivered_ns
 }
 
-/// Whether it has the inode of the record.
+/// Whether it has the inode of the published file.
 pub(super) fn is_inode_of(stat: &Stat, file: &PublishedFile) -> bool {
     let Identity::File { inode, .. } = file.identity;
     stat.st_ino == inode
