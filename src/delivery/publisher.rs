@@ -302,7 +302,7 @@ mod tests {
     use crate::model::file::Checksum;
     use crate::model::{RelativePath, Stage};
     use crate::spool::checksum::Hasher;
-    use crate::spool::{Buffers, Expected, Part, Sink, Verdict, VerifiedPart};
+    use crate::spool::{Buffers, Expected, Part, Sink, Verification, VerifiedPart};
     use crate::store::{Access, Config};
 
     async fn ledger(home: &Path, stages: &[Stage]) -> Store {
@@ -332,7 +332,9 @@ mod tests {
         let mut lane = sink.lane(0);
         assert!(lane.write(id.as_str().as_bytes()).await);
         lane.close().await;
-        let Verdict::Verified(part) = sink.finish().await.unwrap() else { panic!("the bytes are right") };
+        let Verification::Verified(part) = sink.finish().await.unwrap() else {
+            panic!("the bytes are right")
+        };
         Arc::new(part)
     }
 

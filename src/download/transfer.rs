@@ -14,7 +14,7 @@ use super::plan::{LaneId, Plan};
 use super::streams::{Sight, Streams};
 use super::trickle;
 use super::{Control, Downloader, Error, Source};
-use crate::spool::{Part, Sink, Verdict, VerifiedPart};
+use crate::spool::{Part, Sink, Verification, VerifiedPart};
 
 /// How often the connections are checked while there may be more than one.
 const LOOK: Duration = Duration::from_millis(10);
@@ -114,8 +114,8 @@ pub(super) async fn transfer(
     arrived();
     match filled {
         Ok(()) => match sink.finish().await? {
-            Verdict::Verified(verified) => Ok(verified),
-            Verdict::Wrong { why, suspect } => Err(Error::WrongContent { why, suspect }),
+            Verification::Verified(verified) => Ok(verified),
+            Verification::Wrong { why, suspect } => Err(Error::WrongContent { why, suspect }),
         },
         Err(error) => {
             // The writer's own failure, if it has one, explains more than what followed from it.

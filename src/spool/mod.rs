@@ -31,7 +31,7 @@ pub use part::{Expected, Part};
 pub use ranges::Ranges;
 pub use sink::{Lane, Sink};
 pub(crate) use verified::set_mode;
-pub use verified::{Suspect, Verdict, VerifiedPart};
+pub use verified::{Suspect, Verification, VerifiedPart};
 
 use crate::model::DeliveryId;
 use crate::owner::Absent;

@@ -183,7 +183,7 @@ mod tests {
     use std::path::Path;
 
     use super::super::checksum::Hasher;
-    use super::super::{Buffers, Sink, Suspect, Verdict};
+    use super::super::{Buffers, Sink, Suspect, Verification};
     use super::*;
 
     /// SHA-256 of "hello world".
@@ -220,7 +220,9 @@ mod tests {
         assert_eq!(*again.there(), Ranges::up_to(6));
         let sink = Sink::new(again, 1, &Buffers::default());
         put(&sink, 6, b"world").await;
-        let Verdict::Verified(verified) = sink.finish().await.unwrap() else { panic!("the bytes are right") };
+        let Verification::Verified(verified) = sink.finish().await.unwrap() else {
+            panic!("the bytes are right")
+        };
         assert_eq!(verified.modified_ns(), 1_767_323_045_678_000_000);
         assert_eq!(std::fs::read(verified.path()).unwrap(), b"hello world");
     }
@@ -243,7 +245,7 @@ mod tests {
             let sink = Sink::new(part(home.path()).await, 1, &Buffers::default());
             put(&sink, 0, bytes).await;
             let verdict = sink.finish().await.unwrap();
-            let Verdict::Wrong { why, suspect: Suspect::Drive } = verdict else { panic!("{verdict:?}") };
+            let Verification::Wrong { why, suspect: Suspect::Drive } = verdict else { panic!("{verdict:?}") };
             assert!(why.contains(word), "{why}");
             assert_eq!(Spool::open(home.path(), 0o640).unwrap().parts().unwrap(), []);
         }
@@ -290,7 +292,9 @@ mod tests {
     }
 
     async fn assert_film(sink: Sink, film: &[u8], directory: &Path) {
-        let Verdict::Verified(verified) = sink.finish().await.unwrap() else { panic!("the bytes are right") };
+        let Verification::Verified(verified) = sink.finish().await.unwrap() else {
+            panic!("the bytes are right")
+        };
         assert!(std::fs::read(verified.path()).unwrap() == film);
         let left = std::fs::read_dir(directory.join(super::super::HIDDEN)).unwrap().count();
         assert_eq!(left, 1, "only the part");
@@ -370,7 +374,7 @@ mod tests {
         late[777] ^= 1;
         put(&sink, 2 * MIB as u64, &late).await;
         put(&sink, 0, &film[..2 * MIB]).await;
-        assert!(matches!(sink.finish().await.unwrap(), Verdict::Wrong { suspect: Suspect::Drive, .. }));
+        assert!(matches!(sink.finish().await.unwrap(), Verification::Wrong { suspect: Suspect::Drive, .. }));
         assert_eq!(std::fs::read_dir(home.path().join(super::super::HIDDEN)).unwrap().count(), 0);
     }
 }

@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::buffer::{Block, Buffer, Buffers, Pool, SMALL};
 use super::part::Part;
 use super::ranges::Ranges;
-use super::verified::Verdict;
+use super::verified::Verification;
 use super::waits::Waits;
 use super::writer;
 
@@ -42,7 +42,7 @@ struct Writer(Mutex<State>);
 #[derive(Debug)]
 enum State {
     Idle(Box<Work>),
-    Running(JoinHandle<io::Result<Option<Verdict>>>),
+    Running(JoinHandle<io::Result<Option<Verification>>>),
     /// Somebody waits for its end.
     Ending,
 }
@@ -76,7 +76,7 @@ impl Writer {
     }
 
     /// Waits for its end, which has to have been brought about.
-    async fn end(&self) -> io::Result<Option<Verdict>> {
+    async fn end(&self) -> io::Result<Option<Verification>> {
         self.start();
         let state = {
             let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -145,7 +145,7 @@ impl Sink {
     }
 
     /// Waits until everything is written, and looks whether it is what was expected.
-    pub async fn finish(self) -> io::Result<Verdict> {
+    pub async fn finish(self) -> io::Result<Verification> {
         self.whole.store(true, Ordering::Release);
         drop(self.blocks);
         self.writer

@@ -22,7 +22,7 @@ use crate::model::file::Checksum;
 
 /// The result of looking at a finished part.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum Verification {
     /// It is what Drive said.
     Verified(VerifiedPart),
     /// It is not. The part is gone.
@@ -59,7 +59,7 @@ pub struct VerifiedPart {
 }
 
 /// Length, checksum, modification time and mode, fsync, in that order: these are part of what the fsync makes durable.
-pub(super) fn verify(part: &mut Part, hasher: Option<Hasher>) -> io::Result<Verdict> {
+pub(super) fn verify(part: &mut Part, hasher: Option<Hasher>) -> io::Result<Verification> {
     let length = part.there.front();
     let hasher = match hasher {
         Some(hasher) => hasher,
@@ -83,13 +83,13 @@ pub(super) fn verify(part: &mut Part, hasher: Option<Hasher>) -> io::Result<Verd
     make_public(part)
 }
 
-fn wrong(part: &Part, suspect: Suspect, why: String) -> io::Result<Verdict> {
+fn wrong(part: &Part, suspect: Suspect, why: String) -> io::Result<Verification> {
     part.discard()?;
-    Ok(Verdict::Wrong { why, suspect })
+    Ok(Verification::Wrong { why, suspect })
 }
 
 /// Gives a whole part the time and the mode of a delivered file, and makes it durable.
-fn make_public(part: &Part) -> io::Result<Verdict> {
+fn make_public(part: &Part) -> io::Result<Verification> {
     let Part { folder, name, output, expected, mode, .. } = part;
     let file = output.file();
     // Not for writing: whoever waits for somebody to close a file in the destination would see this one twice.
@@ -104,7 +104,7 @@ fn make_public(part: &Part) -> io::Result<Verdict> {
     set_mode(file, &folder.path(name), *mode)?;
     part.durability.sync_all()?;
     let metadata = file.metadata()?;
-    Ok(Verdict::Verified(VerifiedPart {
+    Ok(Verification::Verified(VerifiedPart {
         folder: folder.clone(),
         name: name.clone(),
         durability: Durability::of(held),
@@ -227,7 +227,7 @@ mod tests {
     }
 
     /// Writes the bytes; `meanwhile` is done before the last ones come.
-    async fn fill(part: Part, meanwhile: impl FnOnce()) -> io::Result<Verdict> {
+    async fn fill(part: Part, meanwhile: impl FnOnce()) -> io::Result<Verification> {
         let sink = Sink::new(part, 1, &Buffers::default());
         let mut lane = sink.lane(0);
         assert!(lane.write(&WORLD[..6]).await && lane.flush().await);
@@ -241,7 +241,7 @@ mod tests {
     async fn a_verified_part_is_what_bears_its_name_and_nothing_else() {
         let home = tempfile::tempdir().unwrap();
         let verdict = fill(part(home.path()).await, || {}).await.unwrap();
-        let Verdict::Verified(verified) = verdict else { panic!("the bytes are right") };
+        let Verification::Verified(verified) = verdict else { panic!("the bytes are right") };
         assert!(verified.is_there().unwrap());
         let (path, aside) = (verified.path(), home.path().join("aside"));
         std::fs::hard_link(&path, &aside).unwrap();
@@ -270,7 +270,7 @@ mod tests {
         let mut part = part(home.path()).await;
         part.expected.modified = Some("2026-01-02T03:04:05.678Z".parse().unwrap());
         let verdict = fill(part, || {}).await.unwrap();
-        let Verdict::Verified(verified) = verdict else { panic!("{verdict:?}") };
+        let Verification::Verified(verified) = verdict else { panic!("{verdict:?}") };
         let metadata = std::fs::metadata(verified.path()).unwrap();
         assert_eq!((metadata.mode() & 0o7777, verified.modified_ns()), (0o640, 1_767_323_045_678_000_000));
     }
@@ -281,7 +281,7 @@ mod tests {
         let path = home.path().join(HIDDEN).join("d1.part");
         let grow = || File::options().write(true).open(&path).unwrap().set_len(20).unwrap();
         let verdict = fill(part(home.path()).await, grow).await.unwrap();
-        let Verdict::Wrong { why, suspect: Suspect::Disk } = verdict else { panic!("{verdict:?}") };
+        let Verification::Wrong { why, suspect: Suspect::Disk } = verdict else { panic!("{verdict:?}") };
         assert!(why.contains("20 bytes on the disk, not 11") && !path.exists(), "{why}");
     }
 
@@ -300,7 +300,7 @@ mod tests {
         assert!(lane.write(&WORLD[6..]).await);
         lane.close().await;
         let verdict = sink.finish().await.unwrap();
-        assert!(matches!(verdict, Verdict::Wrong { suspect: Suspect::Disk, .. }), "{verdict:?}");
+        assert!(matches!(verdict, Verification::Wrong { suspect: Suspect::Disk, .. }), "{verdict:?}");
     }
 
     #[tokio::test]
@@ -313,7 +313,7 @@ mod tests {
         assert!(error.to_string().contains("downloaded again"), "{error}");
         assert!(!path.exists(), "its bytes are not trusted");
         let verdict = fill(part(home.path()).await, || {}).await.unwrap();
-        let Verdict::Verified(verified) = verdict else { panic!("{verdict:?}") };
+        let Verification::Verified(verified) = verdict else { panic!("{verdict:?}") };
         assert_ne!(verified.inode(), old.metadata().unwrap().ino());
 
         faults::fail_next_sync(&path);

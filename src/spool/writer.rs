@@ -14,7 +14,7 @@ use super::front::{End, Front, Reader};
 use super::part::Part;
 use super::saver::Saver;
 use super::threads;
-use super::verified::{Verdict, verify};
+use super::verified::{Verification, verify};
 use crate::checkpoint::{Point, reached};
 
 /// Writes what comes, with the checksum close behind, and verifies the part at the end if it is to be `whole` then.
@@ -22,7 +22,7 @@ pub(super) fn write_all(
     mut part: Part,
     mut blocks: mpsc::Receiver<Block>,
     whole: &AtomicBool,
-) -> io::Result<Option<Verdict>> {
+) -> io::Result<Option<Verification>> {
     let written = write_blocks(&mut part, &mut blocks, whole);
     let outcome = written.and_then(|hasher| {
         if whole.load(Ordering::Acquire) {
@@ -184,7 +184,7 @@ mod tests {
         given: Vec<Block>,
         before: impl FnOnce() + Send + 'static,
         meanwhile: impl FnOnce(),
-    ) -> io::Result<Option<Verdict>> {
+    ) -> io::Result<Option<Verification>> {
         let (sender, blocks) = mpsc::channel(8);
         let (answer, answered) = channel();
         std::thread::spawn(move || {

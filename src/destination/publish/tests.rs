@@ -12,7 +12,7 @@ use crate::destination::{Claimant, Destination, Opening, Rights, Settled};
 use crate::model::DeliveryId;
 use crate::model::file::Checksum;
 use crate::spool::checksum::Hasher;
-use crate::spool::{Buffers, Expected, Part, Sink, Verdict};
+use crate::spool::{Buffers, Expected, Part, Sink, Verification};
 
 pub(in crate::destination) fn path(text: &str) -> RelativePath {
     RelativePath::from_stored(text)
@@ -36,8 +36,8 @@ pub(in crate::destination) async fn part(
     assert!(lane.write(content).await);
     lane.close().await;
     match sink.finish().await.unwrap() {
-        Verdict::Verified(part) => Arc::new(part),
-        Verdict::Wrong { why, .. } => panic!("{why}"),
+        Verification::Verified(part) => Arc::new(part),
+        Verification::Wrong { why, .. } => panic!("{why}"),
     }
 }
 
