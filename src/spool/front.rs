@@ -34,14 +34,14 @@ struct State {
     taken: u64,
     /// Up to here they are on disk.
     written: u64,
-    end: Option<End>,
+    closing: Option<Closing>,
     /// The follower has ended.
     gone: bool,
 }
 
 /// How it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum Closing {
     /// All bytes are to be hashed.
     Finish,
     /// Nobody needs the checksum now.
@@ -60,7 +60,7 @@ enum Next {
 impl Front {
     /// `written` bytes are on disk from the first one on.
     pub(super) fn new(written: u64) -> Self {
-        let state = State { blocks: VecDeque::new(), taken: 0, written, end: None, gone: false };
+        let state = State { blocks: VecDeque::new(), taken: 0, written, closing: None, gone: false };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -94,8 +94,8 @@ impl Front {
     }
 
     /// Nothing more comes.
-    pub(super) fn close(&self, end: End) {
-        self.lock().end = Some(end);
+    pub(super) fn close(&self, closing: Closing) {
+        self.lock().closing = Some(closing);
         self.changed.notify_all();
     }
 
@@ -116,7 +116,7 @@ impl Front {
     fn next(&self) -> Next {
         let mut state = self.lock();
         loop {
-            if state.end == Some(End::GiveUp) {
+            if state.closing == Some(Closing::GiveUp) {
                 return Next::GivenUp;
             }
             if let Some(block) = state.blocks.pop_front() {
@@ -129,7 +129,7 @@ impl Front {
                 state.taken = state.written.min(from + PIECE);
                 return Next::Read(from, state.taken, state.written);
             }
-            if state.end == Some(End::Finish) {
+            if state.closing == Some(Closing::Finish) {
                 return Next::Done;
             }
             state = self.wait(state);
@@ -151,7 +151,7 @@ pub(super) struct Guard<'a>(&'a Front);
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        self.0.close(End::GiveUp);
+        self.0.close(Closing::GiveUp);
     }
 }
 
@@ -255,7 +255,7 @@ mod tests {
                     let written = if index == 5 { 4 } else { index.max(5) + 1 };
                     front.advance((written.min(8) * SIZE) as u64);
                 }
-                front.close(End::Finish);
+                front.close(Closing::Finish);
                 follower.join().unwrap().unwrap().unwrap().finish()
             })
         });

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::buffer::{Block, SMALL};
 use super::checksum::Hasher;
-use super::front::{End, Front, Reader};
+use super::front::{Closing, Front, Reader};
 use super::part::Part;
 use super::saver::Saver;
 use super::threads;
@@ -93,7 +93,7 @@ fn write_large(
         // Its own failure explains what followed from it.
         let written = saver.map_or(Ok(()), Saver::end).and(written);
         let is_wanted = written.is_ok() && whole.load(Ordering::Acquire);
-        front.close(if is_wanted { End::Finish } else { End::GiveUp });
+        front.close(if is_wanted { Closing::Finish } else { Closing::GiveUp });
         let hasher =
             follower.join().map_err(|_| io::Error::other("the thread that computes the checksum failed"))?;
         written.and(hasher)
