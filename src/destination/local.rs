@@ -16,7 +16,7 @@ use super::marker::{self, Marker, Seen};
 use super::place::Place;
 use super::published::is_as_published;
 use super::rights::Rights;
-use super::tree::{Blocked, Folders, Tree, refusal};
+use super::tree::{Blocked, OpenFolders, Tree, refusal};
 use crate::model::delivery::PublishedFile;
 use crate::model::{DeliveryId, Refusal, RelativePath};
 use crate::owner::{self, Want};
@@ -267,7 +267,7 @@ impl Local {
     }
 
     /// The folder of a path in a batch, and the name in it.
-    pub(super) fn enter(&self, folders: &mut Folders<'_>, path: &RelativePath) -> Result<Place, Error> {
+    pub(super) fn enter(&self, folders: &mut OpenFolders<'_>, path: &RelativePath) -> Result<Place, Error> {
         folders.enter(path).map_err(|blocked| match blocked {
             Blocked::At(_) => Error::Taken { path: path.clone() },
             Blocked::By(errno) | Blocked::Refused { errno, .. } => {

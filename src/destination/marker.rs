@@ -3,7 +3,7 @@
 
 use std::io;
 
-use crate::spool::Folder;
+use crate::spool::HiddenFolder;
 
 /// The name of the file.
 pub(super) const NAME: &str = "marker";
@@ -43,7 +43,7 @@ pub(super) enum Seen {
 }
 
 /// Looks for the marker of a destination in its hidden folder.
-pub(super) fn read(folder: &Folder) -> io::Result<Seen> {
+pub(super) fn read(folder: &HiddenFolder) -> io::Result<Seen> {
     let Some(content) = folder.read(NAME)? else { return Ok(Seen::Nothing) };
     Ok(match String::from_utf8_lossy(&content).trim() {
         "" => Seen::Empty,
@@ -58,7 +58,7 @@ fn parse(text: &str) -> Seen {
 }
 
 /// Gives a destination its marker, durably, with the id of the database that uses it.
-pub(super) fn write(folder: &Folder, marker: &Marker, user: Option<&str>) -> io::Result<()> {
+pub(super) fn write(folder: &HiddenFolder, marker: &Marker, user: Option<&str>) -> io::Result<()> {
     let lines: Vec<&str> = [marker.as_str()].into_iter().chain(user).collect();
     folder.write(NAME, UNFINISHED, format!("{}\n", lines.join("\n")).as_bytes())?;
     folder.sync()

@@ -15,7 +15,7 @@ use super::moves::move_new;
 use super::place::Place;
 use super::published::{identity, is_as_published};
 use super::rights::pass_on;
-use super::tree::{Folders, refusal};
+use super::tree::{OpenFolders, refusal};
 use super::{Error, Local, calls};
 use crate::checkpoint::{Point, fails, reached};
 use crate::model::RelativePath;
@@ -117,7 +117,7 @@ impl Local {
 
     /// Moves the parts to their places, and makes that durable: with one fsync for each folder, however many files go there.
     pub(super) fn publish(&self, parts: &[Planned]) -> Vec<Result<(), Error>> {
-        let mut folders = Folders::new(&self.tree);
+        let mut folders = OpenFolders::new(&self.tree);
         let moved: Vec<_> = parts.iter().map(|planned| self.move_one(planned, &mut folders)).collect();
         let mut durable: BTreeMap<&[String], Result<(), Errno>> = BTreeMap::new();
         let outcomes = parts.iter().zip(moved).map(|(planned, moved)| {
@@ -139,7 +139,7 @@ impl Local {
         outcomes.collect()
     }
 
-    fn move_one(&self, planned: &Planned, folders: &mut Folders<'_>) -> Result<Moved, Error> {
+    fn move_one(&self, planned: &Planned, folders: &mut OpenFolders<'_>) -> Result<Moved, Error> {
         let path = &planned.file.path;
         let to = self.enter(folders, path)?;
         self.expect_part(&planned.part)?;

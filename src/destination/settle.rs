@@ -9,7 +9,7 @@ use tracing::debug;
 use super::moves::move_new;
 use super::place::Place;
 use super::published::{is_alike, is_as_published, is_inode_of};
-use super::tree::Folders;
+use super::tree::OpenFolders;
 use super::{Error, Local, calls};
 use crate::model::delivery::PublishedFile;
 use crate::model::{DeliveryId, RelativePath};
@@ -148,13 +148,13 @@ impl Local {
             return removed.map_err(|errno| self.io("remove the earlier content of", &file.path, errno));
         }
         let kept = self.free_place(&file.path, "kept", &HashSet::new())?;
-        let place = self.enter(&mut Folders::new(&self.tree), &kept)?;
+        let place = self.enter(&mut OpenFolders::new(&self.tree), &kept)?;
         move_new(part, &place).map_err(|errno| self.io("keep the changed", &kept, errno))?;
         calls::sync_folder(&place.directory).map_err(|errno| self.not_durable(&kept, errno))
     }
 
     fn make_durable(&self, path: &RelativePath) -> Result<(), Error> {
-        let place = self.enter(&mut Folders::new(&self.tree), path)?;
+        let place = self.enter(&mut OpenFolders::new(&self.tree), path)?;
         calls::sync_folder(&place.directory).map_err(|errno| self.not_durable(path, errno))
     }
 }

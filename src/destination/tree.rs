@@ -127,13 +127,13 @@ pub(super) fn refusal(errno: Errno) -> Option<Refusal> {
 /// The folders of one batch. Each is opened once. Whoever has made one, now or before, it is made durable in the one above:
 /// another delivery may have made it a moment ago, or an earlier run just before it was killed. An fsync costs the same for
 /// one name as for twenty, so each folder gets one.
-pub(super) struct Folders<'a> {
+pub(super) struct OpenFolders<'a> {
     tree: &'a Tree,
     open: BTreeMap<Vec<String>, Arc<OwnedFd>>,
     durable: BTreeSet<Vec<String>>,
 }
 
-impl<'a> Folders<'a> {
+impl<'a> OpenFolders<'a> {
     pub(super) fn new(tree: &'a Tree) -> Self {
         Self { tree, open: BTreeMap::new(), durable: BTreeSet::new() }
     }

@@ -34,14 +34,14 @@ pub(super) fn beside(part: &str, extension: &str) -> String {
 
 /// An open hidden folder.
 #[derive(Clone, Debug)]
-pub struct Folder {
+pub struct HiddenFolder {
     handle: Arc<OwnedFd>,
     /// Where it was opened; for messages only.
     path: PathBuf,
     uid: u32,
 }
 
-impl Folder {
+impl HiddenFolder {
     /// Opens the folder of a destination, if it is there.
     pub(super) fn find(destination: &Path) -> io::Result<Option<Self>> {
         match sys::openat(CWD, destination, DIRECTORY, Mode::empty()) {
@@ -276,7 +276,7 @@ impl Folder {
     }
 }
 
-impl AsFd for Folder {
+impl AsFd for HiddenFolder {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.handle.as_fd()
     }

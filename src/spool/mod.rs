@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self as sys, CWD, Mode, OFlags, Stat};
 
 pub use buffer::{Buffers, SMALL};
-pub use folder::{Folder, HIDDEN};
+pub use folder::{HIDDEN, HiddenFolder};
 pub use part::{Expected, Part};
 pub use ranges::Ranges;
 pub use sink::{Lane, Sink};
@@ -44,7 +44,7 @@ const TRIAL_SIZE: usize = 1 << 20;
 /// The parts of one destination.
 #[derive(Clone, Debug)]
 pub struct Spool {
-    folder: Folder,
+    folder: HiddenFolder,
     destination: PathBuf,
     /// Of the files that leave it.
     mode: u32,
@@ -54,18 +54,18 @@ impl Spool {
     /// Opens the spool at a destination; creates its folder if it is missing. Only its owner can read it: other users can
     /// read a file only after it is published. `mode` is the mode of published files.
     pub fn open(destination: &Path, mode: u32) -> io::Result<Self> {
-        let folder = Folder::make(destination)?;
+        let folder = HiddenFolder::make(destination)?;
         Ok(Self { folder, destination: destination.to_owned(), mode })
     }
 
     /// The same, but makes nothing. `None`: there is no folder.
     pub fn find(destination: &Path, mode: u32) -> io::Result<Option<Self>> {
-        let found = Folder::find(destination)?;
+        let found = HiddenFolder::find(destination)?;
         Ok(found.map(|folder| Self { folder, destination: destination.to_owned(), mode }))
     }
 
     /// Where it is.
-    pub fn folder(&self) -> &Folder {
+    pub fn folder(&self) -> &HiddenFolder {
         &self.folder
     }
 

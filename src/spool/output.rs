@@ -10,7 +10,7 @@ use rustix::fs::{FallocateFlags, OFlags, fallocate, fstatfs};
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 
 use super::buffer::GRANULE;
-use super::folder::Folder;
+use super::folder::HiddenFolder;
 use crate::owner;
 
 /// Files from this size on go past the page cache. The end of a smaller one would be a large part of it, and whatever is
@@ -41,7 +41,7 @@ pub(super) struct Output {
 
 impl Output {
     /// For a file of a folder that will have so many bytes.
-    pub(super) fn new(file: File, folder: &Folder, name: &str, size: u64) -> Self {
+    pub(super) fn new(file: File, folder: &HiddenFolder, name: &str, size: u64) -> Self {
         let is_large = size >= LARGE;
         // Whatever it is that fails, it means that there is no such way.
         let open = || folder.open_again(name, &file, OFlags::WRONLY | OFlags::DIRECT).ok();
@@ -149,7 +149,7 @@ mod tests {
     use crate::owner::Absent;
 
     fn output(home: &Path, size: u64) -> Output {
-        let folder = Folder::make(home).unwrap();
+        let folder = HiddenFolder::make(home).unwrap();
         let file = folder.open("part", Absent::Make).unwrap();
         Output::new(file, &folder, "part", size)
     }

@@ -10,7 +10,7 @@ use tracing::debug;
 
 use super::Spool;
 use super::durable::Durability;
-use super::folder::Folder;
+use super::folder::HiddenFolder;
 use super::output::Output;
 use super::progress::{self, Known, Progress};
 use super::ranges::Ranges;
@@ -34,7 +34,7 @@ pub struct Expected {
 /// An open part.
 #[derive(Debug)]
 pub struct Part {
-    pub(super) folder: Folder,
+    pub(super) folder: HiddenFolder,
     pub(super) name: String,
     pub(super) output: Output,
     pub(super) durability: Durability,

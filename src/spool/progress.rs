@@ -7,7 +7,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use super::EXTENSION;
-use super::folder::{Folder, beside};
+use super::folder::{HiddenFolder, beside};
 use super::ranges::Ranges;
 use super::witness::WITNESS;
 
@@ -25,7 +25,7 @@ struct Saved {
 /// The file beside one part.
 #[derive(Clone, Debug)]
 pub(super) struct Progress {
-    folder: Folder,
+    folder: HiddenFolder,
     part: String,
     size: u64,
     checksum: String,
@@ -45,7 +45,7 @@ pub(super) enum Known {
 
 impl Progress {
     /// Of a part of a file with this size and checksum.
-    pub(super) fn of(folder: &Folder, part: &str, size: u64, checksum: String) -> io::Result<Self> {
+    pub(super) fn of(folder: &HiddenFolder, part: &str, size: u64, checksum: String) -> io::Result<Self> {
         let exists = folder.stat(&beside(part, SAVED))?.is_some();
         Ok(Self { folder: folder.clone(), part: part.to_owned(), size, checksum, exists })
     }
@@ -88,7 +88,7 @@ impl Progress {
 }
 
 /// Removes the files that belong to an unneeded part.
-pub(super) fn discard(folder: &Folder, part: &str) -> io::Result<()> {
+pub(super) fn discard(folder: &HiddenFolder, part: &str) -> io::Result<()> {
     folder.remove(&beside(part, SAVED))?;
     folder.remove(&beside(part, SAVING))
 }
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn it_is_read_back_and_belongs_to_one_content() {
         let home = tempfile::tempdir().unwrap();
-        let folder = Folder::make(home.path()).unwrap();
+        let folder = HiddenFolder::make(home.path()).unwrap();
         let of = |size, checksum: &str| Progress::of(&folder, "d1.part", size, checksum.into()).unwrap();
         let ranges = Ranges::from(vec![[0, 10], [20, 30]]);
         let mut progress = of(100, "md5:1");

@@ -89,12 +89,12 @@ impl<'scope> Saver<'scope> {
 mod tests {
     use std::fs::File;
 
-    use super::super::folder::Folder;
+    use super::super::folder::HiddenFolder;
     use super::super::progress::Known;
     use super::*;
 
     fn progress(directory: &std::path::Path) -> Progress {
-        let folder = Folder::make(directory).unwrap();
+        let folder = HiddenFolder::make(directory).unwrap();
         Progress::of(&folder, "d1.part", 100, "md5:1".into()).unwrap()
     }
 

@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::checksum::Hasher;
 use super::durable::Durability;
-use super::folder::Folder;
+use super::folder::HiddenFolder;
 use super::front::Reader;
 use super::own;
 use super::part::Part;
@@ -47,7 +47,7 @@ pub enum Suspect {
 /// where it goes. Nothing else can be published.
 #[derive(Debug)]
 pub struct VerifiedPart {
-    folder: Folder,
+    folder: HiddenFolder,
     name: String,
     /// Of the file, which is open for reading as long as somebody wants to publish it: its inode number cannot become
     /// another file's.
@@ -134,7 +134,7 @@ pub(crate) fn set_mode(file: &File, path: &Path, mode: u32) -> io::Result<()> {
 
 impl VerifiedPart {
     /// The folder that it waits in.
-    pub fn folder(&self) -> &Folder {
+    pub fn folder(&self) -> &HiddenFolder {
         &self.folder
     }
 

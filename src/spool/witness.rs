@@ -4,22 +4,22 @@
 
 use std::io;
 
-use super::folder::{Folder, beside};
+use super::folder::{HiddenFolder, beside};
 use crate::owner::Absent;
 
 pub(super) const WITNESS: &str = "published";
 
 /// The part was moved.
-pub(super) fn make(folder: &Folder, part: &str) -> io::Result<()> {
+pub(super) fn make(folder: &HiddenFolder, part: &str) -> io::Result<()> {
     folder.open(&beside(part, WITNESS), Absent::Make).map(drop)
 }
 
 /// Whether the part was moved.
-pub(super) fn is_there(folder: &Folder, part: &str) -> io::Result<bool> {
+pub(super) fn is_there(folder: &HiddenFolder, part: &str) -> io::Result<bool> {
     Ok(folder.stat(&beside(part, WITNESS))?.is_some())
 }
 
 /// It was not moved, or nobody has to know.
-pub(super) fn forget(folder: &Folder, part: &str) -> io::Result<()> {
+pub(super) fn forget(folder: &HiddenFolder, part: &str) -> io::Result<()> {
     folder.remove(&beside(part, WITNESS))
 }

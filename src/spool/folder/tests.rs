@@ -30,7 +30,7 @@ fn no_link_is_followed_to_the_folder() {
     let (home, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let hidden = home.path().join(HIDDEN);
     symlink(outside.path(), &hidden).unwrap();
-    for found in [Folder::find(home.path()).map(drop), Folder::make(home.path()).map(drop)] {
+    for found in [HiddenFolder::find(home.path()).map(drop), HiddenFolder::make(home.path()).map(drop)] {
         let said = found.unwrap_err().to_string();
         assert!(said.contains(&format!("{} is a symbolic link or a file", hidden.display())), "{said}");
     }
@@ -38,7 +38,10 @@ fn no_link_is_followed_to_the_folder() {
     fifo(&hidden);
     let path = home.path().to_owned();
     assert!(
-        soon(move || Folder::make(&path)).unwrap_err().to_string().contains("is a symbolic link or a file")
+        soon(move || HiddenFolder::make(&path))
+            .unwrap_err()
+            .to_string()
+            .contains("is a symbolic link or a file")
     );
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
 }
@@ -54,7 +57,7 @@ fn a_folder_of_another_user_is_not_used_and_the_error_says_what_to_do() {
         fs::create_dir(&hidden).unwrap();
         fs::set_permissions(&hidden, Permissions::from_mode(mode)).unwrap();
         chown(&hidden, Some(STRANGER), Some(STRANGER)).unwrap();
-        for found in [Folder::find(home.path()).map(drop), Folder::make(home.path()).map(drop)] {
+        for found in [HiddenFolder::find(home.path()).map(drop), HiddenFolder::make(home.path()).map(drop)] {
             let error = found.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
             let said = error.to_string();
@@ -71,13 +74,13 @@ fn a_folder_of_another_user_is_not_used_and_the_error_says_what_to_do() {
 fn a_folder_of_its_own_is_closed_to_others() {
     let home = tempfile::tempdir().unwrap();
     let hidden = home.path().join(HIDDEN);
-    assert!(Folder::find(home.path()).unwrap().is_none() && !hidden.exists());
-    assert!(Folder::find(&home.path().join("not there")).unwrap().is_none());
-    Folder::make(home.path()).unwrap();
+    assert!(HiddenFolder::find(home.path()).unwrap().is_none() && !hidden.exists());
+    assert!(HiddenFolder::find(&home.path().join("not there")).unwrap().is_none());
+    HiddenFolder::make(home.path()).unwrap();
     assert_eq!(mode(&hidden), 0o700);
     for (before, after) in [(0o755, 0o700), (0o2777, 0o2700), (0o701, 0o700), (0o500, 0o500)] {
         fs::set_permissions(&hidden, Permissions::from_mode(before)).unwrap();
-        Folder::find(home.path()).unwrap().unwrap();
+        HiddenFolder::find(home.path()).unwrap().unwrap();
         assert_eq!(mode(&hidden), after, "{before:o}");
     }
 }
@@ -88,26 +91,26 @@ fn root_works_for_the_owner_of_the_destination() {
         return;
     }
     let (home, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    Folder::make(home.path()).unwrap().write("old", "old.new", b"").unwrap();
+    HiddenFolder::make(home.path()).unwrap().write("old", "old.new", b"").unwrap();
     fs::write(outside.path().join("file"), "").unwrap();
     symlink(outside.path().join("file"), home.path().join(HIDDEN).join("link")).unwrap();
     fifo(&home.path().join(HIDDEN).join("pipe"));
     chown(home.path(), Some(STRANGER), Some(STRANGER)).unwrap();
     let path = home.path().to_owned();
-    let folder = soon(move || Folder::make(&path)).unwrap();
+    let folder = soon(move || HiddenFolder::make(&path)).unwrap();
     folder.write("new", "new.new", b"").unwrap();
     for path in [home.path().join(HIDDEN), folder.path("old"), folder.path("new")] {
         assert_eq!(fs::metadata(&path).unwrap().uid(), STRANGER, "{}", path.display());
     }
     assert_eq!(fs::metadata(outside.path().join("file")).unwrap().uid(), 0);
-    assert!(Folder::find(home.path()).unwrap().is_some(), "it belongs to the one it works for");
+    assert!(HiddenFolder::find(home.path()).unwrap().is_some(), "it belongs to the one it works for");
 }
 
 #[test]
 fn only_files_of_its_own_are_opened() {
     type Plant<'a> = Box<dyn Fn(&Path) + 'a>;
     let (home, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (folder, secret) = (Folder::make(home.path()).unwrap(), outside.path().join("token.json"));
+    let (folder, secret) = (HiddenFolder::make(home.path()).unwrap(), outside.path().join("token.json"));
     fs::write(&secret, "secret").unwrap();
     let target = secret.clone();
     let plants: [(&str, Plant<'_>); 6] = [
@@ -153,7 +156,7 @@ fn only_files_of_its_own_are_opened() {
 #[test]
 fn a_file_is_private_whatever_it_was() {
     let home = tempfile::tempdir().unwrap();
-    let folder = Folder::make(home.path()).unwrap();
+    let folder = HiddenFolder::make(home.path()).unwrap();
     fs::write(folder.path("part"), "content").unwrap();
     fs::set_permissions(folder.path("part"), Permissions::from_mode(0o666)).unwrap();
     folder.open("part", Absent::Fail).unwrap();
@@ -168,7 +171,7 @@ fn a_file_is_private_whatever_it_was() {
 fn another_folder_in_its_place_is_noticed() {
     let home = tempfile::tempdir().unwrap();
     let (hidden, aside) = (home.path().join(HIDDEN), home.path().join("aside"));
-    let folder = Folder::make(home.path()).unwrap();
+    let folder = HiddenFolder::make(home.path()).unwrap();
     assert!(folder.is_at(home.path()).unwrap());
     fs::rename(&hidden, &aside).unwrap();
     assert!(!folder.is_at(home.path()).unwrap());
@@ -184,7 +187,7 @@ fn another_folder_in_its_place_is_noticed() {
 #[test]
 fn a_file_that_was_replaced_is_not_opened_again() {
     let home = tempfile::tempdir().unwrap();
-    let folder = Folder::make(home.path()).unwrap();
+    let folder = HiddenFolder::make(home.path()).unwrap();
     let file = folder.open("part", Absent::Make).unwrap();
     folder.open_again("part", &file, OFlags::RDONLY).unwrap();
     folder.write("part", "meanwhile", b"").unwrap();
