@@ -12,7 +12,7 @@ use super::show::{columns, duration, printable, relative};
 use crate::admin::audits::{Asked, Audits};
 use crate::audit::{Auditor, Named, Outcome, Pace, Report, Scope, Tally, Waits};
 use crate::config::{Settings, follow};
-use crate::daemon::Parts;
+use crate::daemon::Instruments;
 use crate::store::{self, Access};
 
 /// How long one answer may take.
@@ -88,16 +88,16 @@ async fn answered<T: serde::de::DeserializeOwned>(
 
 /// Makes an audit while no daemon runs. Nothing is read into the database and nothing downloaded.
 async fn make(settings: &Settings, scope: Scope) -> anyhow::Result<Report> {
-    let parts = Parts::open(settings, Access::Existing).await.map_err(|error| {
-        match error.downcast::<store::Error>() {
-            Ok(error) => missing(error, settings),
-            Err(error) => error,
-        }
+    let instruments = Instruments::open(settings, Access::Existing).await.map_err(|error| match error
+        .downcast::<store::Error>(
+    ) {
+        Ok(error) => missing(error, settings),
+        Err(error) => error,
     })?;
     let wanted = follow::to_audit(settings);
     let auditor = Auditor {
-        drive: &parts.drive,
-        store: &parts.store,
+        drive: &instruments.drive,
+        store: &instruments.store,
         rules: &wanted.rules,
         scope,
         waits: Waits::default(),
@@ -106,7 +106,7 @@ async fn make(settings: &Settings, scope: Scope) -> anyhow::Result<Report> {
         desk: None,
     };
     let report = auditor.run().await;
-    parts.store.close().await;
+    instruments.store.close().await;
     Ok(report?)
 }
 

@@ -16,7 +16,7 @@ use super::history::outlook;
 use super::show::{printable, size};
 use crate::admin::deliveries::past;
 use crate::config::{Settings, follow};
-use crate::daemon::Parts;
+use crate::daemon::Instruments;
 use crate::model::{Delivery, Stage};
 use crate::owner;
 use crate::store::{self, Access, Store};
@@ -32,20 +32,20 @@ const OPEN: [Stage; 4] = [Stage::Unready, Stage::Pending, Stage::Downloading, St
 
 pub(super) async fn sync(settings: &Settings, stop: CancellationToken) -> anyhow::Result<Exit> {
     let began = Timestamp::now();
-    let parts = Parts::open(settings, Access::Exclusive).await?;
+    let instruments = Instruments::open(settings, Access::Exclusive).await?;
     let (wake, _wakeups) = wake_up();
     let (_, wanted) = watch::channel(follow::to_deliver(settings));
-    let mut engine = parts.deliveries(wanted, wake);
-    let read = stop.run_until_cancelled(catch_up(&parts, settings)).await;
-    let transfers = parts.transfers.clone();
+    let mut engine = instruments.deliveries(wanted, wake);
+    let read = stop.run_until_cancelled(catch_up(&instruments, settings)).await;
+    let transfers = instruments.transfers.clone();
     let finished = tokio::select! {
         drained = stop.run_until_cancelled(engine.drain(PATIENCE)) => drained.transpose()?.is_some(),
         () = draw(&transfers) => false,
     };
     clear_line();
     engine.stop().await;
-    let is_complete = tell(&parts, began, matches!(read, Some(Err(_)))).await?;
-    parts.store.close().await;
+    let is_complete = tell(&instruments, began, matches!(read, Some(Err(_)))).await?;
+    instruments.store.close().await;
     // What Drive refused is reported last, when everything that was known has been fetched.
     match read {
         Some(read) => drop(read?),
@@ -95,10 +95,10 @@ async fn dry_run_in(settings: &Settings, scratch: &Path) -> anyhow::Result<Exit>
         Err(error) => return Err(error.into()),
     }
     let store = store::Config { url: format!("sqlite:{}", copy.display()) };
-    let parts = Parts::open(&Settings { store, ..settings.clone() }, Access::Exclusive).await?;
+    let instruments = Instruments::open(&Settings { store, ..settings.clone() }, Access::Exclusive).await?;
     let began = Timestamp::now();
-    let left_out = catch_up(&parts, settings).await?;
-    let deliveries = parts.store.in_stages(&OPEN, i64::MAX).await?;
+    let left_out = catch_up(&instruments, settings).await?;
+    let deliveries = instruments.store.in_stages(&OPEN, i64::MAX).await?;
     for delivery in &deliveries {
         let path = delivery.wanted.under(&delivery.destination);
         println!(
@@ -108,27 +108,27 @@ async fn dry_run_in(settings: &Settings, scratch: &Path) -> anyhow::Result<Exit>
             path.display()
         );
     }
-    for delivery in parts.store.failed().await? {
+    for delivery in instruments.store.failed().await? {
         println!("has failed before: {}", failed(&delivery));
     }
     for (reason, count) in left_out {
         println!("left out: {}: {}", files(count), printable(&reason));
     }
-    for (reason, count) in parts.store.skipped(began).await? {
+    for (reason, count) in instruments.store.skipped(began).await? {
         let reason = reason.as_deref().unwrap_or("no reason is known");
         println!("would be skipped: {}: {}", files(count), printable(reason));
     }
     println!("{} would be downloaded; nothing was changed", files(deliveries.len() as i64));
-    parts.store.close().await;
+    instruments.store.close().await;
     Ok(Exit::Done)
 }
 
 /// Reads what is new. What comes back are the files that are left where they are, counted by the class of the reason.
-async fn catch_up(parts: &Parts, settings: &Settings) -> anyhow::Result<BTreeMap<String, i64>> {
+async fn catch_up(instruments: &Instruments, settings: &Settings) -> anyhow::Result<BTreeMap<String, i64>> {
     let (deliveries, _delivery_wakeups) = wake_up();
     let (keeper, _keeper_wakeups) = wake_up();
     let (_, wanted) = watch::channel(follow::to_sync(settings));
-    let mut engine = parts.sync(wanted, deliveries, keeper);
+    let mut engine = instruments.sync(wanted, deliveries, keeper);
     engine.catch_up().await?;
     Ok(engine.left_out().await?)
 }
@@ -139,9 +139,9 @@ fn files(count: i64) -> String {
 
 /// Says what became of each delivery, and how many are not in their place. Whether everything is, and can be. `is_unread`:
 /// Drive may have more.
-async fn tell(parts: &Parts, since: Timestamp, is_unread: bool) -> anyhow::Result<bool> {
+async fn tell(instruments: &Instruments, since: Timestamp, is_unread: bool) -> anyhow::Result<bool> {
     let (mut delivered, mut left) = (0, 0);
-    for delivery in &parts.store.moved_since(since).await? {
+    for delivery in &instruments.store.moved_since(since).await? {
         let reason = printable(delivery.reason.as_deref().unwrap_or("not finished"));
         let name = printable(&delivery.name);
         match delivery.stage {
@@ -162,12 +162,12 @@ async fn tell(parts: &Parts, since: Timestamp, is_unread: bool) -> anyhow::Resul
         }
     }
     // Since earlier passes as well.
-    for delivery in &parts.store.failed().await? {
+    for delivery in &instruments.store.failed().await? {
         left += 1;
         println!("FAILED {}", failed(delivery));
     }
-    let holds = parts.holds.snapshot();
-    for delivery in parts.store.in_stages(&OPEN, i64::MAX).await? {
+    let holds = instruments.holds.snapshot();
+    for delivery in instruments.store.in_stages(&OPEN, i64::MAX).await? {
         left += 1;
         let is_held = |(path, _): &(String, _)| *path == delivery.destination.to_string_lossy();
         if !holds.iter().any(is_held) {

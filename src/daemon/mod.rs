@@ -45,7 +45,7 @@ use running::Running;
 #[derive(Debug)]
 pub struct Daemon {
     settings: Settings,
-    parts: Parts,
+    instruments: Instruments,
     registry: Arc<Registry>,
     /// The first one is the webhook address of the configuration.
     public: Vec<Door>,
@@ -77,7 +77,7 @@ impl Default for Surroundings {
 
 /// What the engines are made of; `sync` uses them without the doors.
 #[derive(Debug)]
-pub struct Parts {
+pub struct Instruments {
     /// The ledger.
     pub store: Store,
     /// Drive.
@@ -92,7 +92,7 @@ pub struct Parts {
     pub http: Arc<Http>,
 }
 
-impl Parts {
+impl Instruments {
     /// Opens the ledger and reads the credentials.
     pub async fn open(settings: &Settings, access: Access) -> anyhow::Result<Self> {
         let (drive, http) = connect(settings)?;
@@ -146,11 +146,11 @@ pub fn connect(settings: &Settings) -> anyhow::Result<(Drive, Arc<Http>)> {
 impl Daemon {
     /// Opens everything that can fail: the ledger, the credentials, the destinations, both doors.
     pub async fn build(mut settings: Settings, mut surroundings: Surroundings) -> anyhow::Result<Self> {
-        let parts = Parts::open(&settings, Access::Exclusive).await?;
+        let instruments = Instruments::open(&settings, Access::Exclusive).await?;
         let admin_token = settings.admin.token()?;
         // Before the door opens: notifications on a channel of the last run must be recognised.
         let registry = Arc::new(Registry::default());
-        registry.replace(&parts.store.channels().await?);
+        registry.replace(&instruments.store.channels().await?);
         let sockets = std::mem::take(&mut surroundings.sockets);
         let public = listen(sockets, settings.receiver.listen)?;
         if let (Address::Ngrok { port, .. }, Some(door)) = (&mut settings.channel.address, public.first()) {
@@ -158,7 +158,7 @@ impl Daemon {
         }
         let private = bind(settings.admin.listen, "admin.listen")?.with_limits(admin::limits());
         let neighbours = Follower::client().context("cannot create the HTTP client")?;
-        Ok(Self { settings, parts, registry, public, private, admin_token, neighbours, surroundings })
+        Ok(Self { settings, instruments, registry, public, private, admin_token, neighbours, surroundings })
     }
 
     /// The webhook address.
@@ -191,7 +191,7 @@ impl Daemon {
     fn greet(&self) {
         info!(
             version = env!("GDRIVE_WEBHOOK_VERSION"),
-            account = self.parts.drive.describe(),
+            account = self.instruments.drive.describe(),
             webhook = %self.public_address(),
             admin = %self.private.address(),
             public_url = self.settings.channel.address.fixed(),
@@ -207,7 +207,8 @@ impl Daemon {
     }
 
     fn start(self, engines_stop: &CancellationToken, doors_stop: &CancellationToken) -> Running {
-        let Self { settings, parts, registry, public, private, admin_token, neighbours, surroundings } = self;
+        let Self { settings, instruments, registry, public, private, admin_token, neighbours, surroundings } =
+            self;
         let (port, sandbox) = (public.first().map_or(0, |door| door.address().port()), surroundings.sandbox);
         let (sync_wake, sync_wakeups) = wake_up();
         let (keeper_wake, keeper_wakeups) = wake_up();
@@ -236,9 +237,9 @@ impl Daemon {
             audits: audits.clone(),
             notifications: notifications.clone(),
             connections: public.iter().chain([&private]).map(Door::connections).collect(),
-            transfers: parts.transfers.clone(),
-            holds: parts.holds.clone(),
-            http: parts.http.clone(),
+            transfers: instruments.transfers.clone(),
+            holds: instruments.holds.clone(),
+            http: instruments.http.clone(),
         };
         let followers = follow::Followers {
             address: address_wanted,
@@ -246,21 +247,22 @@ impl Daemon {
             sync: sync_wanted,
             delivery: delivery_wanted,
             audit: audit_wanted,
-            downloader: parts.downloader.clone(),
+            downloader: instruments.downloader.clone(),
             level: surroundings.level,
             wakes: vec![address_wake, keeper_wake.clone(), sync_wake.clone(), delivery_wake.clone()],
         };
-        let auditor = parts.auditor(to_audit, audits, sync_wake.clone(), audit::Waits::default());
+        let auditor = instruments.auditor(to_audit, audits, sync_wake.clone(), audit::Waits::default());
         let receiver = Receiver { registry: registry.clone(), sync: sync_wake, counters: notifications };
         let public_router = receiver.router(&settings.receiver);
         let wakes =
             admin::Wakes { configuration: configuration_wake.clone(), deliveries: delivery_wake.clone() };
-        let admin_router = admin::router(parts.store.clone(), live.clone(), wakes, admin_token.as_deref());
+        let admin_router =
+            admin::router(instruments.store.clone(), live.clone(), wakes, admin_token.as_deref());
 
-        let (drive, store) = (parts.drive.clone(), parts.store.clone());
+        let (drive, store) = (instruments.drive.clone(), instruments.store.clone());
         let keeper = Keeper::new(drive, store, channel_config, address, registry);
-        let reader = parts.sync(to_sync, delivery_wake.clone(), keeper_wake.clone());
-        let deliverer = parts.deliveries(to_deliver, delivery_wake);
+        let reader = instruments.sync(to_sync, delivery_wake.clone(), keeper_wake.clone());
+        let deliverer = instruments.deliveries(to_deliver, delivery_wake);
         let follower = Follower::new(neighbours, configured, known, keeper_wake);
         let configuration = follow::Follower::new(settings, followers, sandbox, port);
         let stop = engines_stop;
@@ -279,10 +281,10 @@ impl Daemon {
         let mut doors = vec![
             tokio::spawn(private.serve(admin_router, doors_stop.clone())),
             tokio::spawn(listen_to_hangups(surroundings.hangups, configuration_wake, doors_stop.clone())),
-            tokio::spawn(report::to_systemd(parts.store.clone(), live, doors_stop.clone())),
+            tokio::spawn(report::to_systemd(instruments.store.clone(), live, doors_stop.clone())),
         ];
         doors.extend(public);
-        Running { engines, doors, outdated, store: parts.store }
+        Running { engines, doors, outdated, store: instruments.store }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use drive_emulator::{Action, Downloads, Fault, Matching, RequestRecord, Role, Upload};
 use gdrive_webhook::audit::{self, Desk, Waits};
 use gdrive_webhook::config::{self, follow};
-use gdrive_webhook::daemon::Parts;
+use gdrive_webhook::daemon::Instruments;
 use gdrive_webhook::model::{ChangeLog, FileId};
 use gdrive_webhook::store::Access;
 use gdrive_webhook::task::{StatusBoard, run, status_board, wake_up};
@@ -387,12 +387,12 @@ async fn without_a_database_none_is_made() {
 }
 
 /// An engine in this process, with short waits, on the database of a world whose daemon does not run.
-async fn engine(world: &World, stop: &CancellationToken) -> (StatusBoard, Parts) {
+async fn engine(world: &World, stop: &CancellationToken) -> (StatusBoard, Instruments) {
     gdrive_webhook::http::install_tls();
     let path = world.config_path();
     let text = fs::read_to_string(&path).unwrap();
     let settings = config::load_from(&text, &path, world.home(), []).unwrap();
-    let parts = Parts::open(&settings, Access::Exclusive).await.unwrap();
+    let instruments = Instruments::open(&settings, Access::Exclusive).await.unwrap();
     let (wake, wakeups) = wake_up();
     let soon = Duration::from_millis(100);
     let waits = Waits {
@@ -405,14 +405,14 @@ async fn engine(world: &World, stop: &CancellationToken) -> (StatusBoard, Parts)
     };
     let (wanted, configured) = watch::channel(follow::to_audit(&settings));
     let (reader, readings) = wake_up();
-    let mut engine = parts.auditor(configured, Desk::new(wake.clone()), reader, waits);
+    let mut engine = instruments.auditor(configured, Desk::new(wake.clone()), reader, waits);
     let board = status_board();
     let (shown, stop) = (board.clone(), stop.clone());
     tokio::spawn(async move {
         let _held = (wanted, readings, wake);
         run(wakeups, shown, stop, &mut engine).await;
     });
-    (board, parts)
+    (board, instruments)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -423,8 +423,8 @@ async fn an_audit_follows_each_comparison_of_all_folders() {
     world.wait_until_idle().await;
     world.terminate().await;
     let stop = CancellationToken::new();
-    let (board, parts) = engine(&world, &stop).await;
-    let store = &parts.store;
+    let (board, instruments) = engine(&world, &stop).await;
+    let store = &instruments.store;
     let began = async |after: Option<jiff::Timestamp>| {
         let mut began = None;
         world

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drive_emulator::{Action, Fault, Matching, Upload};
 use gdrive_webhook::config::{self, follow};
-use gdrive_webhook::daemon::Parts;
+use gdrive_webhook::daemon::Instruments;
 use gdrive_webhook::store::Access;
 use gdrive_webhook::sync::Engine;
 use gdrive_webhook::task::wake_up;
@@ -17,7 +17,7 @@ const SECOND: Duration = Duration::from_secs(2);
 
 struct Reader {
     engine: Engine,
-    parts: Parts,
+    instruments: Instruments,
 }
 
 impl Reader {
@@ -27,14 +27,14 @@ impl Reader {
         let path = world.config_path();
         let text = std::fs::read_to_string(&path).unwrap();
         let settings = config::load_from(&text, &path, world.home(), []).unwrap();
-        let parts = Parts::open(&settings, Access::Exclusive).await.unwrap();
+        let instruments = Instruments::open(&settings, Access::Exclusive).await.unwrap();
         let mut wanted = follow::to_sync(&settings);
         wanted.config.waits.looks = [FIRST, SECOND];
         wanted.config.waits.hidden = [FIRST, SECOND];
         wanted.config.waits.watched = [FIRST, SECOND];
         let (_, wanted) = watch::channel(wanted);
-        let engine = parts.sync(wanted, wake_up().0, wake_up().0);
-        let mut reader = Self { engine, parts };
+        let engine = instruments.sync(wanted, wake_up().0, wake_up().0);
+        let mut reader = Self { engine, instruments };
         reader.engine.catch_up().await.unwrap();
         reader
     }
@@ -53,7 +53,7 @@ impl Reader {
     }
 
     async fn queued(&self) -> i64 {
-        self.parts.store.counts().await.unwrap().get("pending").copied().unwrap_or_default()
+        self.instruments.store.counts().await.unwrap().get("pending").copied().unwrap_or_default()
     }
 }
 
@@ -130,12 +130,12 @@ async fn what_drive_does_not_show_for_a_moment_is_not_dropped_and_what_stays_awa
     world.drive.refuse_page_tokens_before_now();
     let id = gdrive_webhook::model::FileId::new(folder.as_str());
     for wait in [Duration::ZERO, FIRST * 2, SECOND + FIRST] {
-        let known = reader.parts.store.folders(std::slice::from_ref(&id)).await.unwrap();
+        let known = reader.instruments.store.folders(std::slice::from_ref(&id)).await.unwrap();
         assert_eq!(known.len(), 1, "before {wait:?}");
         tokio::time::sleep(wait).await;
         reader.engine.catch_up().await.unwrap();
     }
-    let known = reader.parts.store.folders(&[id]).await.unwrap();
+    let known = reader.instruments.store.folders(&[id]).await.unwrap();
     assert!(known.is_empty(), "{known:?}");
 }
 
