@@ -3,7 +3,7 @@
 
 mod confinement;
 mod report;
-mod running;
+mod tasks;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ use crate::telemetry::holds::Holds;
 use crate::telemetry::log::Level;
 use crate::telemetry::systemd;
 use crate::telemetry::transfers::Transfers;
-use running::Running;
+use tasks::Tasks;
 
 /// Everything open and bound, nothing running.
 #[derive(Debug)]
@@ -178,13 +178,13 @@ impl Daemon {
         let engines_stop = CancellationToken::new();
         let doors_stop = CancellationToken::new();
         self.greet();
-        let mut running = self.start(&engines_stop, &doors_stop);
+        let mut tasks = self.start(&engines_stop, &doors_stop);
         systemd::ready();
-        let outcome = running.until_end(&stop).await;
+        let outcome = tasks.until_end(&stop).await;
         systemd::stopping();
         info!(grace_ms = grace.as_millis() as u64, "stopping");
         doors_stop.cancel();
-        running.finish(&engines_stop, grace).await;
+        tasks.finish(&engines_stop, grace).await;
         outcome
     }
 
@@ -206,7 +206,7 @@ impl Daemon {
         }
     }
 
-    fn start(self, engines_stop: &CancellationToken, doors_stop: &CancellationToken) -> Running {
+    fn start(self, engines_stop: &CancellationToken, doors_stop: &CancellationToken) -> Tasks {
         let Self { settings, instruments, registry, public, private, admin_token, neighbours, surroundings } =
             self;
         let (port, sandbox) = (public.first().map_or(0, |door| door.address().port()), surroundings.sandbox);
@@ -284,7 +284,7 @@ impl Daemon {
             tokio::spawn(report::to_systemd(instruments.store.clone(), live, doors_stop.clone())),
         ];
         doors.extend(public);
-        Running { engines, doors, outdated, store: instruments.store }
+        Tasks { engines, doors, outdated, store: instruments.store }
     }
 }
 

@@ -12,12 +12,12 @@ pub(super) enum Event {
     /// It has all its bytes.
     Fetched,
     /// It is over.
-    Ended(Ended),
+    Ended(EndedAttempt),
 }
 
 /// An attempt that is over.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct EndedAttempt {
     /// Of this delivery.
     pub(super) id: DeliveryId,
     /// Failed attempts, if this one has failed.
@@ -72,20 +72,20 @@ impl Drop for Slot {
 /// Tells that an attempt is over, even if it panics.
 #[derive(Debug)]
 pub(super) struct Report {
-    ended: Option<Ended>,
+    ended: Option<EndedAttempt>,
     events: Events,
 }
 
 impl Report {
     /// Of an attempt after so many failed ones.
     pub(super) fn new(events: &Events, id: DeliveryId, failed: u32) -> Self {
-        let ended = Ended { id, attempt: failed + 1, whole: false, hold: None };
+        let ended = EndedAttempt { id, attempt: failed + 1, whole: false, hold: None };
         Self { ended: Some(ended), events: events.clone() }
     }
 
     /// Its outcome is recorded.
     pub(super) fn recorded(mut self, hold: Option<String>) {
-        self.ended = self.ended.take().map(|ended| Ended { whole: true, hold, ..ended });
+        self.ended = self.ended.take().map(|ended| EndedAttempt { whole: true, hold, ..ended });
     }
 }
 

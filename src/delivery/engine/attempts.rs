@@ -11,7 +11,7 @@ use tracing::error;
 
 use super::Engine;
 use super::places::Opened;
-use crate::delivery::events::{Ended, Event, Slot};
+use crate::delivery::events::{EndedAttempt, Event, Slot};
 use crate::destination::Destination;
 use crate::model::{Delivery, DeliveryId};
 use crate::store;
@@ -90,7 +90,7 @@ impl Engine {
 
     pub(super) async fn reap(
         &mut self,
-        Ended { id, attempt, whole, hold }: Ended,
+        EndedAttempt { id, attempt, whole, hold }: EndedAttempt,
     ) -> Result<(), store::Error> {
         let running = self.attempts.remove(&id);
         if let (Some(running), Some(why)) = (running, hold) {
@@ -108,7 +108,7 @@ impl Engine {
             };
             if back.is_err() {
                 // The ledger fails still; this one must not be forgotten.
-                self.events.later(Event::Ended(Ended { id, attempt, whole, hold: None }));
+                self.events.later(Event::Ended(EndedAttempt { id, attempt, whole, hold: None }));
             }
             back?;
         }

@@ -20,7 +20,7 @@ const ANSWERS: Duration = Duration::from_secs(1);
 const CLOSE: Duration = Duration::from_secs(2);
 
 /// The tasks of the program.
-pub(super) struct Running {
+pub(super) struct Tasks {
     pub(super) engines: Vec<(&'static str, JoinHandle<()>)>,
     pub(super) doors: Vec<JoinHandle<()>>,
     /// Ends when a restart is needed to write to a destination.
@@ -28,7 +28,7 @@ pub(super) struct Running {
     pub(super) store: Store,
 }
 
-impl Running {
+impl Tasks {
     /// Waits for `stop`, or for an engine that ends unexpectedly.
     pub(super) async fn until_end(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         loop {
