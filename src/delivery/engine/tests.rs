@@ -217,3 +217,24 @@ async fn what_is_not_needed_any_more_is_removed_from_a_held_destination() {
     world.engine.tidy_up().await.unwrap();
     assert_eq!(parts.map(|part| part.exists()), [false, true]);
 }
+
+#[tokio::test]
+async fn a_disk_that_does_not_answer_is_asked_nothing_else_before_it_has_answered() {
+    let mut world = World::new(Stage::Pending).await;
+    let (root, engine) = (world.videos.clone(), &mut world.engine);
+    let (answer, answered) = tokio::sync::oneshot::channel::<()>();
+    let hangs = async move {
+        let _ = answered.await;
+        Ok(())
+    };
+    // Its patience is over at once.
+    tokio::time::pause();
+    assert!(engine.on_disk(&root, hangs).await.is_err());
+    assert!(engine.on_disk(&root, async { Ok(()) }).await.is_err(), "it hangs still");
+    engine.on_disk(std::path::Path::new("/another"), async { Ok(()) }).await.unwrap();
+    answer.send(()).unwrap();
+    while !engine.unanswered[&root].is_finished() {
+        tokio::task::yield_now().await;
+    }
+    engine.on_disk(&root, async { Ok(()) }).await.unwrap();
+}
