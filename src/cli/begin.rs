@@ -6,17 +6,18 @@ use anyhow::Context;
 use tracing::{info, warn};
 
 use super::ask::fetch;
-use super::{ConfigCommand, Exit};
+use super::{ConfigCommand, Exit, scratch};
 use crate::config::{self, Settings, former, secrets};
 use crate::daemon::connect;
 use crate::{owner, store};
 
 /// Before a command that writes: secrets that others can read are named, and files of root's are given to whoever owns the
-/// directory that they lie in.
+/// directory that they lie in. What a dry run has left that was killed is removed.
 pub(super) fn writing(settings: &Settings) {
     for warning in secrets::warnings(settings) {
         warn!("{warning}");
     }
+    scratch::tidy(&settings.state_dir);
     let database = settings.store.path();
     let beside = ["", "-wal", "-shm", ".lock"].map(|ending| {
         let mut path = database.as_os_str().to_owned();

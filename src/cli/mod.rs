@@ -9,6 +9,7 @@ mod history;
 mod login;
 mod reload;
 mod run;
+mod scratch;
 mod show;
 mod status;
 mod sync_once;

@@ -2,23 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use super::Exit;
 use super::history::outlook;
+use super::scratch::{self, Scratch};
 use super::show::{printable, size};
 use crate::admin::deliveries::past;
 use crate::config::{Settings, follow};
 use crate::daemon::Instruments;
 use crate::model::{Delivery, Stage};
-use crate::owner;
 use crate::store::{self, Access, Store};
 use crate::task::wake_up;
 use crate::telemetry::transfers::Transfers;
@@ -56,36 +54,10 @@ pub(super) async fn sync(settings: &Settings, stop: CancellationToken) -> anyhow
 }
 
 pub(super) async fn dry_run(settings: &Settings, stop: CancellationToken) -> anyhow::Result<Exit> {
+    scratch::tidy(&settings.state_dir);
     let scratch = Scratch::create(&settings.state_dir)?;
-    let outcome = stop.run_until_cancelled(dry_run_in(settings, &scratch.0)).await;
+    let outcome = stop.run_until_cancelled(dry_run_in(settings, scratch.path())).await;
     outcome.unwrap_or_else(|| Err(anyhow::anyhow!("interrupted; nothing was changed")))
-}
-
-/// A private directory that goes when it is no longer needed.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    /// In the state directory, since a container may have no other that can be written to; else where the system keeps
-    /// temporary files.
-    fn create(state_dir: &Path) -> anyhow::Result<Self> {
-        let name = format!("dry-run-{}", uuid::Uuid::new_v4().simple());
-        let here = state_dir.join(&name);
-        if owner::make_private(&here).is_ok() {
-            return Ok(Self(here));
-        }
-        let elsewhere = std::env::temp_dir().join(format!("gdrive-webhook-{name}"));
-        owner::make_private(&elsewhere)
-            .with_context(|| format!("cannot create {} or {}", here.display(), elsewhere.display()))?;
-        Ok(Self(elsewhere))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            warn!(path = %self.0.display(), %error, "cannot delete the copy of the database");
-        }
-    }
 }
 
 async fn dry_run_in(settings: &Settings, scratch: &Path) -> anyhow::Result<Exit> {

@@ -1,7 +1,7 @@
 //! The commands beside `run`, their output and their exit codes.
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use drive_emulator::{Action, Fault, RequestRecord};
 use rustix::process::{Pid, Signal, kill_process};
@@ -133,23 +133,55 @@ async fn sync_counts_what_waits_since_an_earlier_pass() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_dry_run_that_is_interrupted_leaves_no_copy_of_the_database() {
-    let mut world = World::running("").await;
-    world.wait_until_idle().await;
-    assert_eq!(world.terminate().await, 0);
+/// The copies of the database that dry runs have made.
+fn copies(world: &World) -> usize {
+    let names = fs::read_dir(world.home()).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_string_lossy().starts_with("dry-run-")).count()
+}
+
+/// A dry run that reads a log.
+async fn dry_run(world: &World) -> Child {
     world.drive.clear_requests();
     world.drive.fail(Fault::once("changes.list", Action::Delay { milliseconds: 20_000 }));
     let mut command = world.command(&["sync", "--dry-run"]);
     let running = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let asks = |record: &RequestRecord| record.operation == "changes.list";
     world.wait("it reads a log", async || world.drive.requests().iter().any(asks)).await;
-    let copies = || {
-        let names = fs::read_dir(world.home()).unwrap().map(|entry| entry.unwrap().file_name());
-        names.filter(|name| name.to_string_lossy().starts_with("dry-run-")).count()
-    };
-    assert_eq!(copies(), 1);
+    running
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_that_is_interrupted_leaves_no_copy_of_the_database() {
+    let mut world = World::running("").await;
+    world.wait_until_idle().await;
+    assert_eq!(world.terminate().await, 0);
+    let running = dry_run(&world).await;
+    assert_eq!(copies(&world), 1);
     kill_process(Pid::from_child(&running), Signal::TERM).unwrap();
     let output = tokio::task::spawn_blocking(move || running.wait_with_output().unwrap()).await.unwrap();
-    assert_eq!((output.status.code(), copies()), (Some(1), 0), "{}", text(&output.stderr));
+    assert_eq!((output.status.code(), copies(&world)), (Some(1), 0), "{}", text(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_copy_of_a_dry_run_that_was_killed_goes_with_the_next_start() {
+    let mut world = World::running("").await;
+    world.wait_until_idle().await;
+    assert_eq!(world.terminate().await, 0);
+    for command in ["run", "sync", "sync --dry-run"] {
+        let [mut killed, mut other] = [dry_run(&world).await, dry_run(&world).await];
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        assert_eq!(copies(&world), 2);
+        if command == "run" {
+            world.start().await;
+            assert_eq!(world.terminate().await, 0);
+        } else {
+            let output = world.output(&command.split(' ').collect::<Vec<_>>()).await;
+            assert!(output.status.success(), "{}", text(&output.stderr));
+        }
+        assert_eq!(copies(&world), 1, "{command}: the other one is at work");
+        kill_process(Pid::from_child(&other), Signal::TERM).unwrap();
+        tokio::task::spawn_blocking(move || other.wait().unwrap()).await.unwrap();
+        assert_eq!(copies(&world), 0);
+    }
 }
