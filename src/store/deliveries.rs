@@ -436,4 +436,36 @@ mod tests {
             assert!(!reads_all, "{size}: {plan:?}");
         }
     }
+
+    #[tokio::test]
+    async fn the_next_look_is_at_the_first_that_is_not_due() {
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path()).await;
+        for (seq, (id, stage)) in [("a", Stage::Publishing), ("b", Stage::Pending), ("c", Stage::Publishing)]
+            .into_iter()
+            .enumerate()
+        {
+            store.put_bare(id, "/videos", seq as i64, stage).await;
+            let change = sqlx::query("update delivery set run_at = $1 where id = $2").bind(1000 + seq as i64);
+            change.bind(id).execute(&store.pool).await.unwrap();
+        }
+        for (now, next) in [(999, Some(1000)), (1000, Some(1002)), (1002, None)] {
+            assert_eq!(store.next_look(time(now)).await.unwrap(), next.map(time), "{now}");
+        }
+        let due = store.publishing_since(time(1000)).await.unwrap();
+        assert_eq!(due.iter().map(|delivery| delivery.id.as_str()).collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[tokio::test]
+    async fn checksums_and_size_are_read_back_as_they_were_written() {
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path()).await;
+        store.put_bare("a", "/videos", 0, Stage::Pending).await;
+        let change = "update delivery set sha256 = 'x', sha1 = 'y', md5 = 'z', size = 7, resource_key = 'k'";
+        sqlx::query(change).execute(&store.pool).await.unwrap();
+        let found = store.in_stages(&[Stage::Pending], 1).await.unwrap().remove(0);
+        let [sha256, sha1, md5] = ["x", "y", "z"].map(|sum| Some(sum.to_owned()));
+        assert_eq!(found.checksums, Checksums { sha256, sha1, md5 });
+        assert_eq!((found.size, found.resource_key.as_deref()), (Some(7), Some("k")));
+    }
 }

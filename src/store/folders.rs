@@ -215,3 +215,27 @@ pub(super) fn folder(row: &AnyRow) -> Result<Folder, Error> {
         problem: row.try_get("problem")?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::watched::tests::{at, folder, nested};
+    use crate::store::{Outcome, Urgency};
+
+    #[tokio::test]
+    async fn a_known_folder_is_listed_at_once_or_compared_a_minute_later() {
+        let home = tempfile::tempdir().unwrap();
+        let store = nested(home.path()).await;
+        sqlx::query("update folder set listing = 'done'").execute(&store.pool).await.unwrap();
+        for (listing, after) in [(Listing::Compare, COMPARED_AFTER), (Listing::Deliver, Duration::ZERO)] {
+            let adopted = vec![folder("deep", Some("inner"), listing)];
+            store.record(&Outcome { adopted, ..Outcome::default() }, at(1)).await.unwrap();
+            assert_eq!(store.next_folder().await.unwrap(), Some(at(1) + after));
+            let due = store.due_folder(Urgency::Compare, at(1) + after).await.unwrap().unwrap();
+            assert_eq!((due.folder.id.as_str(), due.folder.listing), ("deep", listing));
+        }
+        let adopted = vec![folder("deep", Some("outer"), Listing::Done)];
+        store.record(&Outcome { adopted, ..Outcome::default() }, at(2)).await.unwrap();
+        assert_eq!(store.next_folder().await.unwrap(), Some(at(1)), "what is to be done stays");
+    }
+}

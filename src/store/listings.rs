@@ -344,6 +344,7 @@ mod tests {
     use super::*;
     use crate::model::{ChangeLog, PageToken};
     use crate::store::tests::store;
+    use crate::store::watched::tests::{at, folder, nested};
     use crate::store::{Outcome, Scope};
 
     #[tokio::test]
@@ -374,5 +375,83 @@ mod tests {
         let due = store.due_folder(Urgency::Compare, now).await.unwrap().unwrap();
         let listing = due.folder.listing;
         assert_eq!((due.urgency, due.looks, listing), (Urgency::Urgent, LOOKS, Listing::Deliver));
+    }
+
+    /// Lists the outer one of the nested folders to its end, where only `sub` was seen. What Drive is asked for then, and
+    /// what is to be done with `sub`.
+    async fn listed(outer: &str) -> (Vec<FileId>, Listing) {
+        let home = tempfile::tempdir().unwrap();
+        let store = nested(home.path()).await;
+        let adopted = vec![folder("other", Some("outer"), Listing::Done)];
+        store.record(&Outcome { adopted, ..Outcome::default() }, at(0)).await.unwrap();
+        for change in ["listing = 'done', round = 1", &format!("{outer} where id = 'outer'")] {
+            let sql = format!("update folder set {change}");
+            sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&store.pool).await.unwrap();
+        }
+        let due = store.due_folder(Urgency::Compare, at(0)).await.unwrap().unwrap();
+        let sub = FileId::new("sub");
+        let finished = Finished { due: &due, seen: std::slice::from_ref(&sub), look_at: at(9) };
+        store.commit_listing(&Outcome::default(), Some(finished), at(0)).await.unwrap();
+        let questions = store.questions(at(0), 10).await.unwrap();
+        let listing = store.folders(std::slice::from_ref(&sub)).await.unwrap()[&sub].listing;
+        (questions.into_iter().map(|question| question.file_id).collect(), listing)
+    }
+
+    #[tokio::test]
+    async fn what_a_listing_did_not_show_is_asked_for_and_a_deep_one_goes_on_below() {
+        let unseen = vec![FileId::new("other")];
+        for (outer, below) in [
+            ("listing = 'deliver', deep = 0", Listing::Done),
+            ("listing = 'deliver', deep = 1", Listing::Deliver),
+            ("listing = 'deliver', deep = 0, problem = 'Drive does not show it'", Listing::Deliver),
+            ("listing = 'compare', deep = 1", Listing::Compare),
+        ] {
+            assert_eq!(listed(outer).await, (unseen.clone(), below), "{outer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn folders_that_wait_are_counted_by_their_marks_and_by_the_round_of_their_log() {
+        let home = tempfile::tempdir().unwrap();
+        let store = nested(home.path()).await;
+        assert_eq!(store.unlisted().await.unwrap(), 1, "`sub` is to be noted");
+        sqlx::query("update folder set listing = 'done'").execute(&store.pool).await.unwrap();
+        assert_eq!(store.unlisted().await.unwrap(), 0);
+        store.compare(&ChangeLog::User, at(0)).await.unwrap();
+        assert_eq!(store.unlisted().await.unwrap(), 0, "a comparison can wait");
+        store.begin_log(&ChangeLog::User, &PageToken::new("2"), at(1)).await.unwrap();
+        assert_eq!(store.unlisted().await.unwrap(), 4);
+    }
+
+    #[tokio::test]
+    async fn what_was_to_wait_for_more_than_a_day_is_due() {
+        let home = tempfile::tempdir().unwrap();
+        let store = nested(home.path()).await;
+        let unclear = ["soon", "far"].map(|id| Question {
+            file_id: FileId::new(id),
+            resource_key: None,
+            why: Why::Unclear,
+            attempt: 0,
+            since: at(0),
+        });
+        store.record(&Outcome { questions: unclear.to_vec(), ..Outcome::default() }, at(0)).await.unwrap();
+        for (id, wait) in [("soon", LONGEST_WAIT_MS), ("far", LONGEST_WAIT_MS + 1)] {
+            let retry_at = time(millis(at(0)) + wait);
+            store.ask_again(&FileId::new(id), 1, retry_at).await.unwrap();
+            sqlx::query("update folder set listing = 'look', retry_at = $1 where id = $2")
+                .bind(millis(retry_at))
+                .bind(if id == "soon" { "sub" } else { "deep" })
+                .execute(&store.pool)
+                .await
+                .unwrap();
+        }
+        assert_eq!(store.next_folder().await.unwrap(), Some(at(24)));
+        assert_eq!(store.next_question().await.unwrap(), Some(at(24)));
+        store.forget_far_waits(at(0)).await.unwrap();
+        let due = store.due_folder(Urgency::Again, at(0)).await.unwrap().unwrap();
+        assert_eq!(due.folder.id.as_str(), "deep");
+        let asked: Vec<_> =
+            store.questions(at(0), 10).await.unwrap().into_iter().map(|question| question.file_id).collect();
+        assert_eq!(asked, [FileId::new("far")]);
     }
 }

@@ -127,3 +127,33 @@ impl Store {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::FileId;
+    use crate::store::watched::tests::{at, nested};
+
+    #[tokio::test]
+    async fn a_log_that_cannot_be_read_is_named_until_it_begins_anew() {
+        let home = tempfile::tempdir().unwrap();
+        let store = nested(home.path()).await;
+        let log = ChangeLog::User;
+        assert_eq!(store.closed_logs().await.unwrap().len(), 0);
+        assert!(store.close_log(&log, "no member", at(3)).await.unwrap(), "it is news");
+        assert!(!store.close_log(&log, "no member", at(4)).await.unwrap());
+        let closed = store.closed_logs().await.unwrap();
+        let seen: Vec<_> = closed.iter().map(|one| (&one.log, one.why.as_str(), one.since)).collect();
+        assert_eq!(seen, [(&log, "no member", at(3))]);
+        assert_eq!(store.watched_logs().await.unwrap(), []);
+        // It does not concern anybody while no folder on it counts.
+        for id in ["inner", "outer"] {
+            store.suspend(&FileId::new(id), at(4)).await.unwrap();
+        }
+        assert_eq!(store.closed_logs().await.unwrap().len(), 0);
+        store.begin_log(&log, &PageToken::new("2"), at(5)).await.unwrap();
+        sqlx::query("update folder set paused = 0").execute(&store.pool).await.unwrap();
+        assert_eq!(store.closed_logs().await.unwrap().len(), 0);
+        assert_eq!(store.watched_logs().await.unwrap(), [(log, PageToken::new("2"))]);
+    }
+}

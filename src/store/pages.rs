@@ -287,4 +287,25 @@ mod tests {
         assert_eq!(store.next_due(&[]).await.unwrap(), Some(at(3600)));
         assert!(!store.claim(&[], u64::MAX, 1, at(3600)).await.unwrap().is_empty());
     }
+
+    #[test]
+    fn an_outcome_is_empty_only_if_nothing_is_in_it() {
+        let id = || FileId::new("a");
+        let none = Outcome::default;
+        let some = [
+            found("a"),
+            Outcome { dropped: vec![id()], ..none() },
+            Outcome { withdrawn: vec![(id(), "gone")], ..none() },
+            Outcome { awaited: vec![id()], ..none() },
+            Outcome { vanished: vec![id()], ..none() },
+            Outcome { returned: vec![id()], ..none() },
+            Outcome { moved: vec![(id(), ChangeLog::User)], ..none() },
+            Outcome { troubled: vec![(id(), "away".to_owned())], ..none() },
+            Outcome { answered: vec![id()], ..none() },
+            Outcome { passed: vec![id()], ..none() },
+            Outcome { cut: vec![id()], ..none() },
+        ];
+        assert!(none().is_empty());
+        assert!(some.iter().all(|outcome| !outcome.is_empty()));
+    }
 }

@@ -95,3 +95,40 @@ impl Store {
         Ok(moved.rows_affected())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Stage;
+    use crate::store::tests::store;
+
+    #[tokio::test]
+    async fn what_failed_by_a_setting_is_tried_again_and_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path()).await;
+        for (seq, (id, stage, cause, overtaken)) in [
+            ("setting", Stage::Failed, Some("setting"), 0),
+            ("overtaken", Stage::Failed, Some("setting"), 1),
+            ("other", Stage::Failed, None, 0),
+            ("skipped", Stage::Skipped, Some("setting"), 0),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            store.put_bare(id, "/videos", seq as i64, stage).await;
+            let sql =
+                "update delivery set cause = $1, overtaken = $2, reason = 'why', attempt = 7 where id = $3";
+            let change = sqlx::query(sql).bind(cause).bind(overtaken).bind(id);
+            change.execute(&store.pool).await.unwrap();
+        }
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        assert_eq!(store.retry_failed_by_setting(now).await.unwrap(), 1);
+        let again = store.in_stages(&[Stage::Pending], 10).await.unwrap();
+        let seen: Vec<_> = again
+            .iter()
+            .map(|one| (one.id.as_str(), one.run_at, one.attempt, one.reason.as_deref(), one.cause))
+            .collect();
+        assert_eq!(seen, [("setting", now, 0, None, None)]);
+        assert_eq!(store.retry_failed_by_setting(now).await.unwrap(), 0);
+    }
+}

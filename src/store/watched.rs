@@ -203,7 +203,7 @@ pub(super) async fn pause_below_suspended(connection: &mut AnyConnection) -> Res
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::{ChangeLog, PageToken};
     use crate::store::tests::store;
@@ -211,11 +211,11 @@ mod tests {
 
     const SCOPE: Scope = Scope { recursive: true, shortcuts: true };
 
-    fn at(hours: i64) -> Timestamp {
+    pub(in crate::store) fn at(hours: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + hours * 3_600).unwrap()
     }
 
-    fn folder(id: &str, parent: Option<&str>, listing: Listing) -> Folder {
+    pub(in crate::store) fn folder(id: &str, parent: Option<&str>, listing: Listing) -> Folder {
         Folder {
             id: FileId::new(id),
             log: ChangeLog::User,
@@ -229,7 +229,7 @@ mod tests {
     }
 
     /// `outer` with `inner` and `sub` in it; `inner` is watched as well, and has `deep` in it.
-    async fn nested(home: &std::path::Path) -> Store {
+    pub(in crate::store) async fn nested(home: &std::path::Path) -> Store {
         let store = store(home).await;
         store.begin_log(&ChangeLog::User, &PageToken::new("1"), at(0)).await.unwrap();
         for (id, parent) in [("outer", None), ("inner", Some("outer"))] {
