@@ -258,6 +258,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missing_decides_whether_another_lane_is_worth_its_request() {
+        let is_divisible = |size, there| Plan::new(size, Ranges::up_to(there)).is_divisible();
+        assert!(is_divisible(16 * MIB, 0) && is_divisible(20 * MIB, 4 * MIB));
+        assert!(!is_divisible(16 * MIB - 1, 0) && !is_divisible(20 * MIB, 4 * MIB + 1));
+    }
+
+    #[test]
     fn answers_are_fitted_to_what_is_there() {
         assert_eq!(accept(7, 10, 7, Some(10)), Answer::Append);
         assert_eq!(accept(7, 10, 7, None), Answer::Append);

@@ -320,6 +320,12 @@ mod tests {
     }
 
     #[test]
+    fn one_that_was_fast_from_the_beginning_is_doubted_later() {
+        let moments = [(0, 0), (240, 60_001_000), (300, 0), (360, 600_000), (420, 0), (660, 60_001_000)];
+        assert_eq!(seen(&mut Streams::new(4), moments), [1, 1, 1, 4, 4, 1]);
+    }
+
+    #[test]
     fn no_byte_is_no_rate_to_compare_with() {
         let nothing = [(0, 0), (60, 0), (1000, 0), (1060, 6_000_000)];
         assert_eq!(seen(&mut Streams::new(8), nothing), [1, 1, 1, 4]);
@@ -337,6 +343,9 @@ mod tests {
         let mut six = Streams::new(6);
         let moments = [(0, 0), (60, 600_000), (120, 0), (180, 2_400_000), (240, 0), (300, 2_870_000)];
         assert_eq!(seen(&mut six, moments), [1, 4, 4, 6, 6, 4]);
+        assert_eq!(seen(&mut Streams::new(16), moments), [1, 4, 4, 16, 16, 4], "eight would not help either");
+        let mut one = Streams::new(1);
+        assert_eq!((seen(&mut one, [(0, 0), (60, 600_000)]), one.before), ([1, 1], None));
     }
 
     #[test]
@@ -348,9 +357,12 @@ mod tests {
             let rate = 10_000;
             assert_eq!(seen(&mut streams, [(at, at * rate), (at + 60, (at + 60) * rate)]), [1, 2]);
             assert_eq!(seen(&mut streams, [(at + 120, 0), (at + 180, 600_000)]), [2, 1]);
-            at += 180 + patience;
-            let begun = [(at - 200, 0), (at - 1, 1_990_000)];
+            let end = at + 180 + patience;
+            let begun = [(end - 200, 0), (end - 1, 1_990_000)];
             assert_eq!(seen(&mut streams, begun), [1, 1], "not before");
+            let mut then = streams;
+            assert_eq!(seen(&mut then, [(end, 2_000_000)]), [2]);
+            at = end;
             streams.since = None;
         }
         for _ in 0..10 {
@@ -379,6 +391,7 @@ mod tests {
         assert_eq!(after(2099, 4000), 4, "an fsync now and then is no slow disk");
         assert_eq!(after(2100, 4000), 2, "two of four waited all the time");
         assert_eq!(after(2100, 3900), 3, "less than two");
+        assert_eq!(after(2100, 6000), 1, "three of four");
         assert_eq!(after(2100, 8000), 1, "one there is always");
         assert_eq!(after(4100, 8000), 2, "by the time they had");
     }
@@ -393,5 +406,9 @@ mod tests {
         };
         assert_eq!(after(60), (1, 1), "a quarter");
         assert_eq!(after(47), (4, 4), "less than a fifth");
+        // A tenth of the time of each of four.
+        let mut four = Streams::new(8);
+        assert_eq!(seen(&mut four, [(0, 0), (60, 600_000), (120, 0)]), [1, 4, 4]);
+        assert_eq!(four.look(sight(180, 2_400_000, 24), true), 8);
     }
 }

@@ -287,4 +287,21 @@ mod tests {
         });
         assert!(failed, "what cannot be read is no checksum");
     }
+
+    #[tokio::test]
+    async fn what_comes_at_the_front_is_hashed_from_memory() {
+        let bytes: Vec<u8> = (0..4 * SIZE).map(|n| (n / 7) as u8).collect();
+        let (blocks, expected) = (blocks(&bytes).await, hash(&bytes));
+        let found = soon(move || {
+            // Nothing can be read back from it.
+            let (front, file) = (Front::new(0), tempfile::tempfile().unwrap());
+            std::thread::scope(|scope| {
+                let follower = scope.spawn(|| front.follow(&file, hasher()));
+                blocks.iter().for_each(|block| front.offer(block));
+                front.close(End::Finish);
+                follower.join().unwrap().unwrap().unwrap().finish()
+            })
+        });
+        assert_eq!(found, expected);
+    }
 }

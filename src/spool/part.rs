@@ -180,6 +180,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
     use std::path::Path;
 
     use super::super::checksum::Hasher;
@@ -224,6 +225,7 @@ mod tests {
             panic!("the bytes are right")
         };
         assert_eq!(verified.modified_ns(), 1_767_323_045_678_000_000);
+        assert_eq!(verified.inode(), std::fs::metadata(verified.path()).unwrap().ino());
         assert_eq!(std::fs::read(verified.path()).unwrap(), b"hello world");
     }
 

@@ -287,4 +287,25 @@ mod tests {
         drop(first);
         assert!(lane.room().await.is_some());
     }
+
+    #[tokio::test]
+    async fn a_buffer_is_handed_over_when_it_is_full_or_has_the_last_byte() {
+        let (blocks, mut disk) = mpsc::channel(4);
+        let sink = Sink {
+            blocks,
+            pool: Buffers::default().pool(4, SMALL as u64),
+            waits: Arc::new(Waits::new()),
+            granule: 1,
+            there: Ranges::default(),
+            size: SMALL as u64 + 2,
+            whole: Arc::default(),
+            writer: Arc::new(Writer(Mutex::new(State::Running(spawn_blocking(|| Ok(None)))))),
+        };
+        let mut lane = sink.lane(0);
+        for (bytes, handed_over) in [(1, None), (SMALL - 1, Some(SMALL)), (1, None), (1, Some(2))] {
+            assert!(lane.write(&vec![1; bytes]).await);
+            let block = disk.try_recv().ok();
+            assert_eq!(block.map(|block| block.bytes().len()), handed_over);
+        }
+    }
 }
