@@ -185,3 +185,21 @@ fn of_that_disk(error: io::Error) -> io::Error {
         _ => error,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_folders_disk_refuses_does_not_concern_the_destination() {
+        for (kind, words) in [
+            (io::ErrorKind::StorageFull, "is full"),
+            (io::ErrorKind::QuotaExceeded, "raise the quota"),
+            (io::ErrorKind::ReadOnlyFilesystem, "is read-only"),
+        ] {
+            let error = of_that_disk(kind.into());
+            assert!(error.kind() == io::ErrorKind::Other && error.to_string().contains(words), "{error}");
+        }
+        assert_eq!(of_that_disk(io::ErrorKind::TimedOut.into()).kind(), io::ErrorKind::TimedOut);
+    }
+}

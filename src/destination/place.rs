@@ -42,3 +42,28 @@ impl Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::CWD;
+
+    use super::*;
+
+    #[test]
+    fn no_link_is_followed_and_no_pipe_is_waited_for() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("film"), "film").unwrap();
+        std::os::unix::fs::symlink("film", home.path().join("link")).unwrap();
+        let pipe = home.path().join("pipe");
+        sys::mknodat(CWD, pipe, sys::FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let directory = sys::openat(CWD, home.path(), OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let open = {
+            let directory = Arc::new(directory);
+            move |name: &str| Place::new(&directory, name).open().map(drop)
+        };
+        assert_eq!((open("film"), open("link")), (Ok(()), Err(Errno::LOOP)));
+        let (sender, done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send(open("pipe")));
+        done.recv_timeout(std::time::Duration::from_secs(30)).expect("it hangs").unwrap();
+    }
+}

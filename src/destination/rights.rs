@@ -122,3 +122,67 @@ fn refused(directory: &Path, gid: u32) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    use std::sync::Arc;
+
+    use rustix::fs::{CWD, OFlags};
+
+    use super::*;
+
+    const GROUP: u32 = 12_345;
+
+    /// Passes a directory's group and list on to a part. The part's group, and whether something was made durable.
+    fn passed_on(part: &Place, directory: &OwnedFd) -> (u32, bool) {
+        let synced = Cell::new(false);
+        let sync = |_: &File| {
+            synced.set(true);
+            Ok(())
+        };
+        pass_on(part, directory, 0o640, Path::new("directory"), sync).unwrap();
+        (part.open().unwrap().metadata().unwrap().gid(), synced.get())
+    }
+
+    #[test]
+    fn the_group_and_the_list_of_a_directory_are_passed_on_and_made_durable_once() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let home = tempfile::tempdir().unwrap();
+        let open = |name: &str| {
+            fs::create_dir(home.path().join(name)).unwrap();
+            sys::openat(CWD, home.path().join(name), OFlags::DIRECTORY, Mode::empty()).unwrap()
+        };
+        let (hidden, directory) = (Arc::new(open("hidden")), open("directory"));
+        fs::write(home.path().join("hidden/part"), "part").unwrap();
+        let part = Place::new(&hidden, "part");
+        let before = part.open().unwrap().metadata().unwrap().gid();
+        let path = home.path().join("directory");
+        chown(&path, None, Some(GROUP)).unwrap();
+        assert_eq!(passed_on(&part, &directory), (before, false), "without the setgid bit");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o2770)).unwrap();
+        assert_eq!(passed_on(&part, &directory), (GROUP, true));
+        assert_eq!(passed_on(&part, &directory), (GROUP, false), "it has the group");
+
+        // The owner, user 1000, the group, the mask, and others; the mask limits what user 1000 may do.
+        let mut list = vec![2, 0, 0, 0];
+        for (tag, rights, id) in [(1, 7, !0), (2, 7, 1000), (4, 5, !0), (16, 7, !0), (32, 5, !0_u32)] {
+            list.extend([tag, 0, rights, 0]);
+            list.extend(id.to_le_bytes());
+        }
+        match sys::fsetxattr(&directory, DEFAULT_LIST, &list, XattrFlags::empty()) {
+            Err(Errno::OPNOTSUPP) => return,
+            set => set.unwrap(),
+        }
+        assert_eq!(passed_on(&part, &directory), (GROUP, true));
+        assert_eq!(attribute(part.open().unwrap(), LIST).unwrap(), acl::inherited(&list, 0o640));
+        assert_eq!(passed_on(&part, &directory), (GROUP, false), "it has the list");
+        sys::fremovexattr(&directory, DEFAULT_LIST).unwrap();
+        assert_eq!(passed_on(&part, &directory), (GROUP, true));
+        assert_eq!(attribute(part.open().unwrap(), LIST).unwrap(), None);
+    }
+}

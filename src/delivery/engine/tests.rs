@@ -238,3 +238,47 @@ async fn a_disk_that_does_not_answer_is_asked_nothing_else_before_it_has_answere
     }
     engine.on_disk(&root, async { Ok(()) }).await.unwrap();
 }
+
+#[tokio::test]
+async fn what_is_settled_does_not_hide_what_is_not() {
+    let mut world = World::new(Stage::Publishing).await;
+    std::fs::write(&world.videos, "not a directory").unwrap();
+    let other = world.videos.with_file_name("other");
+    world.store.put_bare("e", other.to_str().unwrap(), 2, Stage::Publishing).await;
+    assert!(world.engine.settle().await.unwrap(), "the first one is not settled");
+    assert_eq!(world.delivery().await.id.as_str(), "d");
+    let stages = [Stage::Pending, Stage::Publishing].map(|stage| vec![stage]);
+    for (stages, expected) in stages.iter().zip(["e", "d"]) {
+        let found = world.store.in_stages(stages, 2).await.unwrap();
+        assert_eq!(found.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), [expected]);
+    }
+}
+
+#[tokio::test]
+async fn a_held_destination_is_let_go_without_a_look_only_if_nothing_needs_it() {
+    let mut world = World::new(Stage::Done).await;
+    let [awaited, unneeded] = ["awaited", "unneeded"].map(|name| world.videos.with_file_name(name));
+    world.store.put_bare("e", awaited.to_str().unwrap(), 2, Stage::Pending).await;
+    let due = Timestamp::now() - jiff::SignedDuration::from_secs(1);
+    let all = [world.videos.clone(), awaited, unneeded];
+    for root in &all {
+        std::fs::write(root, "not a directory").unwrap();
+        world.engine.holds.hold(root.to_str().unwrap(), "why", due, due);
+    }
+    world.engine.look_at_held().await.unwrap();
+    let held = all.map(|root| world.engine.holds.is_held(root.to_str().unwrap()));
+    assert_eq!(held, [true, true, false], "configured, waited for, neither");
+}
+
+#[test]
+fn a_destination_is_held_with_the_words_that_help_most() {
+    let error = |kind, text: &str| crate::destination::Error::Io {
+        doing: "write to",
+        path: PathBuf::from("/videos"),
+        source: std::io::Error::new(kind, text.to_owned()),
+    };
+    let denied = error(std::io::ErrorKind::PermissionDenied, "it belongs to root; sudo chown");
+    assert_eq!(places::why_held(&denied), "it belongs to root; sudo chown");
+    let other = error(std::io::ErrorKind::InvalidData, "strange bytes");
+    assert_eq!(places::why_held(&other), other.to_string());
+}
