@@ -96,3 +96,26 @@ impl Drop for Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_is_whole_only_if_its_outcome_is_recorded() {
+        let (sender, mut told) = mpsc::unbounded_channel();
+        let (wake, _) = crate::task::wake_up();
+        let events = Events::new(sender, wake);
+        let report = || Report::new(&events, DeliveryId::new("d"), 2);
+        report().recorded(Some("full".to_owned()));
+        drop(report());
+        let mut ended = || match told.try_recv() {
+            Ok(Event::Ended(ended)) => (ended.attempt, ended.whole, ended.hold),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(ended(), (3, true, Some("full".to_owned())));
+        assert_eq!(ended(), (3, false, None));
+        drop(Slot::new(&events));
+        assert!(matches!(told.try_recv(), Ok(Event::Fetched)), "the engine is told of a place that is free");
+    }
+}

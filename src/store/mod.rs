@@ -477,4 +477,20 @@ pub(crate) mod tests {
         let mode = std::os::unix::fs::PermissionsExt::mode(&copy.metadata().unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
     }
+
+    #[test]
+    fn root_follows_no_link_to_a_database_in_a_directory_of_somebody_elses() {
+        use std::os::unix::fs::{chown, symlink};
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let home = tempfile::tempdir().unwrap();
+        let [theirs, outside] = ["theirs", "outside.db"].map(|name| home.path().join(name));
+        std::fs::create_dir(&theirs).unwrap();
+        symlink(&outside, theirs.join("state.db")).unwrap();
+        let config = Config { url: format!("sqlite:{}", theirs.join("state.db").display()) };
+        assert_eq!(config.target(), outside, "its own link is followed");
+        chown(&theirs, Some(12_345), None).unwrap();
+        assert_eq!(config.target(), theirs.join("state.db"));
+    }
 }

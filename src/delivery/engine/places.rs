@@ -376,3 +376,24 @@ pub(super) fn why_held(error: &destination::Error) -> String {
         _ => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn what_running_transfers_have_not_taken_of_a_disk_yet_is_promised() {
+        let home = tempfile::tempdir().unwrap();
+        let place = Local::open(home.path(), None, Rights::default()).unwrap();
+        let begun = DeliveryId::new("begun");
+        let mut part = std::fs::File::create(place.spool().path(&begun)).unwrap();
+        part.write_all(&[1; 5000]).unwrap();
+        part.sync_all().unwrap();
+        let running = [("begun", 7, 1 << 20), ("new", 7, 50), ("elsewhere", 8, 900)]
+            .map(|(id, device, size)| (DeliveryId::new(id), place.clone(), device, size));
+        assert_eq!(promised(&running, 7), (1 << 20) - place.taken(&begun) + 50);
+        assert_eq!((promised(&running, 8), promised(&running, 9)), (900, 0));
+    }
+}

@@ -282,3 +282,20 @@ fn a_destination_is_held_with_the_words_that_help_most() {
     let other = error(std::io::ErrorKind::InvalidData, "strange bytes");
     assert_eq!(places::why_held(&other), other.to_string());
 }
+
+#[tokio::test]
+async fn what_has_just_begun_has_its_room_on_the_disk() {
+    let mut world = World::new(Stage::Downloading).await;
+    let root = world.videos.clone();
+    let free = world.engine.open(&root).await.unwrap().unwrap().space().unwrap().free;
+    // There is room for one of them.
+    world.store.put_bare("e", root.to_str().unwrap(), 2, Stage::Downloading).await;
+    let both = world.store.in_stages(&[Stage::Downloading], 2).await.unwrap();
+    for delivery in both {
+        world.engine.begin(Delivery { size: Some(free / 5 * 3), ..delivery }).await.unwrap();
+    }
+    assert_eq!(world.engine.attempts.len(), 1);
+    let waits = world.store.in_stages(&[Stage::Pending], 2).await.unwrap().pop().unwrap();
+    let reason = waits.reason.unwrap();
+    assert!(waits.id.as_str() == "e" && reason.contains("do not fit on the disk"), "{reason}");
+}
