@@ -297,7 +297,9 @@ mod tests {
             let (front, file) = (Front::new(0), tempfile::tempfile().unwrap());
             std::thread::scope(|scope| {
                 let follower = scope.spawn(|| front.follow(&file, hasher()));
-                blocks.iter().for_each(|block| front.offer(block));
+                for block in &blocks {
+                    front.offer(block);
+                }
                 front.close(End::Finish);
                 follower.join().unwrap().unwrap().unwrap().finish()
             })
