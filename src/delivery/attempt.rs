@@ -235,3 +235,14 @@ fn expected(delivery: &Delivery) -> Result<Expected, Error> {
 fn millis_between(from: Timestamp, to: Timestamp) -> i64 {
     to.as_millisecond() - from.as_millisecond()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_between_are_in_milliseconds() {
+        let at = |milliseconds| Timestamp::from_millisecond(milliseconds).unwrap();
+        assert_eq!(millis_between(at(1_000), at(3_500)), 2_500);
+    }
+}

@@ -202,4 +202,32 @@ mod tests {
         }
         assert_eq!(of_that_disk(io::ErrorKind::TimedOut.into()).kind(), io::ErrorKind::TimedOut);
     }
+
+    #[test]
+    fn what_root_copies_gets_the_owner_of_the_part_and_the_group_that_a_folder_passes_on() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+        const STRANGER: u32 = 12_345;
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        std::fs::create_dir(at("folder")).unwrap();
+        chown(at("folder"), None, Some(STRANGER + 2)).unwrap();
+        std::fs::write(at("part"), "part").unwrap();
+        for (mode, owner, expected) in [
+            (0o755, STRANGER, (STRANGER, STRANGER + 1)),
+            (0o2755, STRANGER, (STRANGER, STRANGER + 2)),
+            (0o755, 0, (0, 0)),
+        ] {
+            std::fs::set_permissions(at("folder"), std::fs::Permissions::from_mode(mode)).unwrap();
+            chown(at("part"), Some(owner), Some(STRANGER + 1)).unwrap();
+            let folder = sys::openat(sys::CWD, at("folder"), OFlags::DIRECTORY, Mode::empty()).unwrap();
+            let copy = Place::new(&Arc::new(folder), "copy");
+            let file = make(&copy).unwrap();
+            give_like(&file, &copy, &sys::stat(at("part")).unwrap()).unwrap();
+            let given = file.metadata().unwrap();
+            assert_eq!((given.uid(), given.gid()), expected, "{mode:o}");
+        }
+    }
 }

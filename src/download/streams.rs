@@ -344,6 +344,8 @@ mod tests {
         let moments = [(0, 0), (60, 600_000), (120, 0), (180, 2_400_000), (240, 0), (300, 2_870_000)];
         assert_eq!(seen(&mut six, moments), [1, 4, 4, 6, 6, 4]);
         assert_eq!(seen(&mut Streams::new(16), moments), [1, 4, 4, 16, 16, 4], "eight would not help either");
+        let moments = [(0, 0), (60, 600_000), (120, 0), (180, 2_400_000), (240, 0), (300, 3_600_000)];
+        assert_eq!(seen(&mut Streams::new(16), moments)[5], 8, "eight may help");
         let mut one = Streams::new(1);
         assert_eq!((seen(&mut one, [(0, 0), (60, 600_000)]), one.before), ([1, 1], None));
     }
