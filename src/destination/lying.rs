@@ -111,3 +111,20 @@ fn spellings(wanted: &RelativePath) -> Vec<RelativePath> {
     let portable = RelativePath::from_segments(spelled);
     if portable == *wanted { vec![portable] } else { vec![wanted.clone(), portable] }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_looked_for_by_its_name_and_by_what_a_portable_disk_makes_of_it() {
+        let all = |name: &str| {
+            let wanted = RelativePath::from_segments(["2026", name]);
+            spellings(&wanted).iter().map(RelativePath::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(all("film.mp4"), ["2026/film.mp4"]);
+        let [wanted, portable] = all("fi:lm.mp4").try_into().unwrap();
+        assert_eq!(wanted, "2026/fi:lm.mp4");
+        assert!(portable.starts_with("2026/fi") && !portable.contains(':'), "{portable}");
+    }
+}

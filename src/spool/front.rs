@@ -300,7 +300,7 @@ mod tests {
                 for block in &blocks {
                     front.offer(block);
                 }
-                front.close(End::Finish);
+                front.close(Closing::Finish);
                 follower.join().unwrap().unwrap().unwrap().finish()
             })
         });

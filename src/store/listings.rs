@@ -446,7 +446,7 @@ mod tests {
                 .unwrap();
         }
         assert_eq!(store.next_folder().await.unwrap(), Some(at(24)));
-        assert_eq!(store.next_question().await.unwrap(), Some(at(24)));
+        assert_eq!(store.next_asked().await.unwrap(), Some(at(24)));
         store.forget_far_waits(at(0)).await.unwrap();
         let due = store.due_folder(Urgency::Again, at(0)).await.unwrap().unwrap();
         assert_eq!(due.folder.id.as_str(), "deep");

@@ -383,17 +383,22 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn what_running_transfers_have_not_taken_of_a_disk_yet_is_promised() {
+    #[tokio::test]
+    async fn what_running_transfers_have_not_taken_of_a_disk_yet_is_promised() {
         let home = tempfile::tempdir().unwrap();
-        let place = Local::open(home.path(), None, Rights::default()).unwrap();
+        let by = Claimant { id: "d".to_owned(), path: "state.db".into() };
+        let opening = Opening { rights: Rights::default(), known: None, by };
+        let (place, _) = Destination::open(home.path(), opening).await.unwrap();
         let begun = DeliveryId::new("begun");
         let mut part = std::fs::File::create(place.spool().path(&begun)).unwrap();
         part.write_all(&[1; 5000]).unwrap();
         part.sync_all().unwrap();
         let running = [("begun", 7, 1 << 20), ("new", 7, 50), ("elsewhere", 8, 900)]
-            .map(|(id, device, size)| (DeliveryId::new(id), place.clone(), device, size));
-        assert_eq!(promised(&running, 7), (1 << 20) - place.taken(&begun) + 50);
-        assert_eq!((promised(&running, 8), promised(&running, 9)), (900, 0));
+            .map(|(id, device, size)| (DeliveryId::new(id), place.clone(), device, size))
+            .to_vec();
+        let taken = place.taken(begun).await.unwrap();
+        for (disk, expected) in [(7, (1 << 20) - taken + 50), (8, 900), (9, 0)] {
+            assert_eq!(promised(running.clone(), disk).await.unwrap(), expected, "{disk}");
+        }
     }
 }

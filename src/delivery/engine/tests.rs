@@ -287,7 +287,7 @@ fn a_destination_is_held_with_the_words_that_help_most() {
 async fn what_has_just_begun_has_its_room_on_the_disk() {
     let mut world = World::new(Stage::Downloading).await;
     let root = world.videos.clone();
-    let free = world.engine.open(&root).await.unwrap().unwrap().space().unwrap().free;
+    let free = world.engine.open(&root).await.unwrap().unwrap().space().await.unwrap().free;
     // There is room for one of them.
     world.store.put_bare("e", root.to_str().unwrap(), 2, Stage::Downloading).await;
     let both = world.store.in_stages(&[Stage::Downloading], 2).await.unwrap();

@@ -71,6 +71,29 @@ fn a_folder_of_another_user_is_not_used_and_the_error_says_what_to_do() {
 }
 
 #[test]
+fn a_folder_of_the_destination_s_owner_is_not_used_by_another_user() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let hidden = home.path().join(HIDDEN);
+    fs::create_dir(&hidden).unwrap();
+    for (path, mode) in [(home.path(), 0o777), (&hidden, 0o777)] {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        chown(path, Some(STRANGER), Some(STRANGER)).unwrap();
+    }
+    let path = home.path().to_owned();
+    // A thread has a user of its own, as far as the kernel is concerned.
+    let found = std::thread::spawn(move || {
+        let user = rustix::process::Uid::from_raw(STRANGER + 1);
+        rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+        HiddenFolder::find(&path).map(drop)
+    });
+    let error = found.join().unwrap().unwrap_err();
+    assert!(error.to_string().contains(&format!("belongs to {STRANGER}")), "{error}");
+}
+
+#[test]
 fn a_folder_of_its_own_is_closed_to_others() {
     let home = tempfile::tempdir().unwrap();
     let hidden = home.path().join(HIDDEN);
