@@ -221,15 +221,15 @@ mod tests {
     use super::*;
 
     const DEFAULT: &str = include_str!("../../config/default.toml");
-    const FOLDER: &str = "[[folder]]\nid = \"1AbC\"\ndestination = \"videos\"\n";
+    pub(super) const FOLDER: &str = "[[folder]]\nid = \"1AbC\"\ndestination = \"videos\"\n";
 
-    fn load(text: &str, variables: &[(&str, &str)]) -> Result<Settings, String> {
+    pub(super) fn load(text: &str, variables: &[(&str, &str)]) -> Result<Settings, String> {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         load_from(text, Path::new("a.toml"), Path::new("/here"), variables)
             .map_err(|problems| problems.to_string())
     }
 
-    fn problems(text: &str) -> Vec<String> {
+    pub(super) fn problems(text: &str) -> Vec<String> {
         load(&format!("{FOLDER}{text}"), &[]).unwrap_err().lines().map(str::to_owned).collect()
     }
 

@@ -175,7 +175,10 @@ impl Check<'_> {
                 path,
             },
             text => match self.value("webhook.public_url", text, checked) {
-                Some(url) => Address::Fixed(format!("{url}{path}")),
+                Some(url) => {
+                    self.is_bare(&url, &path);
+                    Address::Fixed(format!("{url}{path}"))
+                }
                 None => Address::Nowhere,
             },
         };
@@ -188,6 +191,17 @@ impl Check<'_> {
                 .unwrap_or(default.lifetime),
             renew_before: renew_before.unwrap_or(default.renew_before),
         }
+    }
+
+    /// Whoever pastes the whole address that Google is to call has the path twice, and nobody listens there.
+    fn is_bare(&mut self, url: &str, path: &str) {
+        let path = path.trim_end_matches('/');
+        let Some(base) = url.strip_suffix(path).filter(|_| !path.is_empty()) else { return };
+        let what = format!(
+            "webhook.public_url: {} ends with webhook.path, which is added to it: Google would call {url}{path}; write \"{base}\"",
+            quoted(url)
+        );
+        self.problems.add(self.place("webhook.public_url"), what);
     }
 
     fn sync(&mut self, raw: &raw::Sync) -> sync::Config {
@@ -315,6 +329,34 @@ impl Check<'_> {
         if receiver.site_verification.as_ref().is_some_and(|name| receiver.path == format!("/{name}")) {
             let what = format!("{} is the path of webhook.site_verification", quoted(&receiver.path));
             self.wrong("webhook.path", "webhook.path", &what);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::tests::{FOLDER, load, problems};
+
+    #[test]
+    fn a_public_address_that_has_the_path_already_is_refused_with_what_to_write_instead() {
+        let webhook = |text: &str| format!("[webhook]\n{text}\n");
+        for (text, base) in [
+            ("public_url = \"https://x.example/webhook\"", "https://x.example"),
+            ("public_url = \"https://x.example/a/webhook/\"", "https://x.example/a"),
+            ("public_url = \"https://x.example/b/hook\"\npath = \"/b/hook\"", "https://x.example"),
+            ("public_url = \"https://x.example/hook\"\npath = \"/hook/\"", "https://x.example"),
+        ] {
+            let said = problems(&webhook(text));
+            assert!(said[0].starts_with("a.toml:5: webhook.public_url: \"https://x.example/"), "{said:?}");
+            let remedy = format!("; write \"{base}\"");
+            assert!(said[0].ends_with(&remedy) && said.len() == 1, "{said:?}");
+        }
+        for (text, called) in [
+            ("public_url = \"https://x.example/mywebhook\"", "https://x.example/mywebhook/webhook"),
+            ("public_url = \"https://x.example/webhook/a\"", "https://x.example/webhook/a/webhook"),
+        ] {
+            let settings = load(&format!("{FOLDER}{}", webhook(text)), &[]).unwrap();
+            assert_eq!(settings.channel.address.fixed(), Some(called));
         }
     }
 }
