@@ -22,7 +22,8 @@
 //!   delivery/publisher       publish                many at once: plan, ledger, move, ledger
 //!   destination/publish      plan, publish          one rename that overwrites nothing; one fsync for each folder
 //!   store/steps              publishing, done
-//! channel keeper, by its timer, or when the public address changes
+//! channel keeper, by its timer, by the first call on a channel, or when the public address changes
+//!   channel/calls            silence(channels, now)                Silence       no I/O
 //!   channel/plan             plan(channels, now)    Open | Stop | End | Forget       no I/O
 //! ```
 //!
@@ -89,14 +90,17 @@
 //!   explain is looked at again when the change logs have been read to their ends; only then it counts as missing.
 //! - The files `model/*`, `retry`, `audit/doubts`, `audit/judge`, `audit/rules`, `sync/contents`, `sync/decide`,
 //!   `sync/decision`, `sync/heard`, `sync/rules`, `sync/tree`,
-//!   `channel/plan`, `delivery/load`, `delivery/reaction`, `download/plan`, `download/streams`, `download/trickle`, `spool/ranges`,
+//!   `channel/calls`, `channel/plan`, `delivery/load`, `delivery/reaction`, `download/plan`, `download/streams`, `download/trickle`, `spool/ranges`,
 //!   `receiver/notification`, `admin/health`, `admin/origin`, `drive/error`, `drive/odd`, `drive/pages`, `drive/wire`,
 //!   `config/folders` and `config/validate` are pure: no clock, no disk, no network, no random numbers, no `async`. Time and random numbers are
 //!   arguments.
 //! - Relative paths are relative to the configuration file. The program's own files are in the state directory; only `run`
 //!   and `sync` create it and the database. Its files are created with mode 0600, and root gives them to the directory's
 //!   owner.
-//! - The receiver never waits: it reads the registry, wakes the sync engine, and answers.
+//! - The receiver never waits: it notes the call in the registry, wakes the sync engine, and answers. The keeper writes
+//!   calls into the ledger later.
+//! - A channel that Google has not called on for a minute is silent: not ready, and its log is read every minute. A channel
+//!   that takes the place of a silent one is silent until a call comes on itself.
 //! - A connection ends by its deadline, whatever its peer does. When an address has reached its limit, the oldest
 //!   connection is closed for each new one.
 //! - An engine that ends unexpectedly stops the program: it must not look alive while a part of it does nothing. When an

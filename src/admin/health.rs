@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::channel::calls;
 use crate::model::channel::Known;
 use crate::model::{Channel, ChannelState};
 use crate::telemetry::holds::Hold;
@@ -55,6 +56,10 @@ pub fn not_ready(facts: &Facts<'_>) -> Vec<String> {
             Some(Err(error)) => reasons.push(format!("there is no push channel: {error}")),
             Some(Ok(_)) | None => reasons.push("there is no push channel yet".to_owned()),
         }
+    }
+    if facts.address.address().is_some() {
+        let silent = calls::silence(facts.channels, facts.now).channels;
+        reasons.extend(calls::explain(&silent, facts.channels).into_iter().map(|(_, said)| said));
     }
     if let Some(Err(error)) = facts.deliveries {
         reasons.push(format!("no files are delivered: {error}"));
@@ -136,6 +141,8 @@ mod tests {
             resource_id: None,
             state,
             created: Timestamp::UNIX_EPOCH,
+            opened: None,
+            called: None,
             expires: Timestamp::from_second(expires).unwrap(),
         }
     }
@@ -197,6 +204,21 @@ mod tests {
         for dead in [channel(ChannelState::Live, 50), channel(ChannelState::Replaced, 200)] {
             assert!(reasons(Some(Ok("")), Some("https://x"), &[dead])[0].contains("no push channel"));
         }
+    }
+
+    #[test]
+    fn an_address_that_google_has_not_called_for_a_minute_is_not_ready() {
+        let at = |seconds| Some(Timestamp::from_second(seconds).unwrap());
+        let live = channel(ChannelState::Live, 200);
+        let said = |opened, called| {
+            let channel = Channel { opened: at(opened), called, ..live.clone() };
+            reasons(Some(Ok("")), Some("https://x"), &[channel])
+        };
+        assert_eq!(said(41, None), [""; 0], "its first call may still come");
+        assert!(said(40, None)[0].contains("told to call https://x, but its first call has not arrived"));
+        assert_eq!(said(40, at(99)), [""; 0]);
+        let gone = Channel { opened: at(40), ..live };
+        assert_eq!(reasons(Some(Ok("")), None, &[gone]), [""; 0], "polling as configured");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::deliveries;
 use super::folders::{self, FoldersReport};
 use super::health::{self, Facts, is_live, not_ready};
 use crate::audit;
+use crate::channel::registry::Registry;
 use crate::http::Http;
 use crate::model::channel::Known;
 use crate::model::{Channel, ChannelState, Delivery, Stage};
@@ -50,6 +51,8 @@ pub struct Live {
     pub audits: audit::Desk,
     /// What came to the public door.
     pub notifications: Arc<Notifications>,
+    /// The channels, and when Google last called on each.
+    pub registry: Arc<Registry>,
     /// Connections at the webhook address and at the admin address.
     pub connections: Vec<Arc<Connections>>,
     /// What is downloaded now.
@@ -223,6 +226,13 @@ pub struct ChannelReport {
     pub expires: Timestamp,
     /// Seconds until its end; negative after it.
     pub seconds_left: i64,
+    /// Whether Google has called on it: it has been able to reach the address.
+    #[serde(default)]
+    pub confirmed: bool,
+    /// When Google last called on it. While the program does not run, as far as that was written down: calls are noted in
+    /// the database at least every hour.
+    #[serde(default)]
+    pub last_call: Option<Timestamp>,
 }
 
 /// One engine.
@@ -311,7 +321,10 @@ impl Recorded {
 /// Gathers the report.
 pub async fn report(store: &Store, live: Option<&Live>) -> Result<Report, store::Error> {
     let now = Timestamp::now();
-    let recorded = Recorded::read(store).await?;
+    let mut recorded = Recorded::read(store).await?;
+    if let Some(live) = live {
+        live.registry.complete(&mut recorded.channels);
+    }
     let attention = store.attention(now.checked_sub(SKIPPED_SHOWN).unwrap_or(now), SHOWN).await?;
     let counts = store.counts().await?;
     Ok(Report {
@@ -364,11 +377,13 @@ pub fn readiness(live: &Live, recorded: &Recorded, now: Timestamp) -> Vec<String
     let address = live.address.borrow().clone();
     let follower = live.followers[0].borrow().outcome.clone();
     let deliveries = live.deliveries.borrow().outcome.clone();
+    let mut channels = recorded.channels.clone();
+    live.registry.complete(&mut channels);
     not_ready(&Facts {
         sync: sync.as_ref(),
         address: &address,
         follower: follower.as_ref(),
-        channels: &recorded.channels,
+        channels: &channels,
         keeper: keeper.as_ref(),
         deliveries: deliveries.as_ref(),
         folders: &folders::reasons(&recorded.troubled),
@@ -425,6 +440,8 @@ fn channel_report(channel: &Channel, now: Timestamp) -> ChannelReport {
         address: channel.address.clone(),
         expires: channel.expires,
         seconds_left: channel.expires.as_second() - now.as_second(),
+        confirmed: channel.called.is_some(),
+        last_call: channel.called,
     }
 }
 

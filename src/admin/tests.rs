@@ -48,6 +48,7 @@ async fn door(token: Option<&str>, outcome: Option<Outcome>) -> Door {
         auditor: status_board().subscribe(),
         audits: crate::audit::Desk::new(wake_up().0),
         notifications: Arc::default(),
+        registry: Arc::default(),
         connections: Vec::new(),
         transfers: Arc::default(),
         holds: Arc::default(),

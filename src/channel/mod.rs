@@ -1,10 +1,13 @@
-//! The channel keeper: keeps a live push channel for every watched log, without a gap.
+//! The channel keeper: keeps a live push channel for every watched log, without a gap, and says when Google does not call.
 
 pub mod address;
+pub mod calls;
+pub mod finds;
 pub mod plan;
 pub mod registry;
 mod waits;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +22,8 @@ use crate::model::channel::{Address, Known};
 use crate::model::{ChangeLog, Channel, ChannelId, ChannelState, ChannelToken, PageToken};
 use crate::retry::{Class, Policy as RetryPolicy};
 use crate::store::{self, Store};
-use crate::task::{Activation, Next, Step};
+use crate::task::{Activation, Next, Reason, Step, Wake};
+use finds::Finds;
 use plan::{Action, Policy, plan};
 use registry::Registry;
 use tokio::time::Instant;
@@ -74,6 +78,15 @@ pub struct Keeper {
     /// Where Drive is to call, now.
     address: watch::Receiver<Known>,
     registry: Arc<Registry>,
+    /// What was found that Google had not announced.
+    finds: Arc<Finds>,
+    /// The sync engine: it polls more often while Google is silent.
+    reader: Wake,
+    started: Timestamp,
+    /// The logs that Google is silent about, with the addresses that it was told.
+    silent: BTreeMap<ChangeLog, String>,
+    /// The addresses of which that was said.
+    said: BTreeSet<String>,
     waits: Waits,
     last_error: Option<String>,
 }
@@ -83,8 +96,13 @@ fn summary(address: &Known, logs: &[ChangeLog], channels: &[Channel]) -> String 
     if *address == Known::Nowhere {
         return "no public address; polling only".to_owned();
     }
-    let live = channels.iter().filter(|channel| channel.state == ChannelState::Live).count();
-    format!("{live} of {} change logs have a push channel", logs.len())
+    let live = channels.iter().filter(|channel| channel.state == ChannelState::Live);
+    let uncalled = live.clone().filter(|channel| channel.called.is_none()).count();
+    let calls = match uncalled {
+        0 => String::new(),
+        _ => format!("; Google has not called on {uncalled} of them yet"),
+    };
+    format!("{} of {} change logs have a push channel{calls}", live.count(), logs.len())
 }
 
 impl Keeper {
@@ -94,26 +112,45 @@ impl Keeper {
         store: Store,
         config: watch::Receiver<Config>,
         address: watch::Receiver<Known>,
-        registry: Arc<Registry>,
+        finds: Arc<Finds>,
+        reader: Wake,
     ) -> Self {
-        Self { drive, store, config, address, registry, waits: Waits::default(), last_error: None }
+        let registry = finds.registry().clone();
+        Self {
+            drive,
+            store,
+            config,
+            address,
+            registry,
+            finds,
+            reader,
+            started: Timestamp::now(),
+            silent: BTreeMap::new(),
+            said: BTreeSet::new(),
+            waits: Waits::default(),
+            last_error: None,
+        }
     }
 
     /// Acts until nothing is left to do now: a new channel, for one, makes an old one ready to be stopped.
     async fn keep(&mut self) -> Result<Kept, Error> {
         let mut opened: Vec<(ChangeLog, Known)> = Vec::new();
         loop {
-            let channels = self.store.channels().await?;
+            let mut channels = self.store.channels().await?;
+            self.note_calls(&mut channels).await?;
             self.registry.replace(&channels);
             let logs = self.store.watched_logs().await?;
             let names: Vec<ChangeLog> = logs.iter().map(|(log, _)| log.clone()).collect();
-            let mut plan = self.plan(&names, &channels);
+            let (unannounced, judged) = self.finds.judge(&names, &channels, Timestamp::now());
+            let mut plan = self.plan(&names, &channels, &unannounced);
             let address = self.address.borrow().clone();
             self.waits.keep_to(&plan.actions, &address);
             let now = Instant::now();
             plan.actions.retain(|action| !self.waits.hold(action, &address, now));
             if plan.actions.is_empty() {
-                return Ok(Kept { said: summary(&address, &names, &channels), due: until(plan.next) });
+                let heard = self.tell_silence(&channels);
+                let next = [plan.next, judged, heard].into_iter().flatten().min();
+                return Ok(Kept { said: summary(&address, &names, &channels), due: until(next) });
             }
             // A failure on one log must not leave the others without a channel.
             for action in plan.actions {
@@ -127,6 +164,7 @@ impl Keeper {
                     Ok(()) => {
                         self.waits.done(&action);
                         if let Action::Open(log) = action {
+                            self.tell_unannounced(&log, &unannounced);
                             opened.push((log, address.clone()));
                         }
                     }
@@ -141,13 +179,77 @@ impl Keeper {
         }
     }
 
-    fn plan(&self, logs: &[ChangeLog], channels: &[Channel]) -> plan::Plan {
+    /// Writes down when Google has called. It was heard by the receiver, which does not wait for the ledger.
+    async fn note_calls(&self, channels: &mut [Channel]) -> Result<(), Error> {
+        for channel in channels {
+            let heard = self.registry.called(&channel.id);
+            if heard > channel.called
+                && let Some(at) = heard
+            {
+                self.store.channel_called(&channel.id, at).await?;
+                channel.called = heard;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says which addresses Google does not call, and when it calls them; each once. What comes back is when the minute of
+    /// another channel is over.
+    fn tell_silence(&mut self, channels: &[Channel]) -> Option<Timestamp> {
+        let now = Timestamp::now();
+        let silence = calls::silence(channels, now);
+        let address_of = |channel: &&Channel| (channel.log.clone(), channel.address.clone());
+        let silent: BTreeMap<_, _> = silence.channels.iter().map(address_of).collect();
+        let before = std::mem::replace(&mut self.silent, silent);
+        self.finds.set_silent(self.silent.keys().cloned().collect());
+        // The first message on another channel may be on its way.
+        let overdue: Vec<&Channel> =
+            silence.channels.iter().copied().filter(|channel| calls::is_overdue(channel, now)).collect();
+        for (address, said) in calls::explain(&overdue, channels) {
+            if self.said.insert(address.clone()) {
+                error!(address, "{said}");
+            }
+        }
+        if self.silent.keys().any(|log| !before.contains_key(log)) {
+            // Without the engine the program is ending.
+            let _ = self.reader.wake(Reason::Handover);
+        }
+        let is_heard = |channel: &&Channel| {
+            channel.state == ChannelState::Live
+                && channel.called.is_some()
+                && before.contains_key(&channel.log)
+        };
+        let heard: BTreeSet<&str> =
+            channels.iter().filter(is_heard).map(|channel| channel.address.as_str()).collect();
+        for address in
+            heard.into_iter().filter(|address| self.silent.values().all(|silent| silent != address))
+        {
+            self.said.remove(address);
+            info!(address, "Google calls this address now: notifications arrive");
+        }
+        silence.next
+    }
+
+    /// A channel was opened; says so if it was for what is found without a call.
+    fn tell_unannounced(&self, log: &ChangeLog, unannounced: &[ChangeLog]) {
+        if unannounced.contains(log) {
+            self.finds.renewed(log, Timestamp::now());
+            warn!(
+                log = %log,
+                "three reads in a row have found new files that no notification had announced: the push channel was replaced"
+            );
+        }
+    }
+
+    fn plan(&self, logs: &[ChangeLog], channels: &[Channel], unannounced: &[ChangeLog]) -> plan::Plan {
         let address = self.address.borrow().clone();
         if address == Known::NotYet {
             // The current channels stay until the public address is known.
             return plan::Plan { actions: Vec::new(), next: None };
         }
-        let policy = Policy { address: address.address(), renew_before: self.config.borrow().renew_before };
+        let renew_before = self.config.borrow().renew_before;
+        let started = self.started;
+        let policy = Policy { address: address.address(), renew_before, unannounced, started };
         plan(logs, channels, &policy, Timestamp::now())
     }
 
@@ -189,6 +291,8 @@ impl Keeper {
             resource_id: None,
             state: ChannelState::Opening,
             created: now,
+            opened: None,
+            called: None,
             expires: asked,
         };
         self.store.add_channel(&channel).await?;
@@ -203,7 +307,8 @@ impl Keeper {
         };
         reached(Point::ChannelOpened);
         let expires = granted.expires.or_else(|| now.checked_add(DEFAULT_LIFETIME).ok()).unwrap_or(asked);
-        self.store.channel_opened(&channel.id, log, &granted.resource_id, expires).await?;
+        let opened = Timestamp::now();
+        self.store.channel_opened(&channel.id, log, &granted.resource_id, opened, expires).await?;
         info!(channel.id = %channel.id, log = %log, address = channel.address, expires = %expires, "a push channel was opened");
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::calls;
 use crate::model::{ChangeLog, Channel, ChannelId, ChannelState};
 
 /// How channels are kept.
@@ -13,6 +14,10 @@ pub struct Policy<'a> {
     pub address: Option<&'a str>,
     /// A channel is replaced this long before its end, but never later than at half its life.
     pub renew_before: Duration,
+    /// Logs whose channel does not announce what is found: it is replaced.
+    pub unannounced: &'a [ChangeLog],
+    /// When the program started.
+    pub started: Timestamp,
 }
 
 /// One thing to do.
@@ -39,6 +44,12 @@ pub struct Plan {
 
 /// Messages can come for a while on a channel that has ended; it is remembered this long, so that they are known.
 const MEMORY: Duration = Duration::from_hours(24);
+/// Google sends the first message on a channel once. If the way to here is mended later, nothing tells so before something
+/// changes in Drive, except the first message on another channel: one is opened after this long without a call, then after
+/// twice as long, …
+const ASK_AGAIN: Duration = Duration::from_mins(5);
+/// … but no later than this.
+const ASK_AGAIN_CAP: Duration = Duration::from_hours(1);
 
 /// Decides.
 pub fn plan(logs: &[ChangeLog], channels: &[Channel], policy: &Policy<'_>, now: Timestamp) -> Plan {
@@ -46,8 +57,10 @@ pub fn plan(logs: &[ChangeLog], channels: &[Channel], policy: &Policy<'_>, now: 
     for log in logs {
         let Some(address) = policy.address else { break };
         let current = channels.iter().filter(|channel| serves(channel, log, address, now));
-        match current.map(|channel| replace_at(channel, policy)).max() {
-            Some(at) if at > now => plan.look_again(at),
+        let replaced =
+            current.map(|channel| replace_at(channel, policy).min(ask_again_at(channel, channels, policy)));
+        match replaced.max() {
+            Some(at) if at > now && !policy.unannounced.contains(log) => plan.look_again(at),
             Some(_) | None => plan.actions.push(Action::Open(log.clone())),
         }
     }
@@ -104,6 +117,24 @@ fn replace_at(channel: &Channel, policy: &Policy<'_>) -> Timestamp {
     channel.expires.checked_sub(margin + early).unwrap_or(channel.created)
 }
 
+/// When a channel that Google has not called on is given up for another one. One that was open before the program started
+/// has its minute only: whoever starts the program wants to know how it is now.
+fn ask_again_at(channel: &Channel, channels: &[Channel], policy: &Policy<'_>) -> Timestamp {
+    if channel.called.is_some() {
+        return Timestamp::MAX;
+    }
+    // An older program did not write down whether Google had called on it.
+    let Some(opened) = channel.opened else { return channel.created };
+    let wait = if opened < policy.started {
+        calls::FIRST_CALL
+    } else {
+        let before = calls::before(channel, channels);
+        let in_vain = before.iter().take_while(|channel| channel.called.is_none()).count();
+        ASK_AGAIN.saturating_mul(1 << in_vain.min(8)).min(ASK_AGAIN_CAP)
+    };
+    opened.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
 /// A number from 0 to 1 that belongs to the channel: luck, but the same each time it is asked for.
 fn spread(id: &ChannelId) -> f64 {
     let sum = id.as_str().bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
@@ -132,13 +163,20 @@ mod tests {
             resource_id: None,
             state,
             created: at(created),
+            opened: Some(at(created)),
+            called: Some(at(created)),
             expires: at(expires),
         }
     }
 
+    /// How channels are kept if nothing is wrong with them.
+    fn policy(address: Option<&str>, renew_before: u64) -> Policy<'_> {
+        let renew_before = Duration::from_secs(renew_before);
+        Policy { address, renew_before, unannounced: &[], started: Timestamp::MIN }
+    }
+
     fn actions(channels: &[Channel], now: i64) -> Vec<Action> {
-        let policy = Policy { address: Some(ADDRESS), renew_before: Duration::from_secs(DAY as u64) };
-        plan(&[ChangeLog::User], channels, &policy, at(now)).actions
+        plan(&[ChangeLog::User], channels, &policy(Some(ADDRESS), DAY as u64), at(now)).actions
     }
 
     fn open() -> Action {
@@ -189,7 +227,7 @@ mod tests {
 
     #[test]
     fn without_an_address_all_are_stopped() {
-        let policy = Policy { address: None, renew_before: Duration::from_secs(1) };
+        let policy = policy(None, 1);
         let live = channel("a", ChannelState::Live, 0, DAY);
         assert_eq!(
             plan(&[ChangeLog::User], &[live], &policy, at(1)).actions,
@@ -200,12 +238,60 @@ mod tests {
     #[test]
     fn a_channel_on_a_log_that_is_not_followed_any_more_is_stopped_and_serves_no_other_log() {
         let team = ChangeLog::SharedDrive("0AbC".to_owned());
-        let policy = Policy { address: Some(ADDRESS), renew_before: Duration::from_secs(1) };
+        let policy = policy(Some(ADDRESS), 1);
         let live = channel("a", ChannelState::Live, 0, DAY);
         assert_eq!(
             plan(std::slice::from_ref(&team), &[live], &policy, at(1)).actions,
             [Action::Open(team), Action::Stop(ChannelId::new("a"))]
         );
+    }
+
+    #[test]
+    fn a_channel_without_a_call_is_followed_by_others_at_growing_distances() {
+        let unheard =
+            |id: &str, state, created| Channel { called: None, ..channel(id, state, created, 7 * DAY) };
+        let mut channels: Vec<Channel> = Vec::new();
+        let (mut now, mut waits) = (0, Vec::new());
+        for id in ["a", "b", "c", "d", "e", "f"] {
+            channels.iter_mut().for_each(|channel| channel.state = ChannelState::Ended);
+            channels.push(unheard(id, ChannelState::Live, now));
+            let next = plan(&[ChangeLog::User], &channels, &policy(Some(ADDRESS), 1), at(now)).next.unwrap();
+            assert_eq!(actions(&channels, next.as_second() - 1), []);
+            assert_eq!(actions(&channels, next.as_second()), [open()]);
+            waits.push((next.as_second() - now) / 60);
+            now = next.as_second();
+        }
+        assert_eq!(waits, [5, 10, 20, 40, 60, 60]);
+        let heard = Channel { called: Some(at(1)), ..unheard("a", ChannelState::Ended, 0) };
+        let renewed = [heard, unheard("b", ChannelState::Live, DAY)];
+        assert_eq!(actions(&renewed, DAY + 299), []);
+        assert_eq!(actions(&renewed, DAY + 300), [open()], "after a call they begin anew");
+    }
+
+    #[test]
+    fn a_start_asks_again_about_channels_of_which_nothing_was_heard() {
+        let started = Policy { started: at(100), ..policy(Some(ADDRESS), 1) };
+        let actions = |channel: Channel, now| plan(&[ChangeLog::User], &[channel], &started, at(now)).actions;
+        let unheard = |created| Channel { called: None, ..channel("a", ChannelState::Live, created, DAY) };
+        assert_eq!(actions(unheard(99), 158), []);
+        assert_eq!(actions(unheard(99), 159), [open()]);
+        assert_eq!(actions(unheard(100), 399), [], "it was opened by this run");
+        assert_eq!(actions(channel("a", ChannelState::Live, 0, DAY), 200), [], "Google calls on it");
+        let unknown = Channel { opened: None, ..unheard(0) };
+        assert_eq!(
+            actions(unknown, 100),
+            [open()],
+            "an older program did not write down whether Google calls"
+        );
+    }
+
+    #[test]
+    fn a_channel_that_does_not_announce_what_is_found_is_replaced() {
+        let logs = [ChangeLog::User, ChangeLog::SharedDrive("0A".into())];
+        let team = Channel { log: logs[1].clone(), ..channel("b", ChannelState::Live, 0, DAY) };
+        let channels = [channel("a", ChannelState::Live, 0, DAY), team];
+        let policy = Policy { unannounced: &logs[1..], ..policy(Some(ADDRESS), 1) };
+        assert_eq!(plan(&logs, &channels, &policy, at(1)).actions, [Action::Open(logs[1].clone())]);
     }
 
     #[test]
@@ -219,7 +305,7 @@ mod tests {
 
     #[test]
     fn it_says_when_there_will_be_something_to_do() {
-        let policy = Policy { address: Some(ADDRESS), renew_before: Duration::from_secs(DAY as u64) };
+        let policy = policy(Some(ADDRESS), DAY as u64);
         let next = |channels: &[Channel], now| plan(&[ChangeLog::User], channels, &policy, at(now)).next;
         assert_eq!(next(&[], 0), None);
         let moment = |id: &str, created, life| {
@@ -243,7 +329,7 @@ mod tests {
         /// Acting on the plan whenever it says so never leaves a moment without a live channel.
         #[test]
         fn there_is_always_a_live_channel(life in 2_i64..(7 * DAY), renew_before in 1_u64..(8 * DAY as u64), id in "[a-z]{8}") {
-            let policy = Policy { address: Some(ADDRESS), renew_before: Duration::from_secs(renew_before) };
+            let policy = policy(Some(ADDRESS), renew_before);
             let live = channel(&id, ChannelState::Live, 0, life);
             let first = plan(&[ChangeLog::User], std::slice::from_ref(&live), &policy, at(0));
             prop_assert_eq!(&first.actions, &[]);

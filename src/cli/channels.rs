@@ -1,10 +1,12 @@
 //! `channels list` and `channels stop`.
 
+use jiff::Timestamp;
+
 use super::Exit;
 use super::ask::Asked;
 use super::begin::{alone, missing};
 use super::show::{columns, duration};
-use super::status::{ask, look};
+use super::status::{ask, called, look};
 use crate::admin::status::ChannelReport;
 use crate::channel;
 use crate::config::{Problems, Settings};
@@ -23,16 +25,18 @@ pub(super) async fn list(settings: &Settings, problems: Option<&Problems>) -> an
     if report.channels.is_empty() {
         println!("no channels");
     }
-    print!("{}", columns(&report.channels.iter().map(row).collect::<Vec<_>>()));
+    let now = Timestamp::now();
+    print!("{}", columns(&report.channels.iter().map(|channel| row(channel, now)).collect::<Vec<_>>()));
     Ok(Exit::Done)
 }
 
-fn row(channel: &ChannelReport) -> Vec<String> {
+fn row(channel: &ChannelReport, now: Timestamp) -> Vec<String> {
     vec![
         channel.id.clone(),
         channel.state.clone(),
         channel.log.clone(),
         format!("{} left", duration(channel.seconds_left)),
+        called(channel, now),
         channel.address.clone(),
     ]
 }

@@ -7,7 +7,7 @@ use super::Exit;
 use super::ask::{Asked, fetch, is_ready, judge};
 use super::begin::missing;
 use super::show::{columns, duration, printable, relative, size};
-use crate::admin::status::{AddressReport, DeliveryReport, EngineReport, Report, report};
+use crate::admin::status::{AddressReport, ChannelReport, DeliveryReport, EngineReport, Report, report};
 use crate::config::{Problems, Settings};
 use crate::store::{Access, Store};
 
@@ -95,7 +95,8 @@ fn render(report: &Report, now: Timestamp) -> String {
     text += &section(
         "channels",
         report.channels.iter().map(|c| {
-            vec![c.state.clone(), c.log.clone(), format!("{} left", duration(c.seconds_left)), c.id.clone()]
+            let left = format!("{} left", duration(c.seconds_left));
+            vec![c.state.clone(), c.log.clone(), left, called(c, now), c.id.clone()]
         }),
     );
     text += &section("parts of the daemon", report.engines.iter().map(|engine| row_of_engine(engine, now)));
@@ -140,6 +141,14 @@ fn render(report: &Report, now: Timestamp) -> String {
         report.attention.iter().map(|delivery| row_of_delivery(delivery, now)),
     );
     text
+}
+
+/// When Google last called on a channel.
+pub(super) fn called(channel: &ChannelReport, now: Timestamp) -> String {
+    match channel.last_call {
+        Some(last) => format!("last call {}", relative(last, now)),
+        None => "no call yet".to_owned(),
+    }
 }
 
 fn full(address: &AddressReport, now: Timestamp) -> String {

@@ -2,6 +2,7 @@
 //! order. The only room that starts engines.
 
 mod confinement;
+mod hearing;
 mod report;
 mod tasks;
 
@@ -21,6 +22,7 @@ use crate::audit;
 use crate::auth::Auth;
 use crate::channel::Keeper;
 use crate::channel::address::Follower;
+use crate::channel::finds::Finds;
 use crate::channel::registry::Registry;
 use crate::config::{Settings, follow};
 use crate::delivery;
@@ -236,6 +238,7 @@ impl Daemon {
             auditor: boards.audit.subscribe(),
             audits: audits.clone(),
             notifications: notifications.clone(),
+            registry: registry.clone(),
             connections: public.iter().chain([&private]).map(Door::connections).collect(),
             transfers: instruments.transfers.clone(),
             holds: instruments.holds.clone(),
@@ -252,7 +255,13 @@ impl Daemon {
             wakes: vec![address_wake, keeper_wake.clone(), sync_wake.clone(), delivery_wake.clone()],
         };
         let auditor = instruments.auditor(to_audit, audits, sync_wake.clone(), audit::Waits::default());
-        let receiver = Receiver { registry: registry.clone(), sync: sync_wake, counters: notifications };
+        let finds = Arc::new(Finds::new(registry.clone(), keeper_wake.clone()));
+        let receiver = Receiver {
+            registry,
+            sync: sync_wake.clone(),
+            keeper: keeper_wake.clone(),
+            counters: notifications,
+        };
         let public_router = receiver.router(&settings.receiver);
         let wakes =
             admin::Wakes { configuration: configuration_wake.clone(), deliveries: delivery_wake.clone() };
@@ -260,8 +269,8 @@ impl Daemon {
             admin::router(instruments.store.clone(), live.clone(), wakes, admin_token.as_deref());
 
         let (drive, store) = (instruments.drive.clone(), instruments.store.clone());
-        let keeper = Keeper::new(drive, store, channel_config, address, registry);
-        let reader = instruments.sync(to_sync, delivery_wake.clone(), keeper_wake.clone());
+        let keeper = Keeper::new(drive, store, channel_config, address, finds.clone(), sync_wake);
+        let reader = instruments.sync(to_sync, delivery_wake.clone(), keeper_wake.clone()).hearing(finds);
         let deliverer = instruments.deliveries(to_deliver, delivery_wake);
         let follower = Follower::new(neighbours, configured, known, keeper_wake);
         let configuration = follow::Follower::new(settings, followers, sandbox, port);

@@ -21,6 +21,10 @@ pub struct Channel {
     pub state: ChannelState,
     /// When its row was written.
     pub created: Timestamp,
+    /// When Drive granted it. Absent until then, and in rows of programs that did not write down when Google calls.
+    pub opened: Option<Timestamp>,
+    /// When Google last called on it. Absent: it has not been heard that Google can reach the address.
+    pub called: Option<Timestamp>,
     /// The end that Drive granted; while opening, the end that was asked for.
     pub expires: Timestamp,
 }

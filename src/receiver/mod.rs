@@ -15,6 +15,7 @@ use axum::routing::{get, post};
 use jiff::Timestamp;
 use tracing::{debug, error};
 
+use crate::channel::calls;
 use crate::channel::registry::Registry;
 use crate::listen::{Limits, Requests};
 use crate::process;
@@ -58,7 +59,6 @@ fn share(open_files: u64) -> usize {
 
 /// Google's sender obeys this file. Without it everything is permitted; with it that is explicit.
 const ROBOTS: &str = "User-agent: APIs-Google\nAllow: /\n\nUser-agent: *\nDisallow: /\n";
-const GREETING: &str = "gdrive-webhook waits for notifications here.\n";
 
 /// The state of the receiver.
 #[derive(Clone, Debug)]
@@ -67,6 +67,8 @@ pub struct Receiver {
     pub registry: Arc<Registry>,
     /// The sync engine.
     pub sync: Wake,
+    /// The channel keeper, which is told of the first call on each channel.
+    pub keeper: Wake,
     /// What came.
     pub counters: Arc<Notifications>,
 }
@@ -89,16 +91,17 @@ impl Receiver {
     }
 }
 
-async fn greet() -> &'static str {
-    GREETING
+async fn greet() -> String {
+    format!("{}\n", calls::GREETING)
 }
 
 /// 204: one of ours, and the engine will look. 404: anything else, whatever is wrong with it. 503: the engine cannot be
 /// woken, so that Google sends it again.
 async fn notify(State(receiver): State<Receiver>, headers: HeaderMap) -> Response {
     let notification = notification::parse(&headers);
-    let known = notification.as_ref().and_then(|n| receiver.registry.authenticate(&n.channel, n.token));
-    let (Some(notification), Some(state)) = (notification, known) else {
+    let now = Timestamp::now();
+    let known = notification.as_ref().and_then(|n| receiver.registry.authenticate(&n.channel, n.token, now));
+    let (Some(notification), Some(heard)) = (notification, known) else {
         receiver.counters.refuse();
         debug!("a request that is not a notification on one of our channels");
         return StatusCode::NOT_FOUND.into_response();
@@ -107,8 +110,12 @@ async fn notify(State(receiver): State<Receiver>, headers: HeaderMap) -> Respons
         error!(channel.id = %notification.channel, "a notification cannot be handled, because the daemon is stopping; Google sends it again");
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    receiver.counters.accept(Timestamp::now());
-    debug!(channel.id = %notification.channel, channel.state = state.as_str(), state = ?notification.state, number = notification.number, "a notification");
+    if heard.is_first {
+        // Without a keeper the program is ending.
+        let _ = receiver.keeper.wake(Reason::Handover);
+    }
+    receiver.counters.accept(now);
+    debug!(channel.id = %notification.channel, channel.state = heard.state.as_str(), state = ?notification.state, number = notification.number, "a notification");
     StatusCode::NO_CONTENT.into_response()
 }
 
@@ -138,10 +145,12 @@ mod tests {
             resource_id: None,
             state: ChannelState::Live,
             created: Timestamp::UNIX_EPOCH,
+            opened: None,
+            called: None,
             expires: Timestamp::MAX,
         });
         let counters = Arc::new(Notifications::default());
-        let receiver = Receiver { registry, sync, counters: counters.clone() };
+        let receiver = Receiver { registry, sync, keeper: wake_up().0, counters: counters.clone() };
         let site_verification = Some("google0123.html".to_owned());
         let router = receiver.router(&Config { site_verification, ..Config::default() });
         Door { router, counters, token }
@@ -195,7 +204,7 @@ mod tests {
     async fn strangers_get_a_greeting_and_what_google_asks_for() {
         let (sync, _wakeups) = wake_up();
         let mut door = door(sync);
-        assert_eq!(door.get("/webhook").await, (200, GREETING.to_owned()));
+        assert_eq!(door.get("/webhook").await, (200, format!("{}\n", calls::GREETING)));
         assert_eq!(door.get("/robots.txt").await, (200, ROBOTS.to_owned()));
         let proof = "google-site-verification: google0123.html".to_owned();
         assert_eq!(door.get("/google0123.html").await, (200, proof));

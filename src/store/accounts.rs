@@ -81,6 +81,8 @@ mod tests {
             resource_id: None,
             state,
             created: Timestamp::UNIX_EPOCH,
+            opened: None,
+            called: None,
             expires: Timestamp::UNIX_EPOCH,
         }
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::{Error, Store, millis, time};
+use super::{Error, Store, millis, optional_time, time};
 use crate::model::{ChangeLog, Channel, ChannelId, ChannelState, ResourceId};
 
 /// So many ended channels of a log are remembered; a message on an older one is a stranger's.
@@ -53,6 +53,7 @@ impl Store {
         id: &ChannelId,
         log: &ChangeLog,
         resource_id: &ResourceId,
+        opened: Timestamp,
         expires: Timestamp,
     ) -> Result<(), Error> {
         let mut transaction = self.pool.begin().await?;
@@ -61,13 +62,26 @@ impl Store {
             .bind(id.as_str())
             .execute(&mut *transaction)
             .await?;
-        sqlx::query("update channel set state = 'live', resource_id = $1, expires_at = $2 where id = $3")
-            .bind(resource_id.as_str())
-            .bind(millis(expires))
-            .bind(id.as_str())
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query(
+            "update channel set state = 'live', resource_id = $1, opened_at = $2, expires_at = $3 where id = $4",
+        )
+        .bind(resource_id.as_str())
+        .bind(millis(opened))
+        .bind(millis(expires))
+        .bind(id.as_str())
+        .execute(&mut *transaction)
+        .await?;
         transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Google has called on a channel.
+    pub async fn channel_called(&self, id: &ChannelId, at: Timestamp) -> Result<(), Error> {
+        sqlx::query("update channel set called_at = $1 where id = $2")
+            .bind(millis(at))
+            .bind(id.as_str())
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 
@@ -99,6 +113,8 @@ fn channel(row: &AnyRow) -> Result<Channel, Error> {
         state: ChannelState::from_word(&state)
             .ok_or(Error::Value { what: "a channel's state", value: state })?,
         created: time(row.try_get("created_at")?),
+        opened: optional_time(row, "opened_at")?,
+        called: optional_time(row, "called_at")?,
         expires: time(row.try_get("expires_at")?),
     })
 }
@@ -117,6 +133,8 @@ mod tests {
             resource_id: None,
             state: ChannelState::Opening,
             created: time(created),
+            opened: None,
+            called: None,
             expires: time(created + 1000),
         }
     }
@@ -134,7 +152,7 @@ mod tests {
         store.set_channel_state(&ChannelId::new("other"), ChannelState::Ended).await.unwrap();
         store.add_channel(&opening("live", &ChangeLog::User, 0)).await.unwrap();
         let (live, resource) = (ChannelId::new("live"), ResourceId::new("r"));
-        store.channel_opened(&live, &ChangeLog::User, &resource, time(9)).await.unwrap();
+        store.channel_opened(&live, &ChangeLog::User, &resource, time(1), time(9)).await.unwrap();
         for n in 1..=100 {
             let channel = opening(&format!("{n:03}"), &ChangeLog::User, n);
             store.add_channel(&channel).await.unwrap();
@@ -144,6 +162,23 @@ mod tests {
         assert_eq!(ids.len(), 2 + REMEMBERED as usize + 1, "{ids:?}");
         assert_eq!((ids.last().unwrap().as_str(), ids[2].as_str()), ("100", "084"), "the newest: {ids:?}");
         assert!(ids.contains(&"live".to_owned()) && ids.contains(&"other".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn when_a_channel_was_granted_and_called_on_is_remembered() {
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path()).await;
+        let id = ChannelId::new("a");
+        store.add_channel(&opening("a", &ChangeLog::User, 1)).await.unwrap();
+        let times = async || {
+            let channel = store.channels().await.unwrap().remove(0);
+            (channel.opened, channel.called)
+        };
+        assert_eq!(times().await, (None, None));
+        store.channel_opened(&id, &ChangeLog::User, &ResourceId::new("r"), time(2), time(9)).await.unwrap();
+        assert_eq!(times().await, (Some(time(2)), None));
+        store.channel_called(&id, time(3)).await.unwrap();
+        assert_eq!(times().await, (Some(time(2)), Some(time(3))));
     }
 
     #[tokio::test]

@@ -209,7 +209,7 @@ pub struct Store {
 }
 
 /// Schemas in order. A published one is never edited: a change is a new entry.
-const MIGRATIONS: [&str; 12] = [
+const MIGRATIONS: [&str; 13] = [
     include_str!("schema.sql"),
     include_str!("destinations.sql"),
     include_str!("shortcuts.sql"),
@@ -222,6 +222,7 @@ const MIGRATIONS: [&str; 12] = [
     include_str!("channels.sql"),
     include_str!("audit.sql"),
     include_str!("places.sql"),
+    include_str!("calls.sql"),
 ];
 const KNOWN: i64 = MIGRATIONS.len() as i64;
 

@@ -4,6 +4,7 @@
 mod once;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, error, info};
 
 use super::asking::Asker;
+use super::calls::{Calls, Nobody, SILENT_POLL};
 use super::desk::Desk;
 use super::error::Error;
 use super::follower::{Follower, SETTLE};
@@ -67,6 +69,7 @@ pub struct Engine {
     desk: Desk,
     deliveries: Wake,
     keeper: Wake,
+    calls: Arc<dyn Calls>,
     /// What goes on. Each job can be dropped at any time.
     jobs: Jobs,
     looker: Pace,
@@ -107,6 +110,7 @@ impl Engine {
             desk,
             deliveries,
             keeper,
+            calls: Arc::new(Nobody),
             jobs: Jobs::default(),
             looker: Pace::default(),
             logs: HashMap::new(),
@@ -120,6 +124,12 @@ impl Engine {
             has_begun: false,
             last_error: None,
         }
+    }
+
+    /// The same with somebody who hears Google's calls.
+    #[must_use]
+    pub fn hearing(self, calls: Arc<dyn Calls>) -> Self {
+        Self { calls, ..self }
     }
 
     /// The configuration may be another one than at the last step.
@@ -249,7 +259,7 @@ impl Engine {
     fn read(&mut self, log: ChangeLog, now: Instant) {
         let Some(follower) = self.logs.get_mut(&log) else { return };
         follower.pace.begin();
-        (follower.is_wanted, follower.began) = (false, Some(now));
+        (follower.is_wanted, follower.began, follower.reading) = (false, Some(now), Some(Timestamp::now()));
         let (desk, drive, keeper) = (self.desk.clone(), self.drive.clone(), self.keeper.clone());
         let reconcile = self.config.reconcile;
         self.jobs.push(async move {
@@ -302,7 +312,13 @@ impl Engine {
                 match outcome {
                     Ok(()) => {
                         follower.pace.went_well();
-                        follower.next = now + self.config.poll;
+                        let last = std::mem::replace(&mut follower.read, follower.reading.take());
+                        if let Some(since) = last.filter(|_| read.is_news) {
+                            self.calls.found(&log, since, Timestamp::now());
+                        }
+                        let poll = self.config.poll;
+                        follower.next =
+                            now + if self.calls.is_silent(&log) { poll.min(SILENT_POLL) } else { poll };
                         follower.is_wanted |= read.is_overtaken;
                     }
                     Err(error) => {

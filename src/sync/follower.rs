@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::pace::Pace;
@@ -20,6 +21,10 @@ pub(super) struct Follower {
     /// It is read then at the latest.
     pub(super) next: Instant,
     pub(super) began: Option<Instant>,
+    /// When the read that is under way began, …
+    pub(super) reading: Option<Timestamp>,
+    /// … and the last complete one of this run.
+    pub(super) read: Option<Timestamp>,
     /// Files were noted as existing since it was read: what changes from then on is told from what was there by another
     /// read.
     pub(super) is_unsettled: bool,
@@ -33,6 +38,8 @@ impl Follower {
             is_wanted: true,
             next: now,
             began: None,
+            reading: None,
+            read: None,
             is_unsettled: false,
         }
     }

@@ -4,6 +4,7 @@
 pub mod account;
 mod asking;
 mod brought;
+mod calls;
 mod contents;
 pub mod decide;
 pub mod decision;
@@ -26,6 +27,7 @@ pub mod tree;
 mod waits;
 mod watched;
 
+pub use calls::Calls;
 pub use engine::Engine;
 pub use error::Error;
 pub use jobs::Tally;

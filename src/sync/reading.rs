@@ -20,7 +20,7 @@ use super::targets;
 use crate::checkpoint::{Point, reached};
 use crate::drive::{self, Fault};
 use crate::model::{ChangeLog, Page, PageToken};
-use crate::store::{LogState, Outcome, Passage};
+use crate::store::{Found, LogState, Outcome, Passage};
 use crate::task::{Reason, Wake};
 
 /// What came to nothing is recorded after this long, …
@@ -37,6 +37,8 @@ pub(super) struct Read {
     pub(super) changes: usize,
     /// Files for the queue.
     pub(super) found: usize,
+    /// Something new lies below a watched folder, whether it is for the queue now or later.
+    pub(super) is_news: bool,
     /// Somebody else has moved the page token, or the log is another account's by now: it is read once more.
     pub(super) is_overtaken: bool,
 }
@@ -252,6 +254,8 @@ impl<S: Source> Reader<'_, S> {
         if taken == Taken::In {
             read.changes += count;
             read.found += evaluated.found;
+            read.is_news |=
+                evaluated.outcome.found.iter().any(|new| matches!(new.found, Found::New | Found::Unready(_)));
             turn.recorded(evaluated);
         }
         Ok(taken)

@@ -8,6 +8,7 @@ mod adoption;
 mod again;
 mod answers;
 mod audit;
+mod calls;
 mod channels;
 mod commands;
 mod connections;

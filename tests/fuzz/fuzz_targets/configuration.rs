@@ -48,6 +48,7 @@ fuzz_target!(|text: &str| {
     }
     // A path that cannot be served stops the program at its start.
     let (sync, _wakeups) = wake_up();
-    let receiver = Receiver { registry: Arc::default(), sync, counters: Arc::default() };
+    let (keeper, _keeper_wakeups) = wake_up();
+    let receiver = Receiver { registry: Arc::default(), sync, keeper, counters: Arc::default() };
     drop(receiver.router(&settings.receiver));
 });
