@@ -253,7 +253,9 @@ mod tests {
         let mut channels: Vec<Channel> = Vec::new();
         let (mut now, mut waits) = (0, Vec::new());
         for id in ["a", "b", "c", "d", "e", "f"] {
-            channels.iter_mut().for_each(|channel| channel.state = ChannelState::Ended);
+            for channel in &mut channels {
+                channel.state = ChannelState::Ended;
+            }
             channels.push(unheard(id, ChannelState::Live, now));
             let next = plan(&[ChangeLog::User], &channels, &policy(Some(ADDRESS), 1), at(now)).next.unwrap();
             assert_eq!(actions(&channels, next.as_second() - 1), []);
