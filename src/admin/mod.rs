@@ -5,6 +5,7 @@ pub mod audits;
 pub mod deliveries;
 pub mod folders;
 pub mod health;
+pub mod login;
 pub mod origin;
 mod requests;
 mod shared;

@@ -13,7 +13,9 @@ use tokio::sync::watch;
 use super::deliveries;
 use super::folders::{self, FoldersReport};
 use super::health::{self, Facts, is_live, not_ready};
+use super::login::{self, LoginReport};
 use crate::audit;
+use crate::auth::Auth;
 use crate::channel::registry::Registry;
 use crate::http::Http;
 use crate::model::channel::Known;
@@ -61,6 +63,8 @@ pub struct Live {
     pub holds: Arc<Holds>,
     /// The HTTP clients, with the pause that all calls share.
     pub http: Arc<Http>,
+    /// The credentials.
+    pub auth: Arc<Auth>,
 }
 
 impl Live {
@@ -140,6 +144,9 @@ pub struct Report {
     /// What the last audit found.
     #[serde(default)]
     pub audit: Option<audit::Report>,
+    /// The login, if Google has said when it ends.
+    #[serde(default)]
+    pub login: Option<LoginReport>,
 }
 
 /// The running program.
@@ -345,6 +352,7 @@ pub async fn report(store: &Store, live: Option<&Live>) -> Result<Report, store:
         folders: folders::report(store).await?,
         destinations: live.map(destinations).unwrap_or_default(),
         audit: recorded.audit,
+        login: live.and_then(|live| login::report(&live.auth, now)),
     })
 }
 

@@ -1,6 +1,7 @@
 //! The admin address as a program on this machine sees it.
 
 use std::fs;
+use std::path::Path;
 
 use axum::body::{Body, to_bytes};
 use tokio::sync::watch;
@@ -8,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use super::*;
+use crate::auth::{self, Auth};
 use crate::http::Http;
 use crate::model::channel::Known;
 use crate::model::{Delivery, Stage};
@@ -38,6 +40,7 @@ async fn door(token: Option<&str>, outcome: Option<Outcome>) -> Door {
     let config = store::Config { url: format!("sqlite:{}", home.path().join("state.db").display()) };
     let store = Store::open(&config, Access::Exclusive).await.unwrap();
     let sync = status_board();
+    let http = Arc::new(Http::new(Duration::from_secs(1)).unwrap());
     let live = Live {
         started: Timestamp::UNIX_EPOCH,
         address: watch::channel(Known::Nowhere).1,
@@ -52,7 +55,8 @@ async fn door(token: Option<&str>, outcome: Option<Outcome>) -> Door {
         connections: Vec::new(),
         transfers: Arc::default(),
         holds: Arc::default(),
-        http: Arc::new(Http::new(Duration::from_secs(1)).unwrap()),
+        auth: auth(home.path(), &http),
+        http,
     };
     let (configuration, wakeups) = wake_up();
     if let Some(outcome) = outcome {
@@ -63,6 +67,14 @@ async fn door(token: Option<&str>, outcome: Option<Outcome>) -> Door {
     let (deliveries, woken) = wake_up();
     let wakes = Wakes { configuration, deliveries };
     Door { router: router(store.clone(), live, wakes, token), store, sync, _woken: woken, _home: home }
+}
+
+/// Credentials that nothing is asked for with.
+fn auth(home: &Path, http: &Http) -> Arc<Auth> {
+    let credentials = home.join("credentials.json");
+    std::fs::write(&credentials, r#"{"client_id":"c","client_secret":"s","refresh_token":"r"}"#).unwrap();
+    let config = auth::Config { credentials: Some(credentials), ..auth::Config::default() };
+    Arc::new(Auth::load(&config, http).unwrap())
 }
 
 impl Door {

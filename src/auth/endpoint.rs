@@ -27,6 +27,8 @@ const USUAL_LIFE: Duration = Duration::from_hours(1);
 /// that ends earlier is refused by Drive, and then renewed.
 const LONGEST_LIFE: Duration = Duration::from_hours(24);
 const SHORTEST_LIFE: Duration = Duration::from_secs(10);
+/// An end of a login that is further away is none that anybody meant.
+const LONGEST_LOGIN: Duration = Duration::from_hours(24 * 365 * 10);
 
 pub(super) enum Answer {
     Granted(Tokens),
@@ -41,6 +43,8 @@ pub(super) struct Tokens {
     expires_in: Value,
     #[serde(default)]
     pub(super) refresh_token: Option<String>,
+    #[serde(default)]
+    refresh_token_expires_in: Value,
     #[serde(default)]
     pub(super) scope: Option<String>,
 }
@@ -107,6 +111,12 @@ impl Tokens {
         !self.access_token.is_empty() && self.access_token.bytes().all(|byte| byte.is_ascii_graphic())
     }
 
+    /// How long the refresh token lives from now on, if Google says that its life is limited.
+    pub(super) fn login_life(&self) -> Option<Duration> {
+        let seconds = seconds(&self.refresh_token_expires_in)?;
+        (seconds > 0.0 && seconds < LONGEST_LOGIN.as_secs_f64()).then(|| Duration::from_secs_f64(seconds))
+    }
+
     pub(super) fn into_access_token(self, login: LoginId) -> AccessToken {
         let life = lifetime(&self.expires_in);
         AccessToken::new(self.access_token, life, login)
@@ -115,13 +125,17 @@ impl Tokens {
 
 /// Seconds, as a number or as text; whatever it is, the result is one that can be worked with.
 fn lifetime(expires_in: &Value) -> Duration {
-    let seconds = match expires_in {
+    let seconds = seconds(expires_in).unwrap_or(USUAL_LIFE.as_secs_f64());
+    Duration::from_secs_f64(seconds.clamp(SHORTEST_LIFE.as_secs_f64(), LONGEST_LIFE.as_secs_f64()))
+}
+
+fn seconds(value: &Value) -> Option<f64> {
+    let seconds = match value {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.trim().parse().ok(),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     };
-    let seconds: f64 = seconds.filter(|seconds: &f64| !seconds.is_nan()).unwrap_or(USUAL_LIFE.as_secs_f64());
-    Duration::from_secs_f64(seconds.clamp(SHORTEST_LIFE.as_secs_f64(), LONGEST_LIFE.as_secs_f64()))
+    seconds.filter(|seconds: &f64| !seconds.is_nan())
 }
 
 impl Refusal {
@@ -270,6 +284,25 @@ pub(super) mod tests {
                 panic!("{text}")
             };
             assert!(tokens.into_access_token(LoginId::of("r")).is_fresh());
+        }
+    }
+
+    #[test]
+    fn only_an_end_that_can_be_meant_ends_a_login() {
+        for (left, seconds) in [
+            (json!(604_799), Some(604_799)),
+            (json!("3600"), Some(3600)),
+            (json!(null), None),
+            (json!(0), None),
+            (json!(-5), None),
+            (json!(u64::MAX), None),
+            (json!("inf"), None),
+        ] {
+            let text = json!({"access_token": "ya29.x", "refresh_token_expires_in": left}).to_string();
+            let Ok(Answer::Granted(tokens)) = read(StatusCode::OK, &HeaderMap::new(), text.as_bytes()) else {
+                panic!("{text}")
+            };
+            assert_eq!(tokens.login_life().map(|life| life.as_secs()), seconds, "{left}");
         }
     }
 

@@ -2,8 +2,11 @@
 //! Only `login`, which a person starts, waits for a person.
 
 mod assertion;
+mod callback;
 mod endpoint;
+mod grant;
 pub mod login;
+mod redirect;
 mod service_account;
 mod user;
 
@@ -17,9 +20,11 @@ use tokio::time::Instant;
 use crate::http::{Http, checked};
 use crate::model::LoginId;
 use crate::owner::{Want, explain};
+pub use grant::warning;
+use jiff::Timestamp;
 use service_account::ServiceAccount;
+pub use user::Client;
 use user::User;
-pub use user::{Client, Grant};
 
 /// Read everything, change nothing: enough for lists, downloads and shared drives.
 pub const SCOPE: &str = "https://www.googleapis.com/auth/drive.readonly";
@@ -170,6 +175,14 @@ impl Auth {
         }
     }
 
+    /// When the login ends, as far as Google has said so.
+    pub fn login_ends_at(&self) -> Option<Timestamp> {
+        match &self.kind {
+            Kind::ServiceAccount(_) => None,
+            Kind::User(user) => user.ends_at(),
+        }
+    }
+
     /// An access token that is good for a while.
     pub async fn token(&self) -> Result<AccessToken, Error> {
         let mut current = self.current.lock().await;
@@ -254,9 +267,9 @@ fn kind_of(json: &serde_json::Value) -> Result<FileKind, String> {
     }
 }
 
-/// Where tokens may be fetched: https, or this machine.
-fn check_endpoint(uri: &str) -> Result<(), String> {
-    checked(uri).map(|_| ()).map_err(|what| format!("token_uri `{uri}` {what}"))
+/// Where tokens may be fetched, and logins begun: https, or this machine. `key` names it in the file.
+fn check_endpoint(key: &str, uri: &str) -> Result<(), String> {
+    checked(uri).map(|_| ()).map_err(|what| format!("has the {key} `{}`, which {what}", uri.escape_debug()))
 }
 
 /// Reads the kind of a credentials file for `login`, which works with an OAuth client only.
@@ -289,10 +302,10 @@ mod tests {
 
     #[test]
     fn secrets_go_nowhere_unencrypted() {
-        assert!(check_endpoint("https://oauth2.googleapis.com/token").is_ok());
-        assert!(check_endpoint("http://127.0.0.1:4444/token").is_ok());
-        assert!(check_endpoint("http://example.com/token").is_err());
-        assert!(check_endpoint("token").is_err());
+        assert!(check_endpoint("token_uri", "https://oauth2.googleapis.com/token").is_ok());
+        assert!(check_endpoint("token_uri", "http://127.0.0.1:4444/token").is_ok());
+        assert!(check_endpoint("token_uri", "http://example.com/token").is_err());
+        assert!(check_endpoint("token_uri", "token").is_err());
     }
 
     #[test]

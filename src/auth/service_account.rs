@@ -26,7 +26,7 @@ impl ServiceAccount {
     pub(super) fn read(text: &str, impersonate: Option<String>, http: Api) -> Result<Self, String> {
         let key = yup_oauth2::parse_service_account_key(text)
             .map_err(|error| format!("is not a complete service-account key: {error}"))?;
-        check_endpoint(&key.token_uri)?;
+        check_endpoint("token_uri", &key.token_uri)?;
         Ok(Self { key, impersonate, http })
     }
 

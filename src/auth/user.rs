@@ -4,28 +4,29 @@
 //! failure, its authorized-user flow has Google's address built in, and neither looks at the HTTP status. A refresh token
 //! that Google exchanges for another one is kept, in memory at least: the old one may be dead from then on.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rustix::fs::OFlags;
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::endpoint::{Answer, Refusal, post};
-use super::{AccessToken, Error, SCOPE, WIDER_SCOPE, check_endpoint};
+use super::grant::{self, Grant};
+use super::{AccessToken, Error, check_endpoint};
 use crate::http::api::Api;
 use crate::model::LoginId;
-use crate::owner::{self, Absent, Meanwhile, NewName, Want};
+use crate::owner::{self, Want};
 
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 /// A refused refresh token is shown again after this long. A suspended account comes back, and refusals can be wrong.
 const DEAD_FOR: Duration = Duration::from_hours(1);
+/// The end of a login is written again only when Google's word for it differs by more than this: it is told in seconds that
+/// are left.
+const SAME_END: Duration = Duration::from_hours(1);
 /// Grants of an app in "Testing" end after seven days; one that died at about that age died of it.
 const TESTING_DAYS: std::ops::RangeInclusive<i64> = 6..=8;
 
@@ -49,7 +50,9 @@ impl Client {
     pub(super) fn from_installed(text: &str) -> Result<Self, String> {
         let secret = yup_oauth2::parse_application_secret(text)
             .map_err(|error| format!("is not a complete OAuth client: {error}"))?;
-        check_endpoint(&secret.token_uri)?;
+        check_endpoint("token_uri", &secret.token_uri)?;
+        // It is handed to whatever opens a browser.
+        check_endpoint("auth_uri", &secret.auth_uri)?;
         Ok(Self {
             id: secret.client_id,
             secret: secret.client_secret,
@@ -57,57 +60,6 @@ impl Client {
             token_uri: secret.token_uri,
         })
     }
-}
-
-/// What a user granted, as `login` keeps it.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Grant {
-    /// Gets new access tokens until it dies.
-    pub refresh_token: String,
-    /// The client it was granted to; another one cannot use it.
-    pub client_id: String,
-    /// What may be done with it, as the user left it ticked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scope: Option<String>,
-    /// When the user granted it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub granted_at: Option<Timestamp>,
-}
-
-impl std::fmt::Debug for Grant {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Grant").field("granted_at", &self.granted_at).finish_non_exhaustive()
-    }
-}
-
-impl Grant {
-    /// Reads a token file.
-    pub fn read(path: &Path) -> io::Result<Self> {
-        // Of a pipe nobody may ever write the other end.
-        let file =
-            std::fs::File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is not a file"));
-        }
-        serde_json::from_str(&io::read_to_string(file)?).map_err(io::Error::other)
-    }
-
-    /// Replaces a token file in one step, readable by its owner only. Root writes it for the owner of the directory.
-    pub fn write(&self, path: &Path) -> io::Result<()> {
-        let text = serde_json::to_string_pretty(self).map_err(io::Error::other)? + "\n";
-        let beside = path.with_added_extension(format!("new-{}", std::process::id()));
-        let (Some(name), Some(meanwhile)) = (path.file_name(), beside.file_name()) else {
-            return Err(io::ErrorKind::IsADirectory.into());
-        };
-        let directory = File::open(owner::parent(path))?;
-        let meanwhile = Meanwhile { name: meanwhile, file: owner::open(&beside, Absent::Make)? };
-        owner::replace(directory, name, meanwhile, text.as_bytes(), NewName::Durable)
-    }
-}
-
-/// Whether the granted scopes, a list with blanks between, allow what this program does.
-pub(super) fn scope_suffices(granted: &str) -> bool {
-    granted.split_whitespace().any(|scope| scope == SCOPE || scope == WIDER_SCOPE)
 }
 
 pub(super) struct User {
@@ -118,6 +70,8 @@ pub(super) struct User {
     dead: Mutex<Option<(String, Error, Instant)>>,
     /// A refresh token that the source still has, and the grant that took its place.
     exchanged: Mutex<Option<(String, Grant)>>,
+    /// The end of the login that was warned of last, in seconds since 1970.
+    warned_of: AtomicI64,
 }
 
 impl std::fmt::Debug for User {
@@ -147,12 +101,13 @@ pub(super) fn authorized(json: &serde_json::Value) -> Result<(Client, Grant), St
         auth_uri: String::new(),
         token_uri: text("token_uri").unwrap_or_else(|| TOKEN_URI.to_owned()),
     };
-    check_endpoint(&client.token_uri)?;
+    check_endpoint("token_uri", &client.token_uri)?;
     let grant = Grant {
         refresh_token: need("refresh_token")?,
         client_id: client.id.clone(),
         scope: None,
         granted_at: None,
+        ends_at: None,
     };
     Ok((client, grant))
 }
@@ -167,7 +122,8 @@ impl User {
     }
 
     fn new(client: Client, source: Source, http: Api) -> Self {
-        Self { client, source, http, dead: Mutex::default(), exchanged: Mutex::default() }
+        let (dead, exchanged) = (Mutex::default(), Mutex::default());
+        Self { client, source, http, dead, exchanged, warned_of: AtomicI64::new(0) }
     }
 
     pub(super) fn describe(&self) -> String {
@@ -192,10 +148,22 @@ impl User {
         ];
         match post(&self.http, &self.client.token_uri, &form).await? {
             Answer::Granted(mut tokens) => {
+                let now = Timestamp::now();
+                let ends_at = tokens.login_life().and_then(|life| now.checked_add(life).ok());
                 let new = tokens.refresh_token.take().filter(|new| !new.is_empty());
-                if let Some(new) = new.filter(|new| *new != grant.refresh_token) {
-                    self.exchange(&grant.refresh_token, &Grant { refresh_token: new, ..grant.clone() });
+                match new.filter(|new| *new != grant.refresh_token) {
+                    Some(refresh_token) => {
+                        self.exchange(
+                            &grant.refresh_token,
+                            &Grant { refresh_token, ends_at, ..grant.clone() },
+                        );
+                    }
+                    None if is_another_end(grant.ends_at, ends_at) => {
+                        self.exchange(&grant.refresh_token, &Grant { ends_at, ..grant.clone() });
+                    }
+                    None => {}
                 }
+                self.warn_of_end(ends_at.or(grant.ends_at), now);
                 Ok(tokens.into_access_token(LoginId::of(&grant.refresh_token)))
             }
             Answer::Refused(refusal) => {
@@ -205,6 +173,21 @@ impl User {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// When the login ends, as far as Google has said so.
+    pub(super) fn ends_at(&self) -> Option<Timestamp> {
+        self.grant().ok()?.ends_at
+    }
+
+    /// Once for each login.
+    fn warn_of_end(&self, ends_at: Option<Timestamp>, now: Timestamp) {
+        let Some(ends_at) = ends_at else { return };
+        let Some(warning) = grant::warning(ends_at, now) else { return };
+        let before = self.warned_of.swap(ends_at.as_second(), Ordering::Relaxed);
+        if (before - ends_at.as_second()).unsigned_abs() > SAME_END.as_secs() {
+            warn!(%ends_at, "{warning}");
         }
     }
 
@@ -227,6 +210,9 @@ impl User {
             in_file
         };
         let Source::TokenFile(path) = &self.source else {
+            if new.refresh_token == old {
+                return;
+            }
             warn!(
                 "Google has issued a new refresh token; the credentials file keeps the old one, so a restart may need a new file"
             );
@@ -286,6 +272,12 @@ impl User {
     }
 }
 
+/// Whether Google has named an end, and it is not the one that is known.
+fn is_another_end(known: Option<Timestamp>, named: Option<Timestamp>) -> bool {
+    let Some(named) = named else { return false };
+    known.is_none_or(|known| known.duration_since(named).unsigned_abs() > SAME_END)
+}
+
 fn explain_refusal(refusal: &Refusal, grant: &Grant, now: Timestamp) -> Error {
     if refusal.code() != "invalid_grant" {
         return Error::Refused {
@@ -297,6 +289,11 @@ fn explain_refusal(refusal: &Refusal, grant: &Grant, now: Timestamp) -> Error {
         _ if refusal.subtype() == Some("invalid_rapt") => {
             "the organisation's session length has ended this login".to_owned()
         }
+        _ if grant.ends_at.is_some_and(|ends_at| ends_at <= now) => format!(
+            "Google had given the login for a limited time, which is over ({}), as it does while an app is in \"Testing\"; in the \
+             Google Cloud console under Audience publish the app (\"In production\") and log in once more",
+            refusal.said()
+        ),
         Some(days) if TESTING_DAYS.contains(&days) => format!(
             "the login was {days} days old, and logins of an app whose consent screen is in \"Testing\" end after seven \
              days; in the Google Cloud console under Audience publish the app (\"In production\") and log in once more"
@@ -308,7 +305,7 @@ fn explain_refusal(refusal: &Refusal, grant: &Grant, now: Timestamp) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     use serde_json::{Value, json};
 
@@ -321,6 +318,7 @@ mod tests {
             client_id: "c".into(),
             scope: None,
             granted_at: granted_at.map(|time| time.parse().unwrap()),
+            ends_at: None,
         }
     }
 
@@ -399,6 +397,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_end_of_a_login_is_learnt_at_a_refresh_and_kept() {
+        let home = tempfile::tempdir().unwrap();
+        let answer = |left: Value| {
+            (200, json!({"access_token": "a", "expires_in": 3599, "refresh_token_expires_in": left}))
+        };
+        let answers = [answer(json!(86_400)), answer(json!(86_390)), answer(Value::Null)];
+        let endpoint = Endpoint::start(answers).await;
+        let user = user(home.path(), &endpoint);
+        let path = home.path().join("token.json");
+        user.fetch().await.unwrap();
+        let known = Grant::read(&path).unwrap().ends_at;
+        let left = known.unwrap().duration_since(Timestamp::now()).as_hours();
+        assert!((23..=24).contains(&left), "{left}");
+        let written = std::fs::metadata(&path).unwrap().modified().unwrap();
+        for _ in 0..2 {
+            user.fetch().await.unwrap();
+            assert_eq!(user.ends_at(), known, "a few seconds are no other end, and silence is none");
+        }
+        assert_eq!(std::fs::metadata(&path).unwrap().modified().unwrap(), written);
+        assert_eq!(shown(&endpoint), ["r", "r", "r"]);
+    }
+
+    #[tokio::test]
     async fn a_login_that_comes_during_an_exchange_stays() {
         let home = tempfile::tempdir().unwrap();
         let endpoint = Endpoint::start([granted(Some("r2")), granted(None)]).await;
@@ -467,26 +488,10 @@ mod tests {
         assert!(at(Some("2026-11-17T11:00:00Z")).contains("Testing"));
         assert!(at(Some("2026-06-17T11:00:00Z")).contains("expired or was revoked"));
         assert!(at(None).contains("gdrive-webhook login"));
+        let ended = Grant { ends_at: Some(now), ..grant(Some("2026-11-23T11:00:00Z")) };
+        let told = explain_refusal(&refusal("invalid_grant"), &ended, now).to_string();
+        assert!(told.contains("limited time, which is over"), "{told}");
         let client = explain_refusal(&refusal("deleted_client"), &grant(None), now);
         assert!(matches!(client, Error::Refused { .. }), "a dead client needs no login but another client");
-    }
-
-    #[test]
-    fn a_token_file_is_private_and_replaced_whole() {
-        let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("token.json");
-        std::fs::write(&path, "{}").unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        grant(Some("2026-11-17T11:00:00Z")).write(&path).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(Grant::read(&path).unwrap().refresh_token, "r");
-        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1, "nothing is left beside it");
-    }
-
-    #[test]
-    fn scopes_are_compared_word_by_word() {
-        assert!(scope_suffices(&format!("openid {SCOPE}")));
-        assert!(!scope_suffices("https://www.googleapis.com/auth/drive.readonly.metadata"));
-        assert!(!scope_suffices("https://www.googleapis.com/auth/drive.file"));
     }
 }

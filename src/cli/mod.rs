@@ -58,7 +58,7 @@ enum Command {
         dry_run: bool,
     },
     /// Log in to Google with an OAuth client of the type "Desktop app"
-    Login,
+    Login(login::Options),
     /// Show channels, downloads, the size of the queue, and each file that cannot be downloaded now or failed, with the reason
     Status {
         /// Print JSON
@@ -255,7 +255,7 @@ async fn dispatch(arguments: Arguments, prepared: Option<run::Prepared>) -> Exit
             }
             begin::writing(&settings);
         }
-        Command::Login
+        Command::Login(_)
         | Command::Audit { .. }
         | Command::Retry(_)
         | Command::Redeliver(_)
@@ -266,7 +266,7 @@ async fn dispatch(arguments: Arguments, prepared: Option<run::Prepared>) -> Exit
     let outcome = match command {
         Command::Sync { dry_run: false } => Box::pin(sync_once::sync(&settings, interrupted())).await,
         Command::Sync { dry_run: true } => Box::pin(sync_once::dry_run(&settings, interrupted())).await,
-        Command::Login => login::login(&settings).await,
+        Command::Login(options) => login::login(&settings, &options).await,
         Command::Status { json, check } => status::status(&settings, problems, json, check).await,
         Command::History(options) => history::history(&settings, problems, options).await,
         Command::Retry(options) => again::retry(&settings, options).await,

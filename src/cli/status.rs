@@ -67,6 +67,9 @@ fn render(report: &Report, now: Timestamp) -> String {
             for reason in &report.not_ready {
                 text += &format!("  {reason}\n");
             }
+            if let Some(warning) = report.login.as_ref().and_then(|login| login.warning.as_ref()) {
+                text += &format!("  {warning}\n");
+            }
             let is_unknown = report.engines.iter().any(|e| e.name == "address" && e.error.is_some());
             let nowhere = if is_unknown {
                 "no public address yet; polling meanwhile"

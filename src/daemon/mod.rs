@@ -243,6 +243,7 @@ impl Daemon {
             transfers: instruments.transfers.clone(),
             holds: instruments.holds.clone(),
             http: instruments.http.clone(),
+            auth: instruments.drive.auth(),
         };
         let followers = follow::Followers {
             address: address_wanted,

@@ -69,6 +69,11 @@ impl Drive {
         self.auth.describe()
     }
 
+    /// The credentials that calls are made with.
+    pub fn auth(&self) -> Arc<Auth> {
+        self.auth.clone()
+    }
+
     fn call(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.api.request(method, &format!("{}{path}", self.base))
     }

@@ -1,9 +1,9 @@
 //! OAuth: logging in, and what happens when a login dies.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use crate::world::{World, client, text};
 
@@ -15,7 +15,10 @@ async fn with_desktop_client() -> World {
 
 /// Starts `login` and reads the address that it prints.
 fn begin_login(world: &World) -> (Child, String, BufReader<std::process::ChildStdout>) {
-    let mut command = world.command(&["login"]);
+    begin(world.command(&["login"]))
+}
+
+pub(crate) fn begin(mut command: Command) -> (Child, String, BufReader<std::process::ChildStdout>) {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap());
@@ -28,11 +31,30 @@ fn begin_login(world: &World) -> (Child, String, BufReader<std::process::ChildSt
 }
 
 pub(crate) async fn log_in(world: &World) {
-    let (child, address, _lines) = begin_login(world);
+    let (child, address, lines) = begin_login(world);
     let page = client().get(&address).send().await.unwrap();
     assert!(page.status().is_success(), "{}", page.status());
-    let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let (code, said) = ended(child, lines).await;
+    assert_eq!(code, Some(0), "{said}");
+}
+
+/// The exit code of `login`, and all that it printed after the address.
+pub(crate) async fn ended(
+    child: Child,
+    mut lines: BufReader<std::process::ChildStdout>,
+) -> (Option<i32>, String) {
+    tokio::task::spawn_blocking(move || {
+        // While its standard input is open: `login` must not need its end.
+        let mut child = child;
+        let input = child.stdin.take();
+        let mut said = String::new();
+        lines.read_to_string(&mut said).unwrap();
+        let output = child.wait_with_output().unwrap();
+        drop(input);
+        (output.status.code(), said + &text(&output.stderr))
+    })
+    .await
+    .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

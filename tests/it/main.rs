@@ -12,6 +12,7 @@ mod calls;
 mod channels;
 mod commands;
 mod connections;
+mod consent;
 mod contents;
 mod crash;
 mod deliveries;

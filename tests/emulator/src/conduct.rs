@@ -170,6 +170,16 @@ impl Emulator {
         self.with_state(|state| state.tokens.consented = scopes);
     }
 
+    /// The consent page shows its buttons from now on, and waits until somebody presses one; `false`: it grants at once.
+    pub fn set_asking_for_consent(&self, asks: bool) {
+        self.with_state(|state| state.tokens.asks = asks);
+    }
+
+    /// Logins from now on end after this long, as those of an app in "Testing" do, and say so; `None`: they do not end.
+    pub fn set_refresh_token_lifetime(&self, lifetime: Option<Duration>) {
+        self.with_state(|state| state.service.refresh_token_lifetime = lifetime);
+    }
+
     /// Every refresh token issued until now is dead: `invalid_grant`.
     pub fn revoke_refresh_tokens(&self) {
         self.with_state(|state| state.tokens.revoke_all_refresh());

@@ -55,7 +55,7 @@
 //! | what it saw | `curl -s "$D/requests?operation=changes.list"` · `curl -s $D/channels` · `curl -s $D/notifications` |
 //! | forget the requests | `curl -sX DELETE $D/requests` |
 //! | settings | `curl -sd '{"notifications":true,"rate":null,"noise":1,"channelLifetimeCapSeconds":60}' $D/settings` |
-//! | … | `latencyMilliseconds`, `syncBeforeAnswer`, `notificationsAfterStop`, `changeDelayMilliseconds`, `processingDelayMilliseconds`, `emptyPages`, `accessTokenLifetimeSeconds` |
+//! | … | `latencyMilliseconds`, `syncBeforeAnswer`, `notificationsAfterStop`, `changeDelayMilliseconds`, `processingDelayMilliseconds`, `emptyPages`, `accessTokenLifetimeSeconds`, `refreshTokenLifetimeSeconds` |
 //! | … for listings | `listingLagMilliseconds`, `shiftingListings` |
 //! | … for moves | `removalLagMilliseconds`, `descendantEntries` |
 //! | keep one item out of listings | `curl -sd '{"milliseconds":3000}' $D/files/$ID/hide` |
@@ -66,6 +66,7 @@
 //! | end connections | `curl -sX POST $D/connections/go-away` · `curl -sX POST $D/connections/silence` |
 //! | move the clock | `curl -sd '{"moveMilliseconds":3600000}' $D/clock` |
 //! | scopes that a user grants | `curl -sd '{"scopes":["https://www.googleapis.com/auth/drive.readonly"]}' $D/consent` · `{"scopes":null}`: all |
+//! | a consent page with buttons | `curl -sd '{"asks":true}' $D/consent` |
 //! | fill from a directory | `curl -sd '{"directory":"/srv/films","into":"…"}' $D/seed` |
 //! | everything back to the beginning | `curl -sX POST $D/reset` |
 //! | is it there | `curl -s $D/health` |
@@ -92,7 +93,7 @@
 //! `about.get`, `files.get`/`list`/`create`/`update`/`delete`/`copy`/`watch`, `generateIds`, `emptyTrash`, uploads with
 //! the request, in two parts and in resumable sessions, batches, media with ranges on both media paths, `changes`,
 //! `channels.stop`, `drives`, `permissions`; the token endpoint for refresh tokens, authorization codes with PKCE and
-//! service accounts, a consent page that grants at once, revocation. Every request is held against Google's discovery document first:
+//! service accounts, a consent page that grants at once or asks, revocation. Every request is held against Google's discovery document first:
 //! names, types and choices of its parameters, the scopes of its token. A method that the document has and the emulator
 //! lacks answers 501 with its name; a path that the document does not have, Google's HTML 404.
 //!

@@ -167,7 +167,7 @@ impl User {
     /// The account's credentials as `gcloud auth application-default login` leaves them behind.
     pub fn authorized_user_json(&self) -> String {
         let refresh_token = self.emulator.with_state(|state| {
-            let token = state.tokens.issue_refresh(credentials::DEFAULT_SCOPE);
+            let token = state.tokens.issue_refresh(credentials::DEFAULT_SCOPE, None);
             state.identities.set(&token, &self.address);
             token
         });

@@ -33,11 +33,18 @@ pub(crate) struct Service {
     /// A round trip: before each connection is served, and before each answer.
     pub(crate) latency: Duration,
     pub(crate) access_token_lifetime: Duration,
+    /// Of the refresh tokens that logins give; `None`: without an end.
+    pub(crate) refresh_token_lifetime: Option<Duration>,
 }
 
 impl Default for Service {
     fn default() -> Self {
-        Self { rate: None, latency: Duration::ZERO, access_token_lifetime: Duration::from_secs(3599) }
+        Self {
+            rate: None,
+            latency: Duration::ZERO,
+            access_token_lifetime: Duration::from_secs(3599),
+            refresh_token_lifetime: None,
+        }
     }
 }
 

@@ -125,6 +125,8 @@ struct Settings {
     processing_delay_milliseconds: Option<u64>,
     empty_pages: Option<bool>,
     access_token_lifetime_seconds: Option<u64>,
+    #[serde(deserialize_with = "given")]
+    refresh_token_lifetime_seconds: Option<Option<u64>>,
 }
 
 /// `true` is one change, the least that Drive makes.
@@ -180,6 +182,9 @@ impl Settings {
         }
         if let Some(lifetime) = self.access_token_lifetime_seconds {
             emulator.set_access_token_lifetime(Duration::from_secs(lifetime));
+        }
+        if let Some(lifetime) = self.refresh_token_lifetime_seconds {
+            emulator.set_refresh_token_lifetime(lifetime.map(Duration::from_secs));
         }
     }
 

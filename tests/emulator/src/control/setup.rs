@@ -33,8 +33,12 @@ pub(super) fn consent(command: &Command) -> Outcome {
     #[serde(deny_unknown_fields)]
     struct Consent {
         scopes: Option<Vec<String>>,
+        asks: Option<bool>,
     }
-    let scopes = command.json::<Consent>()?.scopes;
+    let Consent { scopes, asks } = command.json()?;
+    if let Some(asks) = asks {
+        command.emulator.set_asking_for_consent(asks);
+    }
     let scopes = scopes.as_ref().map(|scopes| scopes.iter().map(String::as_str).collect::<Vec<_>>());
     command.emulator.set_consented_scopes(scopes.as_deref());
     Ok(json!({}))

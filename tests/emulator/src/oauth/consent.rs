@@ -1,4 +1,4 @@
-//! The consent page, which grants at once and sends the browser back.
+//! The consent page, which grants at once and sends the browser back, or asks first if it is told to.
 
 use std::sync::Arc;
 
@@ -31,10 +31,14 @@ pub(crate) fn page(inner: &Arc<Inner>, call: &Call) -> Reply {
         return Reply::html(400, "invalid_request: code_challenge_method must be S256");
     }
     let mut state = inner.state();
+    let decision = get("decision");
+    if state.tokens.asks && decision.is_none() {
+        return question(call);
+    }
     let granted = ticked(scope, state.tokens.consented.as_deref());
     let mut back = if let Some(error) = &call.refuse_consent {
         vec![("error", error.clone())]
-    } else if granted.is_empty() {
+    } else if granted.is_empty() || decision == Some("deny") {
         vec![("error", "access_denied".to_owned())]
     } else {
         let code = format!("4/0A{}", ids::random(70));
@@ -57,6 +61,25 @@ pub(crate) fn page(inner: &Arc<Inner>, call: &Call) -> Reply {
     let query: Vec<String> = back.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
     let separator = if redirect_uri.contains('?') { '&' } else { '?' };
     Reply::empty(302).header("location", format!("{redirect_uri}{separator}{}", query.join("&")))
+}
+
+/// Two buttons that open the same address with the decision.
+fn question(call: &Call) -> Reply {
+    let inputs = call.params.pairs().map(|(name, value)| {
+        format!("<input type=hidden name=\"{}\" value=\"{}\">\n", escaped(name), escaped(value))
+    });
+    let page = format!(
+        "<!DOCTYPE html>\n<html lang=en>\n<meta charset=utf-8>\n<title>Sign in</title>\n\
+         <h1>An app wants access to your Drive</h1>\n<form>\n{}\
+         <button name=decision value=allow id=allow>Continue</button>\n\
+         <button name=decision value=deny id=deny>Cancel</button>\n</form>\n",
+        inputs.collect::<String>()
+    );
+    Reply::new(200, "text/html; charset=UTF-8", page.into_bytes())
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
 }
 
 /// Those of the scopes asked for that the user ticks.

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::credentials::{CLIENT_ID, CLIENT_SECRET};
 use super::jwt;
 use crate::api::call::Call;
+use crate::drive::tree::milliseconds;
 use crate::inner::Inner;
 use crate::params::Params;
 use crate::serve::body::Reply;
@@ -46,14 +47,16 @@ fn refresh(state: &mut World, call: &Call, form: &Params) -> Result<Reply, Refus
     check_client(call, form)?;
     let token =
         form.filled("refresh_token").ok_or(Refused(400, "invalid_request", "Missing refresh_token"))?;
-    let granted = state.tokens.refresh(token).ok_or(DEAD)?.to_owned();
+    let granted = state.tokens.refresh(token, state.now()).ok_or(DEAD)?.to_owned();
     let address = state.identities.of(token).to_owned();
-    let Some(narrower) = form.filled("scope") else { return Ok(issue(state, &address, &granted, None)) };
+    let Some(narrower) = form.filled("scope") else {
+        return Ok(issue(state, &address, &granted, Some((token, Shown::No))));
+    };
     let is_granted = |scope: &str| granted.split_whitespace().any(|granted| granted == scope);
     if !narrower.split_whitespace().all(is_granted) {
         return Err(Refused(400, "invalid_scope", "The refresh token was not granted all of these scopes."));
     }
-    Ok(issue(state, &address, narrower, None))
+    Ok(issue(state, &address, narrower, Some((token, Shown::No))))
 }
 
 fn exchange(state: &mut World, call: &Call, form: &Params) -> Result<Reply, Refused> {
@@ -77,10 +80,11 @@ fn exchange(state: &mut World, call: &Call, form: &Params) -> Result<Reply, Refu
             return Err(Refused(400, "invalid_grant", "Invalid code verifier."));
         }
     }
-    let refresh_token = state.tokens.issue_refresh(&grant.scope);
+    let ends = state.service.refresh_token_lifetime.map(|lifetime| now + milliseconds(lifetime));
+    let refresh_token = state.tokens.issue_refresh(&grant.scope, ends);
     let address = state.identities.of(code).to_owned();
     state.identities.set(&refresh_token, &address);
-    Ok(issue(state, &address, &grant.scope, Some(refresh_token)))
+    Ok(issue(state, &address, &grant.scope, Some((&refresh_token, Shown::Yes))))
 }
 
 fn assertion(state: &mut World, form: &Params) -> Result<Reply, Refused> {
@@ -101,7 +105,14 @@ fn subject(state: &World, assertion: &str) -> Result<String, Refused> {
     }
 }
 
-fn issue(state: &mut World, address: &str, scope: &str, refresh_token: Option<String>) -> Reply {
+/// Whether a refresh token is given out with the answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Yes,
+    No,
+}
+
+fn issue(state: &mut World, address: &str, scope: &str, refresh_token: Option<(&str, Shown)>) -> Reply {
     let (now, lifetime) = (state.now(), state.service.access_token_lifetime);
     let token = state.tokens.issue_access(scope, now, lifetime);
     state.identities.set(&token, address);
@@ -111,8 +122,13 @@ fn issue(state: &mut World, address: &str, scope: &str, refresh_token: Option<St
         "scope": scope,
         "token_type": "Bearer",
     });
-    if let Some(refresh_token) = refresh_token {
-        answer["refresh_token"] = json!(refresh_token);
+    if let Some((refresh_token, shown)) = refresh_token {
+        if shown == Shown::Yes {
+            answer["refresh_token"] = json!(refresh_token);
+        }
+        if let Some(ends) = state.tokens.end_of(refresh_token) {
+            answer["refresh_token_expires_in"] = json!((ends - now) / 1000);
+        }
     }
     Reply::value(200, &answer)
 }

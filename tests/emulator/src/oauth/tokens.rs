@@ -22,21 +22,37 @@ pub(crate) struct Access {
     pub(crate) expires: i64,
 }
 
+/// A refresh token's scope and its end, if it has one.
+#[derive(Clone, Debug)]
+struct Refresh {
+    scope: String,
+    ends: Option<i64>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Tokens {
     pub(crate) codes: HashMap<String, Grant>,
     /// The scopes that the user ticks on the consent page; `None`: every one that is asked for.
     pub(crate) consented: Option<Vec<String>>,
+    /// Whether the consent page waits until somebody presses a button.
+    pub(crate) asks: bool,
     access: HashMap<String, Access>,
-    refresh: HashMap<String, String>,
+    refresh: HashMap<String, Refresh>,
     dead: HashSet<String>,
 }
 
 impl Default for Tokens {
     fn default() -> Self {
         let scope = credentials::DEFAULT_SCOPE.to_owned();
-        let refresh = HashMap::from([(credentials::REFRESH_TOKEN.to_owned(), scope)]);
-        Self { codes: HashMap::new(), consented: None, access: HashMap::new(), refresh, dead: HashSet::new() }
+        let refresh = HashMap::from([(credentials::REFRESH_TOKEN.to_owned(), Refresh { scope, ends: None })]);
+        Self {
+            codes: HashMap::new(),
+            consented: None,
+            asks: false,
+            access: HashMap::new(),
+            refresh,
+            dead: HashSet::new(),
+        }
     }
 }
 
@@ -49,9 +65,9 @@ impl Tokens {
         token
     }
 
-    pub(crate) fn issue_refresh(&mut self, scope: &str) -> String {
+    pub(crate) fn issue_refresh(&mut self, scope: &str, ends: Option<i64>) -> String {
         let token = format!("1//0e{}", ids::random(90));
-        self.refresh.insert(token.clone(), scope.to_owned());
+        self.refresh.insert(token.clone(), Refresh { scope: scope.to_owned(), ends });
         token
     }
 
@@ -61,8 +77,14 @@ impl Tokens {
     }
 
     /// The scope of a refresh token that still holds.
-    pub(crate) fn refresh(&self, token: &str) -> Option<&str> {
-        self.refresh.get(token).map(String::as_str)
+    pub(crate) fn refresh(&self, token: &str, now: i64) -> Option<&str> {
+        let alive = self.refresh.get(token).filter(|refresh| refresh.ends.is_none_or(|ends| ends > now));
+        alive.map(|refresh| refresh.scope.as_str())
+    }
+
+    /// The end of a refresh token that has one.
+    pub(crate) fn end_of(&self, token: &str) -> Option<i64> {
+        self.refresh.get(token)?.ends
     }
 
     /// A refresh token for a ready-made credential file: always the same one until it is revoked.
@@ -70,7 +92,7 @@ impl Tokens {
         if self.refresh.contains_key(credentials::REFRESH_TOKEN) {
             credentials::REFRESH_TOKEN.to_owned()
         } else {
-            self.issue_refresh(credentials::DEFAULT_SCOPE)
+            self.issue_refresh(credentials::DEFAULT_SCOPE, None)
         }
     }
 
