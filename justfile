@@ -15,6 +15,10 @@ test:
 clients:
     bash .ci/clients
 
+# The login in Debian's Chromium; installs it first
+browser:
+    bash .ci/browser
+
 # Random users, faults and crashes: MODEL_SEQUENCES=1000 just model
 model:
     bash .ci/model

@@ -43,6 +43,7 @@ pub(super) async fn login(settings: &Settings, options: &Options) -> anyhow::Res
     let token = &settings.google.token;
     check_place(token, &settings.store.path())?;
     let http = Arc::new(Http::new(settings.download.stall)?);
+    let stop = interrupted();
     let login = Login::begin(client, options.listen).map_err(failed)?;
     let address = login.address();
     println!("Open this address in a browser and allow the access:\n\n{address}\n");
@@ -53,7 +54,7 @@ pub(super) async fn login(settings: &Settings, options: &Options) -> anyhow::Res
     if !options.no_browser {
         open_browser(address);
     }
-    let person = Person { pasted: lines(), tell: |said: &str| println!("{said}"), stop: interrupted() };
+    let person = Person { pasted: lines(), tell: |said: &str| println!("{said}"), stop };
     login.finish(&http.api, token, person).await.map_err(failed)?;
     let auth = Auth::load(&settings.google, &http)?;
     let drive = Drive::new(&settings.drive, http, Arc::new(auth));
