@@ -17,7 +17,7 @@ use crate::model::LoginId;
 use crate::telemetry::log::{one_line, with_causes};
 
 /// Google's longest answer has three tokens in it, of 2 KB each.
-const ANSWER_LIMIT: usize = 64 * 1024;
+pub(super) const ANSWER_LIMIT: usize = 64 * 1024;
 /// How many characters of an explanation are kept.
 const SAID_LIMIT: usize = 300;
 
@@ -81,7 +81,8 @@ fn unavailable(why: &str) -> Error {
     Error::Unavailable { why: format!("the token endpoint: {why}") }
 }
 
-fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<Answer, Error> {
+/// Reads an answer: what is neither a grant nor a refusal in due form is an outage.
+pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<Answer, Error> {
     let too_many = |why: String| {
         let retry_after = retry_after(headers, Timestamp::now()).unwrap_or(TOO_MANY_WAIT);
         Err(Error::TooMany { why: format!("the token endpoint: {why}"), retry_after })
@@ -90,8 +91,7 @@ fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<Answer, 
         return too_many(status.to_string());
     }
     if status.is_success() {
-        let tokens = serde_json::from_slice::<Tokens>(body).ok().filter(Tokens::can_be_shown);
-        return tokens
+        return Tokens::parse(body)
             .map(Answer::Granted)
             .ok_or_else(|| unavailable(&format!("{status} without an access token")));
     }
@@ -106,6 +106,29 @@ fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<Answer, 
 }
 
 impl Tokens {
+    /// Reads a grant, if it is one.
+    pub(super) fn parse(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice::<Self>(body).ok().filter(Self::can_be_shown)
+    }
+
+    /// An access token that was given out in another form, for so many seconds.
+    pub(super) fn given(access_token: String, seconds: Option<i64>) -> Option<Self> {
+        let expires_in = seconds.map_or(Value::Null, Value::from);
+        let tokens = Self {
+            access_token,
+            expires_in,
+            refresh_token: None,
+            refresh_token_expires_in: Value::Null,
+            scope: None,
+        };
+        Some(tokens).filter(Self::can_be_shown)
+    }
+
+    /// For the authorization header of the exchange that comes next.
+    pub(super) fn expose(&self) -> &str {
+        &self.access_token
+    }
+
     /// The token is a part of a header later.
     fn can_be_shown(&self) -> bool {
         !self.access_token.is_empty() && self.access_token.bytes().all(|byte| byte.is_ascii_graphic())

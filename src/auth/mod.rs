@@ -1,11 +1,15 @@
-//! The credentials for Google. There are three kinds, told apart by the content of the file; each gives access tokens.
-//! Only `login`, which a person starts, waits for a person.
+//! The credentials for Google. There are several kinds, told apart by the content of the file; where there is none, a machine
+//! of Google's has some. Each kind gives access tokens. Only `login`, which a person starts, waits for a person.
 
 mod assertion;
 mod callback;
+mod end;
 mod endpoint;
+mod external;
+mod file;
 mod grant;
 pub mod login;
+mod metadata;
 mod redirect;
 mod service_account;
 mod user;
@@ -19,9 +23,12 @@ use tokio::time::Instant;
 
 use crate::http::{Http, checked};
 use crate::model::LoginId;
-use crate::owner::{Want, explain};
+use external::ExternalAccount;
+pub use file::locate;
+use file::{kind_of, read};
 pub use grant::warning;
 use jiff::Timestamp;
+use metadata::MetadataServer;
 use service_account::ServiceAccount;
 pub use user::Client;
 use user::User;
@@ -138,32 +145,20 @@ pub struct Auth {
 enum Kind {
     ServiceAccount(Box<ServiceAccount>),
     User(Box<User>),
+    Metadata(MetadataServer),
+    External(Box<ExternalAccount>),
 }
 
 impl Auth {
     /// Reads the credentials file; asks nobody yet.
     pub fn load(config: &Config, http: &Http) -> Result<Self, Error> {
-        let path = locate(config)?;
-        let wrong = |why: String| Error::Credentials { path: path.clone(), why };
-        let (text, json) = read(&path)?;
-        let kind = match kind_of(&json).map_err(wrong)? {
-            FileKind::ServiceAccount => Kind::ServiceAccount(Box::new(
-                ServiceAccount::read(&text, config.impersonate.clone(), http.api.clone()).map_err(wrong)?,
-            )),
-            FileKind::InstalledClient => {
-                let client = Client::from_installed(&text).map_err(wrong)?;
-                Kind::User(Box::new(User::logged_in(client, config.token.clone(), http.api.clone())))
+        let kind = match (locate(config), MetadataServer::of_this_machine()) {
+            (Ok(path), _) => kind(&path, config, http)?,
+            (Err(_), Some(host)) if config.impersonate.is_none() => {
+                Kind::Metadata(MetadataServer::new(&host)?)
             }
-            FileKind::AuthorizedUser => {
-                let (client, grant) = user::authorized(&json).map_err(wrong)?;
-                Kind::User(Box::new(User::with_grant(client, grant, path.clone(), http.api.clone())))
-            }
+            (Err(error), _) => return Err(error),
         };
-        if config.impersonate.is_some() && matches!(kind, Kind::User(_)) {
-            return Err(wrong(
-                "is not a service-account key; google.impersonate works with a service account only".into(),
-            ));
-        }
         Ok(Self { kind, current: Mutex::new(None) })
     }
 
@@ -172,13 +167,15 @@ impl Auth {
         match &self.kind {
             Kind::ServiceAccount(account) => account.describe(),
             Kind::User(user) => user.describe(),
+            Kind::Metadata(server) => server.describe(),
+            Kind::External(account) => account.describe(),
         }
     }
 
     /// When the login ends, as far as Google has said so.
     pub fn login_ends_at(&self) -> Option<Timestamp> {
         match &self.kind {
-            Kind::ServiceAccount(_) => None,
+            Kind::ServiceAccount(_) | Kind::Metadata(_) | Kind::External(_) => None,
             Kind::User(user) => user.ends_at(),
         }
     }
@@ -192,6 +189,8 @@ impl Auth {
         let token = match &self.kind {
             Kind::ServiceAccount(account) => account.fetch().await?,
             Kind::User(user) => user.fetch().await?,
+            Kind::Metadata(server) => server.fetch().await?,
+            Kind::External(account) => account.fetch().await?,
         };
         *current = Some(token.clone());
         Ok(token)
@@ -206,65 +205,34 @@ impl Auth {
     }
 }
 
-fn read(path: &Path) -> Result<(String, serde_json::Value), Error> {
+/// The credentials in a file.
+fn kind(path: &Path, config: &Config, http: &Http) -> Result<Kind, Error> {
     let wrong = |why: String| Error::Credentials { path: path.to_owned(), why };
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| wrong(format!("cannot be read: {}", explain(&error, path, Want::Read))))?;
-    let json = serde_json::from_str(&text).map_err(|error| wrong(format!("is not valid JSON: {error}")))?;
-    Ok((text, json))
-}
-
-/// The file that the configuration names, else the one that Google's tools would use.
-pub fn locate(config: &Config) -> Result<PathBuf, Error> {
-    if let Some(path) = &config.credentials {
-        return Ok(path.clone());
+    let (text, json) = read(path)?;
+    let api = http.api.clone();
+    let kind = match kind_of(&json).map_err(wrong)? {
+        file::Kind::ServiceAccount => {
+            let account = ServiceAccount::read(&text, config.impersonate.clone(), api);
+            return Ok(Kind::ServiceAccount(Box::new(account.map_err(wrong)?)));
+        }
+        file::Kind::InstalledClient => {
+            let client = Client::from_installed(&text).map_err(wrong)?;
+            Kind::User(Box::new(User::logged_in(client, config.token.clone(), api)))
+        }
+        file::Kind::AuthorizedUser => {
+            let (client, grant) = user::authorized(&json).map_err(wrong)?;
+            Kind::User(Box::new(User::with_grant(client, grant, path.to_owned(), api)))
+        }
+        file::Kind::ExternalAccount => {
+            Kind::External(Box::new(ExternalAccount::read(&json, path, api).map_err(wrong)?))
+        }
+    };
+    if config.impersonate.is_some() {
+        return Err(wrong(
+            "is not a service-account key; google.impersonate works with a service-account key only".into(),
+        ));
     }
-    if let Some(path) = std::env::var_os("GOOGLE_APPLICATION_CREDENTIALS").filter(|path| !path.is_empty()) {
-        return Ok(PathBuf::from(path));
-    }
-    let gcloud = std::env::var_os("CLOUDSDK_CONFIG")
-        .map(PathBuf::from)
-        .or_else(|| std::env::home_dir().map(|home| home.join(".config/gcloud")));
-    match gcloud.map(|directory| directory.join("application_default_credentials.json")) {
-        Some(path) if path.exists() => Ok(path),
-        _ => Err(Error::Credentials {
-            path: PathBuf::from("google.credentials"),
-            why: "is not set, and neither GOOGLE_APPLICATION_CREDENTIALS nor gcloud's application default \
-                  credentials are there; set google.credentials to a service-account key or an OAuth client file"
-                .to_owned(),
-        }),
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FileKind {
-    ServiceAccount,
-    InstalledClient,
-    AuthorizedUser,
-}
-
-fn kind_of(json: &serde_json::Value) -> Result<FileKind, String> {
-    let has = |key: &str| json.get(key).is_some();
-    match json.get("type").and_then(serde_json::Value::as_str) {
-        Some("service_account") => Ok(FileKind::ServiceAccount),
-        Some("authorized_user") => Ok(FileKind::AuthorizedUser),
-        Some(other) => Err(format!(
-            "is of the type `{other}`, which is not supported; use a service-account key, an OAuth client of the type \
-             \"Desktop app\", or an authorized_user file"
-        )),
-        None if has("installed") => Ok(FileKind::InstalledClient),
-        None if has("web") => Err(
-            "is an OAuth client of the type \"Web application\"; make one of the type \"Desktop app\" in the Google \
-             Cloud console under Clients and download its JSON"
-                .to_owned(),
-        ),
-        None if has("refresh_token") && has("client_id") => Ok(FileKind::AuthorizedUser),
-        None => Err(
-            "does not contain supported credentials, which are a service-account key, an OAuth client of the type \
-             \"Desktop app\", or an authorized_user file; download it again from the Google Cloud console"
-                .to_owned(),
-        ),
-    }
+    Ok(kind)
 }
 
 /// Where tokens may be fetched, and logins begun: https, or this machine. `key` names it in the file.
@@ -277,28 +245,16 @@ pub fn read_client(path: &Path) -> Result<Client, Error> {
     let wrong = |why: String| Error::Credentials { path: path.to_owned(), why };
     let (text, json) = read(path)?;
     match kind_of(&json).map_err(wrong)? {
-        FileKind::InstalledClient => Client::from_installed(&text).map_err(wrong),
-        FileKind::ServiceAccount => Err(wrong("is a service account, which needs no login".to_owned())),
-        FileKind::AuthorizedUser => Err(wrong("contains a login already; no login is needed".to_owned())),
+        file::Kind::InstalledClient => Client::from_installed(&text).map_err(wrong),
+        file::Kind::ServiceAccount => Err(wrong("is a service account, which needs no login".to_owned())),
+        file::Kind::ExternalAccount => Err(wrong("is a workload identity, which needs no login".to_owned())),
+        file::Kind::AuthorizedUser => Err(wrong("contains a login already; no login is needed".to_owned())),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn files_are_told_apart_by_content() {
-        assert_eq!(kind_of(&json!({"type": "service_account"})), Ok(FileKind::ServiceAccount));
-        assert_eq!(kind_of(&json!({"type": "authorized_user"})), Ok(FileKind::AuthorizedUser));
-        assert_eq!(kind_of(&json!({"installed": {}})), Ok(FileKind::InstalledClient));
-        assert_eq!(kind_of(&json!({"refresh_token": "r", "client_id": "c"})), Ok(FileKind::AuthorizedUser));
-        assert!(kind_of(&json!({"web": {}})).unwrap_err().contains("Desktop app"));
-        assert!(kind_of(&json!({"type": "external_account"})).unwrap_err().contains("external_account"));
-        assert!(kind_of(&json!([])).is_err());
-    }
 
     #[test]
     fn secrets_go_nowhere_unencrypted() {

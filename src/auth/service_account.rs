@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use rustls::SignatureAlgorithm;
+use rustls::crypto::ring::sign::any_supported_type;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
 use yup_oauth2::ServiceAccountKey;
 
 use super::endpoint::{Answer, Refusal, post_encoded};
@@ -27,6 +31,11 @@ impl ServiceAccount {
         let key = yup_oauth2::parse_service_account_key(text)
             .map_err(|error| format!("is not a complete service-account key: {error}"))?;
         check_endpoint("token_uri", &key.token_uri)?;
+        if !can_sign(&key.private_key) {
+            return Err("contains a private key that is damaged; download the key again, or create a new one for the service \
+                        account in the Google Cloud console"
+                .to_owned());
+        }
         Ok(Self { key, impersonate, http })
     }
 
@@ -65,6 +74,13 @@ impl ServiceAccount {
         };
         Error::Refused { why: format!("{said}; {remedy}") }
     }
+}
+
+/// Whether this is an RSA key in PEM format.
+fn can_sign(private_key: &str) -> bool {
+    let key = PrivateKeyDer::from_pem_slice(private_key.as_bytes()).ok();
+    let key = key.and_then(|key| any_supported_type(&key).ok());
+    key.is_some_and(|key| key.algorithm() == SignatureAlgorithm::RSA)
 }
 
 #[cfg(test)]
@@ -143,6 +159,30 @@ mod tests {
         let told = account.fetch().await.unwrap_err().to_string();
         assert!(told.contains("private key of") && told.contains(&account.key.client_email), "{told}");
         assert!(endpoint.forms().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_damaged_key_is_told_when_it_is_read() {
+        let endpoint = Endpoint::start([(200, json!({}))]).await;
+        let key = account(&endpoint, None).await.key;
+        let text = key.private_key.clone();
+        let elliptic = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgevZzL1gdAFr88hb2\n\
+                        OF/2NxApJCzGCEDdfSp6VQO30hyhRANCAAQRWz+jn65BtOMvdyHKcvjBeBSDZH2r\n\
+                        1RTwjmYSi9R/zpBnuQ4EiMnCqfMPWiZqB4QdbAd0E7oH50VpuZ1P087G\n-----END PRIVATE KEY-----\n";
+        for damaged in [
+            "",
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+            &text.replace('\n', "\\n"),
+            &text[..text.len() / 2],
+            elliptic,
+        ] {
+            let json = serde_json::to_string(&yup_oauth2::ServiceAccountKey {
+                private_key: damaged.to_owned(),
+                ..key.clone()
+            });
+            let told = ServiceAccount::read(&json.unwrap(), None, client()).unwrap_err();
+            assert!(told.contains("a private key that is damaged"), "{damaged:?}: {told}");
+        }
     }
 
     #[tokio::test]

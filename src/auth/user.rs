@@ -4,7 +4,6 @@
 //! failure, its authorized-user flow has Google's address built in, and neither looks at the HTTP status. A refresh token
 //! that Google exchanges for another one is kept, in memory at least: the old one may be dead from then on.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,7 +13,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
-use super::endpoint::{Answer, Refusal, post};
+use super::end::{explain_refusal, unreadable};
+use super::endpoint::{Answer, post};
 use super::grant::{self, Grant};
 use super::{AccessToken, Error, check_endpoint};
 use crate::http::api::Api;
@@ -27,9 +27,6 @@ const DEAD_FOR: Duration = Duration::from_hours(1);
 /// The end of a login is written again only when Google's word for it differs by more than this: it is told in seconds that
 /// are left.
 const SAME_END: Duration = Duration::from_hours(1);
-/// Grants of an app in "Testing" end after seven days; one that died at about that age died of it.
-const TESTING_DAYS: std::ops::RangeInclusive<i64> = 6..=8;
-
 /// An OAuth client.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Client {
@@ -244,16 +241,7 @@ impl User {
     fn read(&self) -> Result<Grant, Error> {
         match &self.source {
             Source::TokenFile(path) => {
-                let grant = Grant::read(path).map_err(|error| Error::LoginNeeded {
-                    why: match error.kind() {
-                        io::ErrorKind::NotFound => format!("there is no {}", path.display()),
-                        _ => format!(
-                            "{} cannot be used: {}",
-                            path.display(),
-                            owner::explain(&error, path, Want::Read)
-                        ),
-                    },
-                })?;
+                let grant = Grant::read(path).map_err(|error| unreadable(path, &error))?;
                 if grant.client_id == self.client.id {
                     Ok(grant)
                 } else {
@@ -278,31 +266,6 @@ fn is_another_end(known: Option<Timestamp>, named: Option<Timestamp>) -> bool {
     known.is_none_or(|known| known.duration_since(named).unsigned_abs() > SAME_END)
 }
 
-fn explain_refusal(refusal: &Refusal, grant: &Grant, now: Timestamp) -> Error {
-    if refusal.code() != "invalid_grant" {
-        return Error::Refused {
-            why: format!("{}; check the OAuth client in the Google Cloud console", refusal.said()),
-        };
-    }
-    let age_days = grant.granted_at.map(|granted| now.duration_since(granted).as_hours() / 24);
-    let why = match age_days {
-        _ if refusal.subtype() == Some("invalid_rapt") => {
-            "the organisation's session length has ended this login".to_owned()
-        }
-        _ if grant.ends_at.is_some_and(|ends_at| ends_at <= now) => format!(
-            "Google had given the login for a limited time, which is over ({}), as it does while an app is in \"Testing\"; in the \
-             Google Cloud console under Audience publish the app (\"In production\") and log in once more",
-            refusal.said()
-        ),
-        Some(days) if TESTING_DAYS.contains(&days) => format!(
-            "the login was {days} days old, and logins of an app whose consent screen is in \"Testing\" end after seven \
-             days; in the Google Cloud console under Audience publish the app (\"In production\") and log in once more"
-        ),
-        _ => format!("the login has expired or was revoked: {}", refusal.said()),
-    };
-    Error::LoginNeeded { why }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -320,10 +283,6 @@ mod tests {
             granted_at: granted_at.map(|time| time.parse().unwrap()),
             ends_at: None,
         }
-    }
-
-    fn refusal(error: &str) -> Refusal {
-        serde_json::from_value(json!({"error": error, "error_description": "Bad Request"})).unwrap()
     }
 
     /// A user whose token file holds the refresh token `r`.
@@ -479,19 +438,5 @@ mod tests {
             assert!(!all.contains(secret), "{all}");
         }
         assert!(all.contains("token.json"), "{all}");
-    }
-
-    #[test]
-    fn a_login_that_dies_after_seven_days_is_told_why() {
-        let now = "2026-11-24T12:00:00Z".parse().unwrap();
-        let at = |time| explain_refusal(&refusal("invalid_grant"), &grant(time), now).to_string();
-        assert!(at(Some("2026-11-17T11:00:00Z")).contains("Testing"));
-        assert!(at(Some("2026-06-17T11:00:00Z")).contains("expired or was revoked"));
-        assert!(at(None).contains("gdrive-webhook login"));
-        let ended = Grant { ends_at: Some(now), ..grant(Some("2026-11-23T11:00:00Z")) };
-        let told = explain_refusal(&refusal("invalid_grant"), &ended, now).to_string();
-        assert!(told.contains("limited time, which is over"), "{told}");
-        let client = explain_refusal(&refusal("deleted_client"), &grant(None), now);
-        assert!(matches!(client, Error::Refused { .. }), "a dead client needs no login but another client");
     }
 }

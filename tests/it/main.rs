@@ -15,6 +15,7 @@ mod connections;
 mod consent;
 mod contents;
 mod crash;
+mod credentials;
 mod deliveries;
 mod demo;
 mod disk;

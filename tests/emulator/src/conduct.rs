@@ -240,6 +240,17 @@ impl Emulator {
         credentials::authorized_user(&self.inner.clients_url(), &refresh_token)
     }
 
+    /// A workload identity configuration whose subject token comes from such a source. It stands for the same account as
+    /// the service account's key file.
+    pub fn external_account_json(&self, credential_source: &serde_json::Value) -> String {
+        credentials::external_account(&self.inner.clients_url(), credential_source)
+    }
+
+    /// The subject token that the token exchange takes.
+    pub fn subject_token(&self) -> &'static str {
+        credentials::SUBJECT_TOKEN
+    }
+
     /// An access token for the full Drive scope that holds now, for tests that do without OAuth.
     pub fn access_token(&self) -> String {
         self.access_token_for(credentials::DEFAULT_SCOPE)

@@ -93,7 +93,7 @@
 //! `about.get`, `files.get`/`list`/`create`/`update`/`delete`/`copy`/`watch`, `generateIds`, `emptyTrash`, uploads with
 //! the request, in two parts and in resumable sessions, batches, media with ranges on both media paths, `changes`,
 //! `channels.stop`, `drives`, `permissions`; the token endpoint for refresh tokens, authorization codes with PKCE and
-//! service accounts, a consent page that grants at once or asks, revocation. Every request is held against Google's discovery document first:
+//! service accounts, the metadata server of a machine, the exchange of other issuers' tokens and tokens of service accounts, a consent page that grants at once or asks, revocation. Every request is held against Google's discovery document first:
 //! names, types and choices of its parameters, the scopes of its token. A method that the document has and the emulator
 //! lacks answers 501 with its name; a path that the document does not have, Google's HTML 404.
 //!

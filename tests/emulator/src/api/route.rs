@@ -19,6 +19,12 @@ pub(crate) enum Operation {
     Token,
     Auth,
     Revoke,
+    /// The metadata server's token for the machine's service account.
+    MetadataToken,
+    /// The exchange of another issuer's token.
+    TokenExchange,
+    /// `iamcredentials`' token for a service account.
+    GenerateAccessToken,
     Unknown,
 }
 
@@ -33,6 +39,9 @@ impl Operation {
             Self::Token => "token",
             Self::Auth => "auth",
             Self::Revoke => "revoke",
+            Self::MetadataToken => "metadata.token",
+            Self::TokenExchange => "sts.token",
+            Self::GenerateAccessToken => "generateAccessToken",
             Self::Unknown => "unknown",
         }
     }
@@ -42,9 +51,15 @@ impl Operation {
         match self {
             Self::Method(method) | Self::Upload(method) => Some(method),
             Self::FilesMedia => discovery::method("files.get"),
-            Self::UploadSession | Self::Batch | Self::Token | Self::Auth | Self::Revoke | Self::Unknown => {
-                None
-            }
+            Self::UploadSession
+            | Self::Batch
+            | Self::Token
+            | Self::Auth
+            | Self::Revoke
+            | Self::MetadataToken
+            | Self::TokenExchange
+            | Self::GenerateAccessToken
+            | Self::Unknown => None,
         }
     }
 }
@@ -87,6 +102,20 @@ pub(crate) fn find(method: &str, path: &str, params: &Params) -> Route {
         ("POST", ["batch"] | ["batch", "drive", "v3"]) => plain(Operation::Batch),
         ("POST", ["token"] | ["o", "oauth2", "token"]) => plain(Operation::Token),
         ("GET", ["o", "oauth2", "v2", "auth"] | ["o", "oauth2", "auth"]) => plain(Operation::Auth),
+        ("GET", ["computeMetadata", "v1", "instance", "service-accounts", "default", "token"]) => {
+            plain(Operation::MetadataToken)
+        }
+        ("POST", ["v1", "token"]) => plain(Operation::TokenExchange),
+        ("POST", ["v1", "projects", "-", "serviceAccounts", account]) => {
+            match unescape(account).strip_suffix(":generateAccessToken") {
+                Some(account) => Route {
+                    operation: Operation::GenerateAccessToken,
+                    id: Some(account.to_owned()),
+                    inner_id: None,
+                },
+                None => plain(Operation::Unknown),
+            }
+        }
         ("POST" | "GET", ["revoke"] | ["o", "oauth2", "revoke"]) => plain(Operation::Revoke),
         _ => plain(Operation::Unknown),
     }

@@ -22,7 +22,7 @@ use super::upload;
 use super::view::RESOURCE_KEYS;
 use crate::fault::{Action, Asked, Strike};
 use crate::inner::Inner;
-use crate::oauth::{consent, endpoint};
+use crate::oauth::{consent, endpoint, workload};
 use crate::serve::alter::{self, Fill};
 use crate::serve::body::{Body, Reply, Shape, respond};
 use crate::serve::gzip::Coding;
@@ -150,7 +150,9 @@ async fn struck(inner: &Arc<Inner>, mut call: Call, strike: Option<Strike>, targ
                     call.refuse_consent = Some(reason);
                     return (perform(inner, &call).await, shape);
                 }
-                Operation::Token | Operation::Revoke => endpoint::refusal(code, &reason, message.as_deref()),
+                Operation::Token | Operation::Revoke | Operation::TokenExchange => {
+                    endpoint::refusal(code, &reason, message.as_deref())
+                }
                 _ => ApiError::of_reason(code, &reason, message).into(),
             };
             (with_retry_after(reply, retry_after), shape)
@@ -195,6 +197,9 @@ async fn perform(inner: &Arc<Inner>, call: &Call) -> Reply {
         Operation::Token => endpoint::token(inner, call),
         Operation::Revoke => endpoint::revoke(inner, call),
         Operation::Auth => consent::page(inner, call),
+        Operation::MetadataToken => workload::metadata(inner, call),
+        Operation::TokenExchange => workload::exchange(inner, call),
+        Operation::GenerateAccessToken => workload::generate(inner, call).unwrap_or_else(Reply::from),
         Operation::Batch => batch(inner, call).await.unwrap_or_else(Reply::from),
         Operation::UploadSession => upload::session(inner, call).await.unwrap_or_else(Reply::from),
         operation @ (Operation::Method(_) | Operation::Upload(_) | Operation::FilesMedia) => {

@@ -7,6 +7,8 @@ pub(crate) use crate::drive::account::SERVICE_ACCOUNT;
 pub(crate) const CLIENT_ID: &str = "618033988749-driveemulator.apps.googleusercontent.com";
 pub(crate) const CLIENT_SECRET: &str = "drive-emulator-client-secret";
 pub(crate) const REFRESH_TOKEN: &str = "1//0e-drive-emulator-refresh-token";
+/// What another issuer is taken to have said of a machine.
+pub(crate) const SUBJECT_TOKEN: &str = "drive-emulator-subject-token";
 pub(crate) const DEFAULT_SCOPE: &str = "https://www.googleapis.com/auth/drive";
 pub(crate) const PROJECT_NUMBER: &str = "618033988749";
 const KEY_ID: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -35,6 +37,21 @@ pub(crate) fn installed_client(url: &str) -> String {
         "token_uri": format!("{url}/token"),
         "redirect_uris": ["http://localhost"],
     }}))
+}
+
+/// A workload identity configuration with such a `credential_source`, as the console makes it.
+pub(crate) fn external_account(url: &str, source: &serde_json::Value) -> String {
+    let account = format!("{url}/v1/projects/-/serviceAccounts/{SERVICE_ACCOUNT}:generateAccessToken");
+    pretty(&json!({
+        "type": "external_account",
+        "audience": format!(
+            "//iam.googleapis.com/projects/{PROJECT_NUMBER}/locations/global/workloadIdentityPools/pool/providers/provider"
+        ),
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": format!("{url}/v1/token"),
+        "service_account_impersonation_url": account,
+        "credential_source": source,
+    }))
 }
 
 pub(crate) fn authorized_user(url: &str, refresh_token: &str) -> String {

@@ -107,12 +107,17 @@ fn subject(state: &World, assertion: &str) -> Result<String, Refused> {
 
 /// Whether a refresh token is given out with the answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Shown {
+pub(super) enum Shown {
     Yes,
     No,
 }
 
-fn issue(state: &mut World, address: &str, scope: &str, refresh_token: Option<(&str, Shown)>) -> Reply {
+pub(super) fn issue(
+    state: &mut World,
+    address: &str,
+    scope: &str,
+    refresh_token: Option<(&str, Shown)>,
+) -> Reply {
     let (now, lifetime) = (state.now(), state.service.access_token_lifetime);
     let token = state.tokens.issue_access(scope, now, lifetime);
     state.identities.set(&token, address);

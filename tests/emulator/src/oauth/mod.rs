@@ -6,3 +6,4 @@ pub(crate) mod endpoint;
 pub(crate) mod identities;
 pub(crate) mod jwt;
 pub(crate) mod tokens;
+pub(crate) mod workload;
