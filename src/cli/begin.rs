@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::ask::fetch;
 use super::{ConfigCommand, Exit, scratch};
-use crate::config::{self, Settings, former, secrets};
+use crate::config::{self, Settings, former, secrets, there};
 use crate::daemon::connect;
 use crate::{owner, store};
 
@@ -103,7 +103,13 @@ pub(super) fn missing(error: store::Error, settings: &Settings) -> anyhow::Error
 pub(super) fn config(command: &ConfigCommand, settings: &Settings) -> Exit {
     match command {
         ConfigCommand::Check { .. } => {
-            let credentials = connect(settings).map(drop);
+            let absent = there::missing(settings);
+            if let Some(problems) = &absent {
+                eprintln!("{problems}");
+            }
+            let has_credentials =
+                settings.google.credentials.as_deref().is_none_or(|path| path.try_exists().unwrap_or(true));
+            let credentials = if has_credentials { connect(settings).map(drop) } else { Ok(()) };
             let token = settings.admin.token().map(drop).context("the admin token cannot be used");
             let place = &settings.state_dir;
             let state = if place.exists() && !place.is_dir() {
@@ -111,7 +117,7 @@ pub(super) fn config(command: &ConfigCommand, settings: &Settings) -> Exit {
             } else {
                 Ok(())
             };
-            let mut exit = Exit::Done;
+            let mut exit = if absent.is_some() { Exit::Configuration } else { Exit::Done };
             for error in [credentials, token, state].into_iter().filter_map(Result::err) {
                 eprintln!("gdrive-webhook: {error:#}");
                 exit = Exit::Configuration;
@@ -121,6 +127,11 @@ pub(super) fn config(command: &ConfigCommand, settings: &Settings) -> Exit {
             }
             if exit == Exit::Done {
                 println!("{}: no mistakes", settings.source.display());
+                for folder in
+                    settings.folders.iter().filter(|f| there::destination(&f.destination) == Ok(true))
+                {
+                    println!("{} does not exist yet; the first run makes it", folder.destination.display());
+                }
             }
             return exit;
         }

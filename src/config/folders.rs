@@ -74,6 +74,23 @@ impl Check<'_> {
         })
     }
 
+    /// A folder that is written twice with one destination would be delivered there by two rules.
+    pub(super) fn folders_differ(&mut self, folders: &[Folder]) {
+        for (index, folder) in folders.iter().enumerate() {
+            let place = |folder: &Folder| bases::normal(&folder.destination);
+            let same = |other: &&Folder| other.id == folder.id && place(other) == place(folder);
+            if folders[..index].iter().any(|other| same(&other)) {
+                let what = format!(
+                    "{} is watched already with the same destination; remove one of the two sections, or write another \
+                     destination",
+                    folder.id
+                );
+                let place = self.place(&in_folder(index, "id"));
+                self.problems.add(place, format!("{FOLDER}.id: {what}"));
+            }
+        }
+    }
+
     /// Files of several folders may lie side by side: what they have in common there must not be said in two ways.
     pub(super) fn modes_agree(&mut self, folders: &[raw::Folder]) {
         for (index, folder) in folders.iter().enumerate() {
@@ -160,8 +177,21 @@ fn local_directory(text: &str) -> Result<String, String> {
             Err("is an object store, which this version does not support".to_owned())
         }
         Some(_) => Err("is an address, not a directory".to_owned()),
+        None if is_root(text) => {
+            Err("is the root of the file system; files need a directory of their own".to_owned())
+        }
         None => values::path(text),
     }
+}
+
+/// `/`, `//`, `/.`, `/srv/..`
+fn is_root(text: &str) -> bool {
+    let depth = text.split('/').fold(0_usize, |depth, part| match part {
+        "" | "." => depth,
+        ".." => depth.saturating_sub(1),
+        _ => depth + 1,
+    });
+    text.starts_with('/') && depth == 0
 }
 
 fn mime_pattern(text: &str) -> Result<(), String> {
@@ -206,5 +236,57 @@ fn on_update(text: &str) -> Result<OnUpdate, String> {
 }
 
 fn template(text: &str) -> Result<Template, String> {
+    if text.split('/').any(|part| matches!(part.trim(), "." | "..")) {
+        return Err(
+            "cannot be used: it has a part that is \".\" or \"..\"; files stay below folder.destination"
+                .to_owned(),
+        );
+    }
     Template::parse(text).map_err(|what| format!("cannot be used: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::load_from;
+
+    #[test]
+    fn what_cannot_work_is_refused() {
+        const FOLDER: &str = "[[folder]]\nid = \"1AbC\"\ndestination = \"videos\"\n";
+        let load = |text: &str| load_from(text, Path::new("a.toml"), Path::new("/here"), []);
+        for (text, expected) in [
+            (
+                "[[folder]]\nid = \"inbox\"\ndestination = \"d\"",
+                "folder.id: \"inbox\" is the name of a folder rather than its id",
+            ),
+            (
+                "[[folder]]\nid = \"1AbC\"\ndestination = \"./a/../videos/\"",
+                "folder.id: 1AbC is watched already with the same destination",
+            ),
+            (
+                "[[folder]]\nid = \"1x\"\ndestination = \"/srv/..\"",
+                "folder.destination: \"/srv/..\" is the root of the file system",
+            ),
+            (
+                "[[folder]]\nid = \"1x\"\ndestination = \"d\"\npath = \"../{name}\"",
+                "folder.path: \"../{name}\" cannot be used: it has a part",
+            ),
+            (
+                "[webhook]\npublic_url = \"https://localhost\"",
+                "webhook.public_url: localhost is this machine itself: Google cannot reach it",
+            ),
+            (
+                "[webhook]\npublic_url = \"https://[::1]:8443/x\"",
+                "webhook.public_url: [::1]:8443 is this machine itself",
+            ),
+        ] {
+            let told = load(&format!("{FOLDER}{text}\n")).unwrap_err().to_string();
+            assert!(told.starts_with("a.toml:") && told.contains(expected), "{text}: {told}");
+            assert_eq!(told.lines().count(), 1, "{text}: {told}");
+        }
+        let local =
+            "[webhook]\npublic_url = \"https://localhost\"\n[google]\napi_url = \"http://127.0.0.1:1\"\n";
+        assert!(load(&format!("{FOLDER}{local}")).is_ok(), "a Drive on this machine calls it");
+    }
 }

@@ -15,6 +15,7 @@ mod raw;
 pub mod secrets;
 mod show;
 pub mod systemd;
+pub mod there;
 mod validate;
 mod values;
 
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use bases::homeless;
-pub use problem::Problems;
+pub use problem::{Lines, Problems};
 pub use show::show;
 
 use crate::owner::{Want, explain};
@@ -70,6 +71,8 @@ pub struct Settings {
     pub admin: admin::Config,
     /// The log.
     pub log: log::Config,
+    /// Where each key stands.
+    pub lines: Lines,
 }
 
 /// Where a configuration is looked for when none is named.
@@ -327,13 +330,13 @@ mod tests {
             ),
             ("[state]\nurl = \"sqlite://~/s.db\"", "state.url: \"sqlite://~/s.db\" begins with ~"),
             ("[state]\nurl = \"sqlite:a\\tb\"", "state.url: \"sqlite:a\\tb\" contains ?"),
-            ("[[folder]]\nid = \"x\"\ndestination = \"~/v\"", "folder.destination: \"~/v\" begins with ~"),
+            ("[[folder]]\nid = \"1x\"\ndestination = \"~/v\"", "folder.destination: \"~/v\" begins with ~"),
             (
-                "[[folder]]\nid = \"x\"\ndestination = \"d\"\nname = []",
+                "[[folder]]\nid = \"1x\"\ndestination = \"d\"\nname = []",
                 "folder.name: with an empty list no file would be downloaded",
             ),
             (
-                "[[folder]]\nid = \"x\"\ndestination = \"d\"\ninclude = []\nextensions = []",
+                "[[folder]]\nid = \"1x\"\ndestination = \"d\"\ninclude = []\nextensions = []",
                 "folder.include: is empty, and folder.extensions as well",
             ),
             ("[webhook]\npath = \"hook\"", "webhook.path: \"hook\" does not begin with /"),
@@ -353,37 +356,37 @@ mod tests {
             ("[log]\nlevel = \"loud\"", "log.level: \"loud\" is not a log level"),
             ("[log]\nformat = \"xml\"", "log.format: \"xml\" is not a log format"),
             ("[[folder]]\nid = \"x y\"\ndestination = \"d\"", "folder.id: \"x y\" is not the id of a folder"),
-            ("[[folder]]\nid = \"x\"", "folder.destination: is missing"),
+            ("[[folder]]\nid = \"1x\"", "folder.destination: is missing"),
             (
-                "[[folder]]\nid = \"x\"\ndestination = \"s3://b\"",
+                "[[folder]]\nid = \"1x\"\ndestination = \"s3://b\"",
                 "folder.destination: \"s3://b\" is an object store",
             ),
             (
-                "[[folder]]\nid = \"x\"\ndestination = \"d\"\nmin_size = \"2B\"\nmax_size = 1",
+                "[[folder]]\nid = \"1x\"\ndestination = \"d\"\nmin_size = \"2B\"\nmax_size = 1",
                 "folder.max_size: is smaller",
             ),
             (
-                "[[folder]]\nid = \"x\"\ndestination = \"d\"\nexclude = [\"[a\"]",
+                "[[folder]]\nid = \"1x\"\ndestination = \"d\"\nexclude = [\"[a\"]",
                 "folder.exclude: `[a` is not a name pattern",
             ),
             (
-                "[[folder]]\nid = \"x\"\ndestination = \"d\"\ninclude = [\"video\"]",
+                "[[folder]]\nid = \"1x\"\ndestination = \"d\"\ninclude = [\"video\"]",
                 "folder.include: \"video\" is not a MIME type",
             ),
             (
-                "[[folder]]\nid = \"x\"\ndestination = \"d\"\npath = \"{nmae}\"",
+                "[[folder]]\nid = \"1x\"\ndestination = \"d\"\npath = \"{nmae}\"",
                 "folder.path: \"{nmae}\" cannot be used: unknown placeholder",
             ),
             (
-                "[[folder]]\nid = \"x\"\ndestination = \"d\"\nexisting = \"yes\"",
+                "[[folder]]\nid = \"1x\"\ndestination = \"d\"\nexisting = \"yes\"",
                 "folder.existing: \"yes\" is not known",
             ),
             (
-                "[[folder]]\nid = \"x\"\ndestination = \"d\"\nfile_mode = \"0666\"",
+                "[[folder]]\nid = \"1x\"\ndestination = \"d\"\nfile_mode = \"0666\"",
                 "folder.file_mode: \"0666\" lets every user",
             ),
             (
-                "[[folder]]\nid = \"x\"\ndestination = \"./a/../videos/\"\ndir_mode = \"0755\"",
+                "[[folder]]\nid = \"1x\"\ndestination = \"./a/../videos/\"\ndir_mode = \"0755\"",
                 "folder.dir_mode: differs from that of an earlier folder",
             ),
             ("[download]\nstreams = 17", "download.streams: 17 is out of range"),

@@ -1,5 +1,6 @@
 //! What is wrong with the configuration: every problem with its place, collected until the last one is known.
 
+use std::collections::HashMap;
 use std::fmt::{self, Write};
 use std::path::PathBuf;
 
@@ -36,6 +37,10 @@ impl fmt::Display for Place {
         }
     }
 }
+
+/// Where each key stands, for what is found out about it later.
+#[derive(Clone, Debug, Default)]
+pub struct Lines(pub(super) HashMap<String, Place>);
 
 /// All that is wrong, a line for each problem: file, line, key, what is wrong, and what would be right.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Settings;
 use crate::{auth, owner};
@@ -15,12 +15,7 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
         [credentials.as_deref(), Some(&settings.google.token), settings.admin.token_file.as_deref()];
     warnings.extend(secrets.into_iter().flatten().filter_map(owner::exposure));
     warnings.extend(open_to_others(settings));
-    // Root reads everything; the service that root looks after does not.
-    if let Some(service) = owner::heir(&settings.state_dir) {
-        let read =
-            [Some(settings.source.as_path()), credentials.as_deref(), settings.admin.token_file.as_deref()];
-        warnings.extend(read.into_iter().flatten().filter_map(|path| unreadable(path, service)));
-    }
+    warnings.extend(unreadable(settings).into_iter().map(|(_, said)| said));
     if settings.source.starts_with("/etc") || owner::is_service() {
         let destinations = settings.folders.iter().map(|folder| folder.destination.as_path());
         warnings.extend(destinations.filter(|path| owner::is_temporary(path)).map(lost));
@@ -51,7 +46,17 @@ fn lost(destination: &Path) -> String {
     )
 }
 
-fn unreadable(path: &Path, service: owner::Owner) -> Option<String> {
+/// What the service cannot read. Root reads everything; the service that root looks after does not.
+pub fn unreadable(settings: &Settings) -> Vec<(PathBuf, String)> {
+    let Some(service) = owner::heir(&settings.state_dir) else { return Vec::new() };
+    let credentials = auth::locate(&settings.google).ok();
+    let read =
+        [Some(settings.source.as_path()), credentials.as_deref(), settings.admin.token_file.as_deref()];
+    let said = |path: &Path| closed_to(path, service).map(|said| (path.to_owned(), said));
+    read.into_iter().flatten().filter_map(said).collect()
+}
+
+fn closed_to(path: &Path, service: owner::Owner) -> Option<String> {
     let metadata = path.metadata().ok()?;
     let directory = owner::parent(path).metadata().ok()?;
     let culprit = match (may(&directory, service, 1), may(&metadata, service, 4)) {

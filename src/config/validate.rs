@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::bases::Bases;
 use super::file::{Places, Written};
 use super::keys::{self, FOLDER};
-use super::problem::{Place, Problems, quoted};
+use super::problem::{Lines, Place, Problems, quoted};
 use super::raw::{self, Raw};
 use super::{Settings, values};
 use crate::http::checked;
@@ -63,10 +63,12 @@ pub(super) fn settings(raw: &Raw, written: Written, source: &Path, bases: &Bases
         store: check.store(&raw.state),
         admin: check.admin(&raw.admin),
         log: check.log(&raw.log),
+        lines: Lines::default(),
     };
     check.modes_agree(&raw.folder);
+    check.folders_differ(&settings.folders);
     check.together(&settings);
-    (settings, check.problems)
+    (Settings { lines: Lines(check.places), ..settings }, check.problems)
 }
 
 /// What was found on the way.
@@ -310,6 +312,12 @@ impl Check<'_> {
             self.problems
                 .add(place, "there is no folder to watch; write [[folder]] with an id and a destination");
         }
+        if let Some(host) = self.unreachable(settings) {
+            let place = self.place("webhook.public_url");
+            let what = "Google cannot reach it; write the address that leads here from the internet, \"ngrok\", or \
+                        nothing, so that only polling finds new files";
+            self.problems.add(place, format!("webhook.public_url: {host} is this machine itself: {what}"));
+        }
         let (public, private) = (settings.receiver.listen, settings.admin.listen);
         let overlap =
             public.ip() == private.ip() || public.ip().is_unspecified() || private.ip().is_unspecified();
@@ -330,6 +338,15 @@ impl Check<'_> {
             let what = format!("{} is the path of webhook.site_verification", quoted(&receiver.path));
             self.wrong("webhook.path", "webhook.path", &what);
         }
+    }
+
+    /// The host of a public address that leads to this machine's loopback, if Drive is Google's.
+    fn unreachable(&self, settings: &Settings) -> Option<String> {
+        let is_google = settings.drive == drive::Config::default();
+        let url = settings.channel.address.fixed().filter(|_| is_google)?;
+        let host = url.split_once("://")?.1.split('/').next()?;
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
+        crate::http::is_loopback(name).then(|| host.to_owned())
     }
 }
 

@@ -169,11 +169,20 @@ pub(super) fn folder(text: &str) -> Result<(FileId, Option<String>), String> {
 }
 
 fn id(text: &str) -> Result<FileId, String> {
-    if !text.is_empty() && text.chars().all(is_of_id) {
-        Ok(FileId::new(text))
-    } else {
+    if text.is_empty() || !text.chars().all(is_of_id) {
         Err("is not the id of a folder".to_owned())
+    } else if is_word(text) {
+        Err("is the name of a folder rather than its id, which is the last part of its address in the browser".to_owned())
+    } else {
+        Ok(FileId::new(text))
     }
+}
+
+/// Drive's ids have 19 characters at least, and begin with a digit. Other programs that speak its language have other ids,
+/// so that only what is both short and begins like a word is one.
+fn is_word(text: &str) -> bool {
+    const SHORTEST_ID: usize = 19;
+    text != "root" && text.len() < SHORTEST_ID && !text.starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn is_of_id(c: char) -> bool {
@@ -254,6 +263,7 @@ mod tests {
         for (text, id, key) in [
             ("1AbC_d-E", "1AbC_d-E", None),
             ("root", "root", None),
+            ("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", None),
             ("https://drive.google.com/drive/folders/1AbC", "1AbC", None),
             (
                 "https://drive.google.com/drive/u/0/folders/1AbC?resourcekey=0-xyz&usp=sharing",
@@ -270,6 +280,8 @@ mod tests {
             ("https://example.com/drive/folders/1AbC", "Google Drive"),
             ("https://drive.google.com/drive/folders/1AbC?resourcekey=0%0d%0aX", "resource key"),
             ("My Videos", "not the id"),
+            ("inbox", "the name of a folder"),
+            ("videos-2026", "the name of a folder"),
             ("", "not the id"),
         ] {
             assert!(folder(text).unwrap_err().contains(word), "{text}");

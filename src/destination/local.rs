@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rustix::fs::{self as sys, Stat};
 use rustix::io::Errno;
+use tracing::info;
 
 use super::Error;
 use super::learned::Learned;
@@ -67,7 +68,7 @@ impl Local {
                 Ok(Self::new(root, spool, marker, rights))
             }
             (None, _, _) => {
-                owner::make_directories(root, rights.dir_mode, rights.owner).map_err(fail)?;
+                make(root, rights)?;
                 let local = Self::anew(root, rights)?;
                 local.mark()?;
                 Ok(local)
@@ -298,6 +299,26 @@ impl Local {
     pub(super) fn io(&self, doing: &'static str, path: &RelativePath, errno: Errno) -> Error {
         Error::io(doing, self.absolute(path), errno.into())
     }
+}
+
+/// Makes a destination that is not there. Only its last part: with more missing, the path has a slip, or a disk is not
+/// mounted.
+fn make(root: &Path, rights: Rights) -> Result<(), Error> {
+    let is_absent = |path: &Path| path.try_exists().is_ok_and(|exists| !exists);
+    let (is_new, above) = (is_absent(root), owner::parent(root));
+    if is_new && is_absent(above) {
+        let said = format!(
+            "it does not exist, and neither does {}; correct folder.destination, mount the disk, or make it: mkdir -p {}",
+            above.display(),
+            owner::shell(above)
+        );
+        return Err(unusable(root, owner::told(io::ErrorKind::NotFound, said)));
+    }
+    owner::make_directories(root, rights.dir_mode, rights.owner).map_err(|source| unusable(root, source))?;
+    if is_new {
+        info!(path = %root.display(), "the destination did not exist and was created");
+    }
+    Ok(())
 }
 
 fn unusable(root: &Path, source: io::Error) -> Error {
