@@ -25,6 +25,7 @@ pub struct Error {
     fault: Fault,
     status: Option<u16>,
     said: String,
+    reason: String,
     retry_after: Option<Duration>,
 }
 
@@ -101,11 +102,17 @@ struct Detail {
 
 impl Error {
     fn without_answer(what: &'static str, fault: Fault, said: &str) -> Self {
-        Self { what, fault, status: None, said: one_line(said, SAID_LIMIT), retry_after: None }
+        let (said, reason) = (one_line(said, SAID_LIMIT), String::new());
+        Self { what, fault, status: None, said, reason, retry_after: None }
     }
 
     pub(super) fn connection(what: &'static str, said: &str) -> Self {
         Self::without_answer(what, Fault::Connection, said)
+    }
+
+    /// No answer came while somebody waited.
+    pub fn silent(what: &'static str, waited: Duration) -> Self {
+        Self::connection(what, &format!("no answer within {} s", waited.as_secs()))
     }
 
     /// What the client says that got no answer, or one that is too long to be read.
@@ -157,7 +164,7 @@ impl Error {
             fault = Fault::Unreadable;
             FOREIGN.clone_into(&mut said);
         }
-        Self { what, fault, status: Some(status), said, retry_after }
+        Self { what, fault, status: Some(status), said, reason, retry_after }
     }
 
     /// The same as the answer to a call for a file's bytes.
@@ -195,6 +202,18 @@ impl Error {
     /// The HTTP status, if there was an answer.
     pub fn status(&self) -> Option<u16> {
         self.status
+    }
+
+    /// Drive's word for it; empty if there is none.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// What happened, without what to do.
+    pub fn bare(&self) -> String {
+        let said = self.to_string();
+        let remedy = self.remedy().map(|remedy| format!("; {remedy}"));
+        remedy.and_then(|remedy| said.strip_suffix(&remedy).map(str::to_owned)).unwrap_or(said)
     }
 
     /// How long Drive asks us to wait.

@@ -227,7 +227,13 @@ fn is_in_private(mounts: &str, path: &Path) -> bool {
         .is_some_and(|mount| is_temporary(&mount) && mount.root.contains("/systemd-private-"))
 }
 
+/// What kind of file system a path lies on, as the system calls it.
+pub fn file_system(path: &Path) -> Option<String> {
+    mount_of(&fs::read_to_string(MOUNTS).ok()?, path).map(|mount| mount.kind)
+}
+
 struct Mount {
+    kind: String,
     point: PathBuf,
     /// What of its disk is mounted there.
     root: String,
@@ -250,8 +256,9 @@ fn mount_of(mounts: &str, path: &Path) -> Option<Mount> {
         if path.starts_with(&point) && nearest.as_ref().is_none_or(|best| depth(&best.point) <= depth(&point))
         {
             let is_disk_writable = options.split(',').any(|option| option == "rw");
-            nearest =
-                Some(Mount { point, root, is_disk_writable, is_temporary: after.starts_with("tmpfs ") });
+            let kind = after.split(' ').next().unwrap_or_default().to_owned();
+            let is_temporary = kind == "tmpfs";
+            nearest = Some(Mount { kind, point, root, is_disk_writable, is_temporary });
         }
     }
     nearest

@@ -17,9 +17,11 @@ use rustix::fs::{Gid, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-pub use denied::{Want, explain, explained, is_lost_at_a_stop, is_service, is_temporary, shell, told};
+pub use denied::{
+    Want, explain, explained, file_system, is_lost_at_a_stop, is_service, is_temporary, shell, told,
+};
 pub use make::{durable, make_directories, make_directory, make_in, make_private, make_room};
-pub use names::{group, process, user, user_id};
+pub use names::{group, groups, process, user, user_id};
 pub use replace::{Meanwhile, NewName, replace};
 
 /// The user that the service runs as, where it is installed as one.

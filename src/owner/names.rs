@@ -25,6 +25,20 @@ pub fn user_id(name: &str) -> Option<super::Owner> {
     Some(super::Owner { uid: fields.get(2)?.parse().ok()?, gid: fields.get(3)?.parse().ok()? })
 }
 
+/// The numbers of the groups that a user is in besides the user's own.
+pub fn groups(uid: u32) -> Vec<u32> {
+    groups_in(&fs::read_to_string(GROUPS).unwrap_or_default(), &user(uid))
+}
+
+fn groups_in(text: &str, user: &str) -> Vec<u32> {
+    let number = |line: &str| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let is_member = fields.get(3)?.split(',').any(|member| member == user);
+        if is_member { fields.get(2)?.parse().ok() } else { None }
+    };
+    text.lines().filter_map(number).collect()
+}
+
 /// The user and the group that this program runs as.
 pub fn process() -> (String, String) {
     (user(geteuid().as_raw()), group(getegid().as_raw()))
@@ -48,6 +62,7 @@ mod tests {
         assert_eq!(name_in(text, 44).as_deref(), Some("video"));
         assert_eq!(name_in(text, 4), None);
         assert_eq!(user_id("root").map(|owner| owner.uid), Some(0));
+        assert_eq!(groups_in("video:x:44:bob,alice\nbroken\naudio:x:29:malice\n", "alice"), [44]);
         assert_eq!(group(4_000_000_001), "4000000001");
     }
 }

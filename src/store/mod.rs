@@ -14,6 +14,7 @@ mod folders;
 mod history;
 mod listings;
 mod logs;
+mod look;
 #[cfg(test)]
 mod older;
 mod pages;
