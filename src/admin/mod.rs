@@ -27,6 +27,7 @@ use axum::routing::{get, post};
 use jiff::Timestamp;
 use tracing::error;
 
+use crate::listen::challenge::Challenges;
 use crate::listen::{Limits, Requests};
 use crate::model::id::hash_token;
 use crate::owner;
@@ -82,6 +83,7 @@ struct Admin {
     store: Store,
     live: Live,
     wakes: Wakes,
+    challenges: Challenges,
     readiness: Arc<Shared<Answer>>,
     status: Arc<Shared<Answer>>,
 }
@@ -99,10 +101,11 @@ pub struct Wakes {
 }
 
 /// All routes. `token` protects all except the two health checks, which orchestrators request without a token.
-pub fn router(store: Store, live: Live, wakes: Wakes, token: Option<&str>) -> Router {
+pub fn router(store: Store, live: Live, wakes: Wakes, challenges: Challenges, token: Option<&str>) -> Router {
     let guarded = Router::new()
         .route("/api/status", get(show))
         .route("/api/reload", post(reload))
+        .route("/api/challenge", post(challenge))
         .route("/api/audit", get(audits::show).post(audits::ask))
         .route("/api/deliveries", get(requests::history))
         .route("/api/deliveries/failed/retry", post(requests::retry_failed))
@@ -120,7 +123,14 @@ pub fn router(store: Store, live: Live, wakes: Wakes, token: Option<&str>) -> Ro
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .layer(middleware::from_fn(move |request, next| refuse_strangers(origins, request, next)))
-        .with_state(Admin { store, live, wakes, readiness: Arc::default(), status: Arc::default() })
+        .with_state(Admin {
+            store,
+            live,
+            wakes,
+            challenges,
+            readiness: Arc::default(),
+            status: Arc::default(),
+        })
 }
 
 async fn refuse_strangers(guard: Guard, request: Request, next: Next) -> Response {
@@ -169,6 +179,12 @@ async fn reload(State(admin): State<Admin>) -> Response {
         Ok(Err(said)) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{said}\n")).into_response(),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     }
+}
+
+/// A question that the webhook address answers for a minute.
+async fn challenge(State(admin): State<Admin>) -> axum::Json<serde_json::Value> {
+    let made = admin.challenges.make();
+    axum::Json(serde_json::json!({ "query": made.query, "answer": made.answer }))
 }
 
 async fn show(State(admin): State<Admin>) -> Answer {

@@ -66,7 +66,13 @@ async fn door(token: Option<&str>, outcome: Option<Outcome>) -> Door {
     }
     let (deliveries, woken) = wake_up();
     let wakes = Wakes { configuration, deliveries };
-    Door { router: router(store.clone(), live, wakes, token), store, sync, _woken: woken, _home: home }
+    Door {
+        router: router(store.clone(), live, wakes, Challenges::default(), token),
+        store,
+        sync,
+        _woken: woken,
+        _home: home,
+    }
 }
 
 /// Credentials that nothing is asked for with.

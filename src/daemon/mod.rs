@@ -30,6 +30,7 @@ use crate::download::Downloader;
 use crate::drive::Drive;
 use crate::http::Http;
 use crate::listen::Door;
+use crate::listen::challenge::Challenges;
 use crate::model::channel::{Address, Known};
 use crate::receiver::{self, Receiver};
 use crate::sandbox::Sandbox;
@@ -257,17 +258,19 @@ impl Daemon {
         };
         let auditor = instruments.auditor(to_audit, audits, sync_wake.clone(), audit::Waits::default());
         let finds = Arc::new(Finds::new(registry.clone(), keeper_wake.clone()));
+        let challenges = Challenges::default();
         let receiver = Receiver {
             registry,
             sync: sync_wake.clone(),
             keeper: keeper_wake.clone(),
             counters: notifications,
+            challenges: challenges.clone(),
         };
         let public_router = receiver.router(&settings.receiver);
         let wakes =
             admin::Wakes { configuration: configuration_wake.clone(), deliveries: delivery_wake.clone() };
         let admin_router =
-            admin::router(instruments.store.clone(), live.clone(), wakes, admin_token.as_deref());
+            admin::router(instruments.store.clone(), live.clone(), wakes, challenges, admin_token.as_deref());
 
         let (drive, store) = (instruments.drive.clone(), instruments.store.clone());
         let keeper = Keeper::new(drive, store, channel_config, address, finds.clone(), sync_wake);

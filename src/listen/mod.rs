@@ -1,6 +1,7 @@
 //! Listening sockets: small headers, a deadline for everything, a bounded number of connections of which the oldest makes
 //! room for a new one, and a stop that waits a moment for requests in progress. This room does not know what is served.
 
+pub mod challenge;
 mod connection;
 mod table;
 

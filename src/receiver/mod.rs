@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -17,6 +17,7 @@ use tracing::{debug, error};
 
 use crate::channel::calls;
 use crate::channel::registry::Registry;
+use crate::listen::challenge::Challenges;
 use crate::listen::{Limits, Requests};
 use crate::process;
 use crate::task::{Reason, Wake};
@@ -71,6 +72,8 @@ pub struct Receiver {
     pub keeper: Wake,
     /// What came.
     pub counters: Arc<Notifications>,
+    /// Questions by which `doctor` finds out whether the public address leads here.
+    pub challenges: Challenges,
 }
 
 impl Receiver {
@@ -91,8 +94,8 @@ impl Receiver {
     }
 }
 
-async fn greet() -> String {
-    format!("{}\n", calls::GREETING)
+async fn greet(State(receiver): State<Receiver>, RawQuery(query): RawQuery) -> String {
+    receiver.challenges.answer(query.as_deref()).unwrap_or_else(|| format!("{}\n", calls::GREETING))
 }
 
 /// 204: one of ours, and the engine will look. 404: anything else, whatever is wrong with it. 503: the engine cannot be
@@ -133,6 +136,7 @@ mod tests {
         router: Router,
         counters: Arc<Notifications>,
         token: ChannelToken,
+        challenges: Challenges,
     }
 
     fn door(sync: Wake) -> Door {
@@ -150,10 +154,17 @@ mod tests {
             expires: Timestamp::MAX,
         });
         let counters = Arc::new(Notifications::default());
-        let receiver = Receiver { registry, sync, keeper: wake_up().0, counters: counters.clone() };
+        let challenges = Challenges::default();
+        let receiver = Receiver {
+            registry,
+            sync,
+            keeper: wake_up().0,
+            counters: counters.clone(),
+            challenges: challenges.clone(),
+        };
         let site_verification = Some("google0123.html".to_owned());
         let router = receiver.router(&Config { site_verification, ..Config::default() });
-        Door { router, counters, token }
+        Door { router, counters, token, challenges }
     }
 
     impl Door {
@@ -204,7 +215,12 @@ mod tests {
     async fn strangers_get_a_greeting_and_what_google_asks_for() {
         let (sync, _wakeups) = wake_up();
         let mut door = door(sync);
-        assert_eq!(door.get("/webhook").await, (200, format!("{}\n", calls::GREETING)));
+        let greeting = format!("{}\n", calls::GREETING);
+        assert_eq!(door.get("/webhook").await, (200, greeting.clone()));
+        let challenge = door.challenges.make();
+        let asked = format!("/webhook?{}", challenge.query);
+        assert_eq!(door.get(&asked).await, (200, challenge.answer));
+        assert_eq!(door.get("/webhook?challenge=mine").await, (200, greeting));
         assert_eq!(door.get("/robots.txt").await, (200, ROBOTS.to_owned()));
         let proof = "google-site-verification: google0123.html".to_owned();
         assert_eq!(door.get("/google0123.html").await, (200, proof));

@@ -49,6 +49,7 @@ fuzz_target!(|text: &str| {
     // A path that cannot be served stops the program at its start.
     let (sync, _wakeups) = wake_up();
     let (keeper, _keeper_wakeups) = wake_up();
-    let receiver = Receiver { registry: Arc::default(), sync, keeper, counters: Arc::default() };
+    let (registry, counters, challenges) = Default::default();
+    let receiver = Receiver { registry, sync, keeper, counters, challenges };
     drop(receiver.router(&settings.receiver));
 });
