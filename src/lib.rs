@@ -42,7 +42,7 @@
 //! | 5 | [`audit`]: compares Drive, the database and the destinations by code of its own · [`channel`]: the keeper of push channels · [`download`]: from bytes to a verified part · [`sync`]: from change logs and listings to the ledger |
 //! | 6 | [`admin`]: the admin address · [`delivery`]: from the ledger to the destination · [`receiver`]: the webhook address |
 //! | 7 | [`config`]: file and environment; every other room only has its own `Config` |
-//! | 8 | [`daemon`]: the complete program; the only room that starts engines |
+//! | 8 | [`daemon`]: the complete program; the only room that starts engines · [`doctor`]: looks at every prerequisite, and changes nothing |
 //! | 9 | `demo`: the daemon against an emulated Drive |
 //! | 10 | [`cli`] |
 //!
@@ -130,6 +130,7 @@ pub mod delivery;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod destination;
+pub mod doctor;
 pub mod download;
 pub mod drive;
 pub mod http;

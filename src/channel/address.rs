@@ -112,7 +112,8 @@ struct TunnelConfig {
     addr: String,
 }
 
-async fn ask(http: &reqwest::Client, api: &str, port: u16) -> Result<String, String> {
+/// The public address that the agent has for a port, without a path.
+pub async fn ask(http: &reqwest::Client, api: &str, port: u16) -> Result<String, String> {
     let response =
         http.get(format!("{api}/api/tunnels")).send().await.and_then(reqwest::Response::error_for_status);
     let no_agent = |why: String| format!("webhook.ngrok_api: what answers at {api} is no ngrok agent: {why}");

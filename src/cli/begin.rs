@@ -9,7 +9,7 @@ use super::ask::fetch;
 use super::{ConfigCommand, Exit, scratch};
 use crate::config::{self, Settings, former, secrets, there};
 use crate::daemon::connect;
-use crate::{owner, store};
+use crate::{doctor, owner, store};
 
 /// Before a command that writes: secrets that others can read are named, and files of root's are given to whoever owns the
 /// directory that they lie in. What a dry run has left that was killed is removed.
@@ -100,9 +100,9 @@ pub(super) fn missing(error: store::Error, settings: &Settings) -> anyhow::Error
 }
 
 /// The commands about the configuration.
-pub(super) fn config(command: &ConfigCommand, settings: &Settings) -> Exit {
+pub(super) async fn config(command: &ConfigCommand, settings: &Settings) -> Exit {
     match command {
-        ConfigCommand::Check { .. } => {
+        ConfigCommand::Check { online, .. } => {
             let absent = there::missing(settings);
             if let Some(problems) = &absent {
                 eprintln!("{problems}");
@@ -132,6 +132,11 @@ pub(super) fn config(command: &ConfigCommand, settings: &Settings) -> Exit {
                 {
                     println!("{} does not exist yet; the first run makes it", folder.destination.display());
                 }
+            }
+            if *online && exit == Exit::Done {
+                let examination = doctor::online(settings).await;
+                print!("{}", examination.text());
+                return if examination.is_good() { Exit::Done } else { Exit::Failed };
             }
             return exit;
         }

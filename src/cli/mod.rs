@@ -5,6 +5,7 @@ mod ask;
 mod audit;
 mod begin;
 mod channels;
+mod doctor;
 mod history;
 mod login;
 mod reload;
@@ -59,6 +60,9 @@ enum Command {
     },
     /// Log in to Google with an OAuth client of the type "Desktop app"
     Login(login::Options),
+    /// Look at every prerequisite, from the configuration to the public address, and say what helps; changes nothing. Exits
+    /// with 1 if something failed
+    Doctor(doctor::Options),
     /// Show channels, downloads, the size of the queue, and each file that cannot be downloaded now or failed, with the reason
     Status {
         /// Print JSON
@@ -125,6 +129,9 @@ enum ConfigCommand {
     Check {
         /// The file to check [default: the one in effect]
         file: Option<PathBuf>,
+        /// Also ask Google about the credentials and the folders
+        #[arg(long)]
+        online: bool,
     },
     /// Print the configuration that the file, the environment and the defaults give
     Show,
@@ -144,7 +151,7 @@ impl Command {
     /// The configuration file in its own arguments.
     fn file(&self) -> Option<&Path> {
         match self {
-            Self::Config { command: ConfigCommand::Check { file } } => file.as_deref(),
+            Self::Config { command: ConfigCommand::Check { file, .. } } => file.as_deref(),
             _ => None,
         }
     }
@@ -229,6 +236,9 @@ async fn dispatch(arguments: Arguments, prepared: Option<run::Prepared>) -> Exit
         return reload::reload(&settings, problems.as_ref()).await.unwrap_or_else(|error| ended(Err(error)));
     }
     let (settings, problems) = config::load_leniently(command.file().or(config.as_deref()));
+    if let Command::Doctor(options) = &command {
+        return doctor::doctor(&settings, problems.as_ref(), options).await;
+    }
     if let Some(problems) = problems.as_ref().filter(|_| !command.only_asks()) {
         if let Some(ignored) = &settings.ignored {
             eprintln!("gdrive-webhook: {ignored}");
@@ -277,8 +287,8 @@ async fn dispatch(arguments: Arguments, prepared: Option<run::Prepared>) -> Exit
         Command::Channels { command: ChannelsCommand::List } => channels::list(&settings, problems).await,
         Command::Channels { command: ChannelsCommand::Stop { all } } => channels::stop(&settings, all).await,
         // Handled above.
-        Command::Run | Command::Reload => Ok(Exit::Failed),
-        Command::Config { command } => Ok(begin::config(&command, &settings)),
+        Command::Run | Command::Reload | Command::Doctor(_) => Ok(Exit::Failed),
+        Command::Config { command } => Ok(begin::config(&command, &settings).await),
         #[cfg(feature = "demo")]
         Command::Demo(_) => Ok(Exit::Failed),
     };

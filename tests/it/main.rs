@@ -19,6 +19,7 @@ mod credentials;
 mod deliveries;
 mod demo;
 mod disk;
+mod doctor;
 mod door;
 mod folders;
 // Only a debug build can be killed at a point.

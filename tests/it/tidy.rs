@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 11] = [
     &["audit", "channel", "download", "sync"],
     &["admin", "delivery", "receiver"],
     &["config"],
-    &["daemon"],
+    &["daemon", "doctor"],
     &["demo"],
     &["cli"],
     &["build", "main"],

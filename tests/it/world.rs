@@ -409,7 +409,7 @@ fn walk(root: &Path, directory: &Path, found: &mut Vec<String>) {
 }
 
 /// A port that is free and stays so while the daemon is down: below those that the system gives to connections.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     const FIRST: u16 = 11_000;
     const COUNT: u16 = 20_000;

@@ -39,7 +39,19 @@ impl TlsFiles {
     /// # Errors
     /// A name that cannot be in a certificate, or a directory that cannot be written to.
     pub fn make(directory: &Path, names: &[String]) -> io::Result<Self> {
-        let made = try_make(names).map_err(|error| {
+        Self::write(directory, names, Life::Long)
+    }
+
+    /// The same with a server certificate that has been over for years.
+    ///
+    /// # Errors
+    /// As for [`make`](Self::make).
+    pub fn make_expired(directory: &Path, names: &[String]) -> io::Result<Self> {
+        Self::write(directory, names, Life::Over)
+    }
+
+    fn write(directory: &Path, names: &[String], life: Life) -> io::Result<Self> {
+        let made = try_make(names, life).map_err(|error| {
             io::Error::new(
                 io::ErrorKind::InvalidInput,
                 format!("no certificate for {}: {error}", names.join(", ")),
@@ -98,8 +110,15 @@ struct Made {
     key: String,
 }
 
+/// How long a server certificate holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Long,
+    Over,
+}
+
 /// The authority's key is dropped.
-fn try_make(names: &[String]) -> Result<Made, rcgen::Error> {
+fn try_make(names: &[String], life: Life) -> Result<Made, rcgen::Error> {
     let authority_key = Key::generate()?;
     let mut authority = parameters(Vec::new(), "Drive emulator's authority", &authority_key)?;
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -107,6 +126,10 @@ fn try_make(names: &[String]) -> Result<Made, rcgen::Error> {
     let authority_certificate = authority.self_signed(&authority_key)?;
     let key = Key::generate()?;
     let mut server = parameters(names, "Drive emulator", &key)?;
+    if life == Life::Over {
+        server.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        server.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    }
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     // Python's strict checks refuse a certificate that does not name its issuer's key.
     server.use_authority_key_identifier_extension = true;
