@@ -145,7 +145,14 @@ mod tests {
     }
 
     fn folder(watched: bool) -> FolderState {
-        FolderState { watched, is_unlisted: false, is_looked_at: false, problem: None, round: 5 }
+        FolderState {
+            watched,
+            is_wanted: watched,
+            is_unlisted: false,
+            is_looked_at: false,
+            problem: None,
+            round: 5,
+        }
     }
 
     fn position(token: Option<&str>, round: i64) -> HashMap<ChangeLog, LogPosition> {

@@ -92,7 +92,9 @@ impl Engine {
             info!(count = gone.len(), "files that the audit found missing are gone from Drive");
             report.let_go(&gone);
             self.store.keep_audit(report.began, &serde_json::to_string(&report)?).await?;
-            self.said = Ok(words(&report));
+            if self.said.is_ok() {
+                self.said = Ok(words(&report));
+            }
         }
         Ok(())
     }

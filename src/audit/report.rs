@@ -156,9 +156,13 @@ pub struct Named {
     pub folder: FileId,
     /// Why.
     pub reason: String,
-    /// Drive shows it only to those who have a resource key.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    /// Drive may show it only to those who have a resource key. Nothing else is known of a report of an earlier version.
+    #[serde(default = "yes")]
     pub needs_key: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What an audit has found.
@@ -290,9 +294,9 @@ pub async fn last(store: &Store) -> Result<Option<Report>, Error> {
         report.found(&brought);
         let folders: HashSet<FileId> = missing.iter().map(|file| file.folder.clone()).collect();
         let states = store.folder_states(&folders.into_iter().collect::<Vec<_>>()).await?;
-        let is_watched = |folder: &FileId| states.get(folder).is_some_and(|state| state.watched);
-        let unwatched = missing.into_iter().filter(|file| !is_watched(&file.folder));
-        report.let_go(&unwatched.map(|file| file.file_id).collect());
+        let is_wanted = |folder: &FileId| states.get(folder).is_some_and(|state| state.is_wanted);
+        let unwanted = missing.into_iter().filter(|file| !is_wanted(&file.folder));
+        report.let_go(&unwanted.map(|file| file.file_id).collect());
     }
     Ok(Some(report))
 }

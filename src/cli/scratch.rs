@@ -1,7 +1,7 @@
 //! The private directory of a dry run, with its copy of the database. Killed, a dry run leaves it behind; whoever writes to
 //! the state directory next removes it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -37,8 +37,12 @@ impl Scratch {
     fn make(path: PathBuf) -> io::Result<Self> {
         owner::make_private(&path)?;
         let lock = File::open(&path)?;
-        let is_locked = lock.try_lock().is_ok();
-        Ok(Self { path, lock: is_locked.then_some(lock) })
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path, lock: Some(lock) }),
+            // Another command takes it for left over, and removes it.
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::ResourceBusy.into()),
+            Err(TryLockError::Error(_)) => Ok(Self { path, lock: None }),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::Error;
 use super::publisher::mark;
@@ -42,7 +43,15 @@ async fn adopt_at(
         // Two files in Drive can be the same. Each of them is delivered.
         return Ok(None);
     }
-    let found = place.lies_there(path, expected.clone(), stop.clone()).await?;
+    let found = match place.lies_there(path.clone(), expected.clone(), stop.clone()).await {
+        // The next attempt may be able to read it.
+        Err(error) if error.is_damage() && delivery.attempt > 0 => {
+            let path = place.absolute(&path);
+            warn!(path = %path.display(), %error, "a file that lies there already cannot be read; it is taken for another one");
+            return Ok(None);
+        }
+        found => found?,
+    };
     let Some(found) = found else {
         return if stop.is_cancelled() { Err(download::Error::Stopped.into()) } else { Ok(None) };
     };

@@ -1,6 +1,7 @@
 //! `demo`: an emulated Drive and the real daemon on this machine, and a video that is uploaded every few seconds. It
 //! shows on the terminal how each one travels.
 
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config;
 use crate::daemon::{Daemon, Surroundings};
 use crate::model::{Delivery, FileId};
-use crate::owner;
+use crate::owner::{self, Absent};
 use crate::store::{Access, Store};
 use crate::telemetry::log;
 
@@ -64,7 +65,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
 /// Writes what a user would write: credentials, and a configuration.
 fn configure(home: &Path, drive: &Emulator, inbox: &str) -> anyhow::Result<PathBuf> {
     let credentials = home.join("service-account.json");
-    std::fs::write(&credentials, drive.service_account_json())?;
+    // A secret, as a real one would be.
+    owner::open(&credentials, Absent::Make)?.write_all(drive.service_account_json().as_bytes())?;
     let (public, private) = (free_port()?, free_port()?);
     let path = home.join("gdrive-webhook.toml");
     let text = format!(

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Uid;
+use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::marker;
@@ -82,6 +83,13 @@ impl Error {
     pub(crate) fn io(doing: &'static str, path: PathBuf, source: io::Error) -> Self {
         let source = owner::explained(source, &path, Want::Write);
         Self::Io { doing, path, source }
+    }
+
+    /// Whether the disk does not give the bytes of a file that it has: they are lost, or a cable is loose.
+    pub fn is_damage(&self) -> bool {
+        let damages =
+            [Errno::IO, Errno::BADMSG, Errno::UCLEAN, Errno::BADE].map(|errno| Some(errno.raw_os_error()));
+        matches!(self, Self::Io { doing: "read", source, .. } if damages.contains(&source.raw_os_error()))
     }
 
     /// A copy, for another delivery with the same error.

@@ -1,11 +1,6 @@
 //! Files that lie at a destination before this program has put them there: made by another tool, or by this program with a
 //! database that is lost. One with the expected bytes is not downloaded. It stays its owner's: nothing replaces it.
 
-use std::io;
-
-use rustix::io::Errno;
-use tracing::warn;
-
 use super::published::{identity, is_regular, read_as};
 use super::{Error, Local, calls};
 use crate::model::delivery::PublishedFile;
@@ -24,12 +19,6 @@ pub(super) enum Lying {
     Another,
     /// A file of the same size.
     Alike,
-}
-
-/// Whether the disk has lost bytes of a file, or the file system's notes about it.
-fn is_damaged(error: &io::Error) -> bool {
-    let damages = [Errno::IO, Errno::BADMSG, Errno::UCLEAN, Errno::BADE];
-    damages.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 impl Local {
@@ -68,7 +57,6 @@ impl Local {
     }
 
     /// The file at a place if it has the expected size and checksum. It is read for that, while `goes_on`, and made durable.
-    /// A file whose bytes the disk has lost has no checksum.
     pub(super) fn lies_there(
         &self,
         path: &RelativePath,
@@ -81,14 +69,7 @@ impl Local {
         let Some(stat) = stat.filter(|stat| is_regular(stat) && stat.st_size as u64 == expected.size) else {
             return Ok(None);
         };
-        let file = match read_as(&place, &stat, &expected.checksum, goes_on) {
-            Err(error) if is_damaged(&error) => {
-                let path = self.absolute(path);
-                warn!(path = %path.display(), %error, "a file that lies there already cannot be read; the download gets another name");
-                None
-            }
-            file => file.map_err(fail)?,
-        };
+        let file = read_as(&place, &stat, &expected.checksum, goes_on).map_err(fail)?;
         let Some(file) = file else { return Ok(None) };
         file.sync_all().map_err(fail)?;
         calls::sync_folder(&place.directory).map_err(|errno| self.not_durable(path, errno))?;

@@ -25,6 +25,8 @@ pub struct Content {
 pub struct FolderState {
     /// The configuration named it when Drive was read last.
     pub watched: bool,
+    /// Its files are wanted: it is watched, or lies in a watched folder whose files come with those of the folders below.
+    pub is_wanted: bool,
     /// It still has to be listed for files that nothing else tells of.
     pub is_unlisted: bool,
     /// It is listed once more, since listings lag.
@@ -75,8 +77,10 @@ impl Store {
         for ids in lists(ids) {
             let sql = Sql::new(
                 "select folder.id, folder.watched, folder.suspended_at, folder.listing, folder.problem, folder.round, \
-                 coalesce((select urgent_round from change_log where change_log.log = folder.log), 0) as urgent_round \
-                 from folder where folder.id in ",
+                 coalesce((select urgent_round from change_log where change_log.log = folder.log), 0) as urgent_round, \
+                 case when folder.paused = 0 and (folder.watched = 1 and folder.suspended_at is null \
+                 or around.paused = 0 and coalesce(around.recursive, 1) = 1) then 1 else 0 end as is_wanted \
+                 from folder left join folder as around on around.id = folder.parent_id where folder.id in ",
             );
             for row in sql.list(ids).query().fetch_all(&self.pool).await? {
                 let listing: String = row.try_get("listing")?;
@@ -86,6 +90,7 @@ impl Store {
                 let is_settled = is(&[Listing::Done, Listing::Look, Listing::Compare]);
                 let state = FolderState {
                     watched: is_named && row.try_get::<Option<i64>, _>("suspended_at")?.is_none(),
+                    is_wanted: row.try_get::<i64, _>("is_wanted")? != 0,
                     is_unlisted: !is_settled || round < row.try_get::<i64, _>("urgent_round")?,
                     is_looked_at: is(&[Listing::Look]),
                     problem: row.try_get("problem")?,

@@ -171,8 +171,10 @@ impl Engine {
             return Ok(Some(LOOK_AGAIN));
         }
         self.looked = Some(Instant::now());
-        self.look_at_held().await?;
-        let unsettled = self.settle().await?;
+        // Whatever becomes due during this step is due for the next one.
+        let now = Timestamp::now();
+        self.look_at_held(now).await?;
+        let unsettled = self.settle(now).await?;
         self.let_go().await?;
         self.tidy_up().await?;
         self.look_at_stuck().await?;
@@ -184,14 +186,18 @@ impl Engine {
             // Whatever ends, and whatever comes, leads here again.
             return Ok(Some(DISK_WAIT));
         }
-        self.next_step(unsettled).await
+        self.next_step(unsettled, now).await
     }
 
-    /// When there is something to do again without being woken.
-    async fn next_step(&mut self, unsettled: bool) -> Result<Option<Duration>, store::Error> {
+    /// When there is something to do again without being woken. Disks were looked at as of `looked`.
+    async fn next_step(
+        &mut self,
+        unsettled: bool,
+        looked: Timestamp,
+    ) -> Result<Option<Duration>, store::Error> {
         let now = Timestamp::now();
-        let waiting = self.holds.waiting(now);
-        let due = [self.store.next_due(&waiting).await?, self.store.next_look(now).await?];
+        let waiting = self.holds.waiting(looked);
+        let due = [self.store.next_due(&waiting).await?, self.store.next_look(looked).await?];
         let due = due.into_iter().flatten().min().map(|at| {
             Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO).min(LONGEST_SLEEP)
         });

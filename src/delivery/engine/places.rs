@@ -145,8 +145,8 @@ impl Engine {
     }
 
     /// Checks whether held destinations can be used again.
-    pub(super) async fn look_at_held(&mut self) -> Result<(), store::Error> {
-        let due = self.holds.due(Timestamp::now());
+    pub(super) async fn look_at_held(&mut self, now: Timestamp) -> Result<(), store::Error> {
+        let due = self.holds.due(now);
         if due.is_empty() {
             return Ok(());
         }

@@ -89,9 +89,9 @@ impl Engine {
     }
 
     /// Finds out on disk what became of deliveries that were being published. `true`: some could not be settled yet.
-    pub(super) async fn settle(&mut self) -> Result<bool, store::Error> {
+    pub(super) async fn settle(&mut self, now: Timestamp) -> Result<bool, store::Error> {
         let mut unsettled = false;
-        for delivery in self.store.publishing_since(Timestamp::now()).await? {
+        for delivery in self.store.publishing_since(now).await? {
             if self.attempts.contains_key(&delivery.id) {
                 continue;
             }

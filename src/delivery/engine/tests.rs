@@ -83,10 +83,10 @@ async fn what_is_published_at_this_moment_is_left_alone() {
     let mut world = World::new(Stage::Downloading).await;
     world.attempt().await;
     world.store.publishing(&[(id(), file(1))], Timestamp::now()).await.unwrap();
-    assert!(!world.engine.settle().await.unwrap());
+    assert!(!world.engine.settle(Timestamp::now()).await.unwrap());
     assert_eq!(world.delivery().await.stage, Stage::Publishing, "its part may be on its way");
     world.engine.attempts.clear();
-    world.engine.settle().await.unwrap();
+    world.engine.settle(Timestamp::now()).await.unwrap();
     assert_eq!(world.delivery().await.stage, Stage::Pending, "nobody publishes it any more");
 }
 
@@ -141,12 +141,12 @@ async fn a_file_in_its_place_after_a_crash_is_made_durable_and_done() {
     let later = Timestamp::now() + jiff::SignedDuration::from_mins(5);
     world.store.publishing(&[(id(), published)], later).await.unwrap();
     world.store.hold(&id(), later, 3, "the disk failed", later).await.unwrap();
-    assert!(!world.engine.settle().await.unwrap());
+    assert!(!world.engine.settle(Timestamp::now()).await.unwrap());
     assert_eq!(world.delivery().await.stage, Stage::Publishing, "not before its time");
     let due = world.engine.start_due().await.unwrap();
     assert!(due.is_some_and(|due| due <= Duration::from_mins(5)), "the engine comes by itself: {due:?}");
     world.store.look_now(&id(), Timestamp::now()).await.unwrap();
-    world.engine.settle().await.unwrap();
+    world.engine.settle(Timestamp::now()).await.unwrap();
     assert_eq!(world.delivery().await.stage, Stage::Done);
 }
 
@@ -164,7 +164,7 @@ async fn a_held_destination_is_released_only_after_a_trial() {
         if is_writable {
             std::fs::remove_dir(&trial).unwrap();
         }
-        world.engine.look_at_held().await.unwrap();
+        world.engine.look_at_held(Timestamp::now()).await.unwrap();
         assert_eq!(world.engine.holds.is_held(&root.to_string_lossy()), !is_writable);
     }
 }
@@ -240,12 +240,27 @@ async fn a_disk_that_does_not_answer_is_asked_nothing_else_before_it_has_answere
 }
 
 #[tokio::test]
+async fn what_becomes_due_during_a_step_is_due_for_the_next_one() {
+    let mut world = World::new(Stage::Publishing).await;
+    let now = Timestamp::now();
+    let [looked, due] = [10, 5].map(|seconds| now - jiff::SignedDuration::from_secs(seconds));
+    world.store.hold(&id(), due, 1, "the disk failed", now).await.unwrap();
+    assert!(!world.engine.settle(looked).await.unwrap(), "it is not due yet");
+    let next = world.engine.next_step(false, looked).await.unwrap();
+    assert_eq!(next, Some(Duration::ZERO), "a file of which nobody knows whether it is in its place");
+    world.engine.settle(now).await.unwrap();
+    assert_eq!(world.engine.next_step(false, now).await.unwrap(), Some(Duration::ZERO), "it is downloaded");
+    world.engine.holds.hold(world.videos.to_str().unwrap(), "why", looked, due);
+    assert!(world.engine.next_step(false, looked).await.unwrap().is_some(), "a destination to be looked at");
+}
+
+#[tokio::test]
 async fn what_is_settled_does_not_hide_what_is_not() {
     let mut world = World::new(Stage::Publishing).await;
     std::fs::write(&world.videos, "not a directory").unwrap();
     let other = world.videos.with_file_name("other");
     world.store.put_bare("e", other.to_str().unwrap(), 2, Stage::Publishing).await;
-    assert!(world.engine.settle().await.unwrap(), "the first one is not settled");
+    assert!(world.engine.settle(Timestamp::now()).await.unwrap(), "the first one is not settled");
     assert_eq!(world.delivery().await.id.as_str(), "d");
     let stages = [Stage::Pending, Stage::Publishing].map(|stage| vec![stage]);
     for (stages, expected) in stages.iter().zip(["e", "d"]) {
@@ -265,7 +280,7 @@ async fn a_held_destination_is_let_go_without_a_look_only_if_nothing_needs_it() 
         std::fs::write(root, "not a directory").unwrap();
         world.engine.holds.hold(root.to_str().unwrap(), "why", due, due);
     }
-    world.engine.look_at_held().await.unwrap();
+    world.engine.look_at_held(Timestamp::now()).await.unwrap();
     let held = all.map(|root| world.engine.holds.is_held(root.to_str().unwrap()));
     assert_eq!(held, [true, true, false], "configured, waited for, neither");
 }

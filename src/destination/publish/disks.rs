@@ -454,11 +454,11 @@ async fn a_file_that_lies_there_is_known_by_its_bytes() {
         place.lies_there(&path("a/film.mp4"), &expected, goes_on).map(|found| found.is_some())
     };
     assert!(lies_there(&|| true).unwrap() && !lies_there(&|| false).unwrap(), "somebody waits for the end");
-    for (errno, is_unlike) in [(Errno::IO, true), (Errno::UCLEAN, true), (Errno::STALE, false)] {
+    for (errno, is_damage) in [(Errno::IO, true), (Errno::UCLEAN, true), (Errno::STALE, false)] {
         let _injected = inject(move |call, _, _| if call == Call::Read { Err(errno) } else { Ok(()) });
-        let outcome = lies_there(&|| true);
-        assert_eq!(matches!(outcome, Ok(false)), is_unlike, "{errno}: {outcome:?}");
-        assert!(is_unlike || outcome.unwrap_err().to_string().contains("a/film.mp4"));
+        let error = lies_there(&|| true).unwrap_err();
+        assert_eq!(error.is_damage(), is_damage, "{errno}");
+        assert!(error.to_string().contains("a/film.mp4"), "{error}");
     }
 
     // It stays its owner's.
