@@ -312,7 +312,7 @@ impl Check<'_> {
             self.problems
                 .add(place, "there is no folder to watch; write [[folder]] with an id and a destination");
         }
-        if let Some(host) = self.unreachable(settings) {
+        if let Some(host) = unreachable(settings) {
             let place = self.place("webhook.public_url");
             let what = "Google cannot reach it; write the address that leads here from the internet, \"ngrok\", or \
                         nothing, so that only polling finds new files";
@@ -339,15 +339,15 @@ impl Check<'_> {
             self.wrong("webhook.path", "webhook.path", &what);
         }
     }
+}
 
-    /// The host of a public address that leads to this machine's loopback, if Drive is Google's.
-    fn unreachable(&self, settings: &Settings) -> Option<String> {
-        let is_google = settings.drive == drive::Config::default();
-        let url = settings.channel.address.fixed().filter(|_| is_google)?;
-        let host = url.split_once("://")?.1.split('/').next()?;
-        let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
-        crate::http::is_loopback(name).then(|| host.to_owned())
-    }
+/// The host of a public address that leads to this machine's loopback, if Drive is Google's.
+fn unreachable(settings: &Settings) -> Option<String> {
+    let is_google = settings.drive == drive::Config::default();
+    let url = settings.channel.address.fixed().filter(|_| is_google)?;
+    let host = url.split_once("://")?.1.split('/').next()?;
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
+    crate::http::is_loopback(name).then(|| host.to_owned())
 }
 
 #[cfg(test)]

@@ -45,9 +45,7 @@ pub(super) fn files(facts: &Facts<'_>) -> Vec<Told> {
     told.extend(warnings.iter().filter(|said| other(said)).map(|said| Told::said(Outcome::Warning, said)));
     if told.is_empty() {
         let name = facts.service.name();
-        told.push(Told::ok(format!(
-            "{name} can read the configuration and the secrets that it names, and others cannot"
-        )));
+        told.push(Told::ok(format!("no secret is open to other users, and nothing is closed to {name}")));
     }
     told
 }

@@ -88,7 +88,9 @@ fn is_root() -> bool {
 fn give(path: &Path, to: u32) {
     std::os::unix::fs::lchown(path, Some(to), Some(to)).unwrap();
     if path.is_dir() {
-        fs::read_dir(path).unwrap().for_each(|entry| give(&entry.unwrap().path(), to));
+        for entry in fs::read_dir(path).unwrap() {
+            give(&entry.unwrap().path(), to);
+        }
     }
 }
 
@@ -437,7 +439,7 @@ async fn what_is_in_order_is_said_and_nothing_is_changed() {
     assert_eq!(
         told(&world, &text(&stopped.stdout)),
         "  ok           configuration           HOME/gdrive-webhook.toml: no mistakes, 1 folder
-  ok           files                   USER can read the configuration and the secrets that it names, and others cannot
+  ok           files                   no secret is open to other users, and nothing is closed to USER
   ok           state directory         HOME, used by USER
   ok           database                HOME/state.db does not exist yet; `run` and `sync` make it
   ok           credentials             service account …
