@@ -21,12 +21,18 @@ async fn readiness(world: &World) -> String {
     }
 }
 
+/// Waits until every channel was called on, and the database says so.
 async fn until_confirmed(world: &World) {
     world
         .wait("Google has called on every channel", async || {
             let status = world.status().await;
             let channels = status["channels"].as_array().unwrap();
-            !channels.is_empty() && channels.iter().all(|channel| channel["confirmed"] == json!(true))
+            let engines = status["engines"].as_array().unwrap();
+            let keeper = engines.iter().find(|engine| engine["name"] == "channels").unwrap();
+            let is_noted = keeper["done"].as_str().is_some_and(|done| !done.contains("not called"));
+            is_noted
+                && !channels.is_empty()
+                && channels.iter().all(|channel| channel["confirmed"] == json!(true))
         })
         .await;
 }
