@@ -43,7 +43,7 @@ impl MetadataServer {
     }
 
     pub(super) fn describe(&self) -> String {
-        "the service account of this machine (metadata server)".to_owned()
+        format!("the service account of this machine ({})", self.base)
     }
 
     pub(super) async fn fetch(&self) -> Result<AccessToken, Error> {

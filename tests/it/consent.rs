@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use drive_emulator::{Action, Fault};
@@ -35,6 +36,14 @@ async fn redirect(address: &str) -> String {
 async fn page(address: &str) -> (u16, String) {
     let answer = client().get(address).send().await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+/// A `login` that is to end without an answer, and not to wait for one for ever.
+async fn without_answer(world: &World, arguments: &[&str]) -> Output {
+    let login = world.command(arguments);
+    let mut command = Command::new("timeout");
+    command.env_clear().current_dir(world.home()).arg("20").arg(login.get_program()).args(login.get_args());
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,7 +176,7 @@ async fn in_a_container_the_callback_listens_where_it_is_told_to() {
     let listen = format!("0.0.0.0:{}", world.public);
     let (child, address, lines) = begin(world.command(&["login", "--listen", &listen]));
     assert_eq!(value(&address, "redirect_uri"), format!("http://127.0.0.1:{}", world.public));
-    let taken = world.output(&["login", "--listen", &listen]).await;
+    let taken = without_answer(&world, &["login", "--listen", &listen]).await;
     let said = text(&taken.stderr);
     assert_eq!(taken.status.code(), Some(1), "{said}");
     assert!(said.contains(&format!("cannot listen on {listen} (--listen)")), "{said}");
@@ -201,17 +210,14 @@ async fn a_browser_is_opened_where_there_is_one() {
         let mut command = world.command(arguments);
         command.env("PATH", &path).envs(variables.iter().copied());
         let (mut child, address, _lines) = begin(command);
-        match expected {
-            Some(before) => {
-                world.wait("a browser is opened", async || opened.exists()).await;
-                let with = fs::read_to_string(&opened).unwrap();
-                assert_eq!(with.trim(), format!("{before}{address}"));
-                fs::remove_file(&opened).unwrap();
-            }
-            None => {
-                tokio::time::sleep(Duration::from_millis(300)).await;
-                assert!(!opened.exists(), "{arguments:?} {variables:?}");
-            }
+        if let Some(before) = expected {
+            world.wait("a browser is opened", async || opened.exists()).await;
+            let with = fs::read_to_string(&opened).unwrap();
+            assert_eq!(with.trim(), format!("{before}{address}"));
+            fs::remove_file(&opened).unwrap();
+        } else {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            assert!(!opened.exists(), "{arguments:?} {variables:?}");
         }
         child.kill().unwrap();
         child.wait().unwrap();
@@ -251,7 +257,7 @@ async fn a_login_that_the_daemon_could_not_read_is_refused_before_anybody_is_ask
     let world = with_desktop_client().await;
     fs::write(world.home().join("state.db"), "").unwrap();
     chown(world.home().join("state.db"), Some(54_321), None).unwrap();
-    let login = world.output(&["login"]).await;
+    let login = without_answer(&world, &["login"]).await;
     let said = text(&login.stderr);
     assert_eq!(login.status.code(), Some(78), "{said}");
     assert!(said.contains("would belong to root, and the daemon, which runs as 54321"), "{said}");
