@@ -149,7 +149,7 @@ async fn wrong_credentials_are_named() {
     for (content, words) in [
         ("{", ["credentials.json: is not valid JSON", "Google Cloud console"]),
         ("{\"web\":{}}", ["credentials.json: is an OAuth client", "Google Cloud console"]),
-        (&damaged.to_string(), ["the private key of", "make a new key"]),
+        (&damaged.to_string(), ["a private key that is damaged", "create a new one"]),
     ] {
         fs::write(&key, content).unwrap();
         only(&world, "credentials", &words).await;
