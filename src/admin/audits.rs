@@ -9,6 +9,7 @@ use tracing::error;
 
 use super::Admin;
 use crate::audit::{self, Report, Scope, Standing};
+use crate::store::{self, Store};
 use crate::telemetry::log::with_causes;
 
 /// What an audit is to do.
@@ -62,5 +63,14 @@ pub(super) async fn show(State(admin): State<Admin>) -> Response {
             (StatusCode::INTERNAL_SERVER_ERROR, "the last audit cannot be read; see the log\n")
                 .into_response()
         }
+    }
+}
+
+/// The last audit. A report that cannot be read was written by another version: there is none then.
+pub(super) async fn last_audit(store: &Store) -> Result<Option<audit::Report>, store::Error> {
+    match audit::last(store).await {
+        Ok(report) => Ok(report),
+        Err(audit::Error::Store(error)) => Err(error),
+        Err(_) => Ok(None),
     }
 }

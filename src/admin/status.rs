@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::deliveries;
 use super::folders::{self, FoldersReport};
 use super::health::{self, Facts, is_live, not_ready};
 use super::login::{self, LoginReport};
+use super::{audits, deliveries};
 use crate::audit;
 use crate::auth::Auth;
 use crate::channel::registry::Registry;
@@ -320,7 +320,7 @@ impl Recorded {
             channels: store.channels().await?,
             troubled: store.troubled(folders::SHOWN).await?,
             failed: store.given_up().await?.map(|(count, last)| deliveries::failed(count, &last)),
-            audit: last_audit(store).await?,
+            audit: audits::last_audit(store).await?,
         })
     }
 }
@@ -354,15 +354,6 @@ pub async fn report(store: &Store, live: Option<&Live>) -> Result<Report, store:
         audit: recorded.audit,
         login: live.and_then(|live| login::report(&live.auth, now)),
     })
-}
-
-/// The last audit. A report that cannot be read was written by another version: there is none then.
-async fn last_audit(store: &Store) -> Result<Option<audit::Report>, store::Error> {
-    match audit::last(store).await {
-        Ok(report) => Ok(report),
-        Err(audit::Error::Store(error)) => Err(error),
-        Err(_) => Ok(None),
-    }
 }
 
 /// Counts deliveries that were claimed in advance as waiting, although the ledger has them as claimed.

@@ -3,11 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use rustix::fs::OFlags;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -20,6 +24,8 @@ use crate::owner::{self, Want};
 use crate::telemetry::log::with_causes;
 
 /// What a token must be allowed to do so that another one is given out for it.
+/// Tokens have a few thousand bytes.
+const LONGEST_TOKEN: u64 = 64 << 10;
 const EXCHANGE_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 
 /// The file, as Google's console and gcloud write it.
@@ -186,7 +192,7 @@ impl Source {
     /// The token by which the other issuer says who this machine is. It is issued anew now and then, so it is read each time.
     async fn token(&self, path: &Path) -> Result<String, Error> {
         let said = match (&self.file, &self.url) {
-            (Some(file), _) => std::fs::read_to_string(file).map_err(|error| Error::Credentials {
+            (Some(file), _) => read_token(file).map_err(|error| Error::Credentials {
                 path: path.to_owned(),
                 why: format!(
                     "names the token file {}, which cannot be read: {}",
@@ -215,7 +221,13 @@ impl Source {
 
     /// Such an address is on this machine or beside it.
     async fn ask(&self, url: &str) -> Result<String, Error> {
-        let unavailable = |why: String| Error::Unavailable { why: format!("the token source {url}: {why}") };
+        // The rest of an address may be a secret.
+        let shown = reqwest::Url::parse(url).map_or_else(
+            |_| "at an address".to_owned(),
+            |url| format!("{}{}", url.origin().ascii_serialization(), url.path()),
+        );
+        let unavailable =
+            |why: String| Error::Unavailable { why: format!("the token source {shown}: {why}") };
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
             let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) else {
@@ -232,4 +244,13 @@ impl Source {
         let body = metadata::read(answer).await.map_err(unavailable)?;
         String::from_utf8(body).map_err(|_| unavailable("answers with something that is not text".to_owned()))
     }
+}
+
+/// Reads a file with a token. Of a pipe nobody may ever write the other end, and a device may never end.
+fn read_token(path: &Path) -> io::Result<String> {
+    let file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    io::read_to_string(file.take(LONGEST_TOKEN))
 }

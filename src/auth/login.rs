@@ -239,7 +239,8 @@ fn misplaced(token: &Path, database: &Path) -> Option<String> {
     let writer = owner::heir(directory).map_or(us, |heir| heir.uid);
     // A directory of root's with nothing in it says nothing about who uses it.
     let reader = owner_of(database).or_else(|| owner_of(directory).filter(|uid| *uid != 0))?;
-    (reader != writer).then(|| {
+    // Root reads everything, also what it may not give to somebody else.
+    (reader != writer && reader != 0).then(|| {
         let (theirs, ours) = (owner::user(reader), owner::user(writer));
         format!(
             "would belong to {ours}, and the daemon, which runs as {theirs}, could not read it; run this as {theirs}: sudo -u \

@@ -245,7 +245,12 @@ pub fn read_client(path: &Path) -> Result<Client, Error> {
     let wrong = |why: String| Error::Credentials { path: path.to_owned(), why };
     let (text, json) = read(path)?;
     match kind_of(&json).map_err(wrong)? {
-        file::Kind::InstalledClient => Client::from_installed(&text).map_err(wrong),
+        file::Kind::InstalledClient => {
+            let client = Client::from_installed(&text).map_err(wrong)?;
+            // It is handed to whatever opens a browser. Nobody else needs it.
+            check_endpoint("auth_uri", &client.auth_uri).map_err(wrong)?;
+            Ok(client)
+        }
         file::Kind::ServiceAccount => Err(wrong("is a service account, which needs no login".to_owned())),
         file::Kind::ExternalAccount => Err(wrong("is a workload identity, which needs no login".to_owned())),
         file::Kind::AuthorizedUser => Err(wrong("contains a login already; no login is needed".to_owned())),

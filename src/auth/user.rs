@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use super::end::{explain_refusal, unreadable};
 use super::endpoint::{Answer, post};
@@ -48,8 +48,6 @@ impl Client {
         let secret = yup_oauth2::parse_application_secret(text)
             .map_err(|error| format!("is not a complete OAuth client: {error}"))?;
         check_endpoint("token_uri", &secret.token_uri)?;
-        // It is handed to whatever opens a browser.
-        check_endpoint("auth_uri", &secret.auth_uri)?;
         Ok(Self {
             id: secret.client_id,
             secret: secret.client_secret,
@@ -220,6 +218,11 @@ impl User {
             return;
         }
         if let Err(error) = new.write(path) {
+            if new.refresh_token == old {
+                // Only when the login ends would have been noted, and Google says so each time.
+                debug!(file = %path.display(), %error, "the end of the login cannot be noted");
+                return;
+            }
             let why = owner::explain(&error, path, Want::Write);
             error!(
                 file = %path.display(), error = why,

@@ -74,15 +74,17 @@ impl Check<'_> {
         })
     }
 
-    /// A folder that is written twice with one destination would be delivered there by two rules.
+    /// Two sections may take different files of one folder. The second of two equal ones is never asked.
     pub(super) fn folders_differ(&mut self, folders: &[Folder]) {
         for (index, folder) in folders.iter().enumerate() {
-            let place = |folder: &Folder| bases::normal(&folder.destination);
-            let same = |other: &&Folder| other.id == folder.id && place(other) == place(folder);
-            if folders[..index].iter().any(|other| same(&other)) {
+            let plain = |folder: &Folder| Folder {
+                destination: bases::normal(&folder.destination),
+                ..folder.clone()
+            };
+            if folders[..index].iter().any(|other| plain(other) == plain(folder)) {
                 let what = format!(
-                    "{} is watched already with the same destination; remove one of the two sections, or write another \
-                     destination",
+                    "{} is watched already with the same destination and the same settings; remove one of the two \
+                     sections, or change one of them",
                     folder.id
                 );
                 let place = self.place(&in_folder(index, "id"));
@@ -250,6 +252,13 @@ mod tests {
     use std::path::Path;
 
     use super::super::load_from;
+
+    #[test]
+    fn two_sections_may_take_different_files_of_one_folder() {
+        let section = |more: &str| format!("[[folder]]\nid = \"1AbC\"\ndestination = \"videos\"\n{more}");
+        let text = section("") + &section("include = [\"image/*\"]\npath = \"pictures/{name}\"\n");
+        assert_eq!(load_from(&text, Path::new("a.toml"), Path::new("/here"), []).unwrap().folders.len(), 2);
+    }
 
     #[test]
     fn what_cannot_work_is_refused() {

@@ -38,13 +38,7 @@ pub fn text(
         // Writing into text does not fail.
         let _ = write!(text, "\n== {title} ==\n{}\n", content.trim_end());
     }
-    let found = examination.findings.iter().filter(|finding| finding.check == "folder");
-    let of_folders = found.flat_map(|finding| {
-        let title = finding.title.trim_start_matches("folder ").to_owned();
-        let path = finding.detail.split(" (").next().unwrap_or_default();
-        path.split('/').map(str::to_owned).chain([title]).collect::<Vec<_>>()
-    });
-    redacted(&text, names(&status).into_iter().chain(of_folders).collect())
+    redacted(&text, names(&status).into_iter().chain(examination.names.iter().cloned()).collect())
 }
 
 /// Files that wait or have failed, and why.
@@ -58,11 +52,35 @@ fn failures(status: &Value) -> String {
     if lines.is_empty() { "none".to_owned() } else { lines }
 }
 
-/// The names in a status: those of files, and of folders with problems.
+/// The names in a status: those of files, and of folders.
 fn names(status: &Value) -> BTreeSet<String> {
-    let lists = [&status["attention"], &status["transfers"], &status["folders"]["problems"]];
-    let entries = lists.into_iter().filter_map(Value::as_array).flatten();
-    entries.filter_map(|entry| entry["name"].as_str()).map(str::to_owned).collect()
+    let mut names = BTreeSet::new();
+    for part in ["attention", "transfers", "folders", "audit"] {
+        collect(&status[part], &mut names);
+    }
+    names
+}
+
+fn collect(value: &Value, names: &mut BTreeSet<String>) {
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| collect(value, names)),
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                match (key.as_str(), value) {
+                    ("name", Value::String(name)) => {
+                        names.insert(name.clone());
+                    }
+                    // Of a path on this machine only the end is a name in Drive.
+                    ("path", Value::String(path)) => {
+                        let left = if path.starts_with('/') { 1 } else { usize::MAX };
+                        names.extend(path.rsplit('/').take(left).map(str::to_owned));
+                    }
+                    _ => collect(value, names),
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// A name that is shorter stands in other words as well.
@@ -132,6 +150,17 @@ fn without_secrets(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_names_of_a_status_are_those_of_files_and_folders() {
+        let status = serde_json::json!({
+            "engines": [{"name": "sync"}],
+            "attention": [{"name": "a.mp4", "path": "/srv/videos/b.mp4"}],
+            "audit": {"folders": [{"name": "Inbox"}], "files": [{"path": "Smith/c.mp4"}]},
+        });
+        let found: Vec<String> = names(&status).into_iter().collect();
+        assert_eq!(found, ["Inbox", "Smith", "a.mp4", "b.mp4", "c.mp4"]);
+    }
 
     #[test]
     fn names_addresses_and_secrets_are_left_out() {

@@ -52,6 +52,14 @@ pub(super) struct Folder {
     pub(super) byte: Option<(String, Result<(), Error>)>,
 }
 
+impl Folder {
+    /// The names of whatever was seen of it and in it.
+    pub(super) fn names(&self) -> impl Iterator<Item = String> {
+        let files = self.file.iter().chain(self.files.iter().flatten()).map(|file| file.name.clone());
+        files.chain(self.above.iter().cloned()).chain(self.byte.iter().map(|(name, _)| name.clone()))
+    }
+}
+
 impl Google {
     /// Asks nobody.
     pub(super) fn unasked() -> Self {

@@ -102,6 +102,9 @@ pub struct Examination {
     pub version: String,
     /// In the order in which a person sets things up.
     pub findings: Vec<Finding>,
+    /// The names of files and folders in Drive that were seen: nobody else's business.
+    #[serde(skip)]
+    pub(super) names: Vec<String>,
 }
 
 /// The column of the outcomes, as wide as "not checked".
@@ -165,7 +168,7 @@ mod tests {
             Told::not_checked("there is no folder").of("downloads", "downloads"),
             Told::said(Outcome::Warning, "a; b; do this").of("clock", "clock"),
         ];
-        let examination = Examination { version: "1".to_owned(), findings };
+        let examination = Examination { version: "1".to_owned(), findings, names: Vec::new() };
         assert!(!examination.is_good());
         let below = " ".repeat(39);
         let expected = format!(

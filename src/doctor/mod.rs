@@ -89,5 +89,6 @@ fn judged(facts: &Facts<'_>, checks: impl Iterator<Item = Check>) -> Examination
         let told = (check.judge)(facts);
         told.into_iter().map(move |told| told.of(check.name, check.title))
     });
-    Examination { version: env!("GDRIVE_WEBHOOK_VERSION").to_owned(), findings: findings.collect() }
+    let names = facts.google.folders.iter().flat_map(drive::Folder::names).collect();
+    Examination { version: env!("GDRIVE_WEBHOOK_VERSION").to_owned(), findings: findings.collect(), names }
 }

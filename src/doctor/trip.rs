@@ -103,7 +103,7 @@ async fn alone(settings: &Settings, address: &str) -> Trip {
     let answer = move |RawQuery(query): RawQuery| async move {
         challenges.answer(query.as_deref()).ok_or(StatusCode::NOT_FOUND)
     };
-    let router = Router::new().route(&settings.receiver.path, get(answer));
+    let router = Router::new().route(&settings.receiver.path, get(answer).post(busy));
     let serving = door.serve(router, CancellationToken::new());
     tokio::select! {
         () = serving => Trip::NotMade(format!("the listener on {listen} has ended")),
@@ -168,4 +168,9 @@ fn tls<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e rustls::Error> {
         next = inner.map(|inner| inner as &(dyn StdError + 'static)).or_else(|| error.source());
     }
     None
+}
+
+/// A notification may come while nobody else listens. Google sends it again after this answer.
+async fn busy() -> StatusCode {
+    StatusCode::SERVICE_UNAVAILABLE
 }
