@@ -22,6 +22,7 @@ pub struct Content {
 
 /// A known folder, as far as it tells whether what is in it must be known as well.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own about the folder")]
 pub struct FolderState {
     /// The configuration named it when Drive was read last.
     pub watched: bool,

@@ -1,18 +1,34 @@
 //! What the audit says at the end of a sequence, held against the plain picture.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::plain::{Fate, Plain, Target};
 use super::play::Play;
 use crate::world::text;
 
+/// Drive is asked again after minutes for what it did not show.
+const AUDITS: u32 = 20;
+const BETWEEN_AUDITS: Duration = Duration::from_secs(10);
+
 impl Play {
-    /// Asks for an audit, and says where it disagrees.
+    /// Asks for an audit, and says where it disagrees. A file whose bytes lay at its place beforehand is there before the
+    /// daemon has heard of it: what the audit says it waits for is waited for.
     pub(super) async fn audit(&mut self) -> Vec<String> {
-        let output = self.world.output(&["audit", "--json"]).await;
-        match serde_json::from_slice(&output.stdout) {
-            Ok(report) => self.plain.disagree(&report),
-            Err(_) => vec![format!("no audit: {}{}", text(&output.stdout), text(&output.stderr))],
+        let mut asked = 0;
+        loop {
+            asked += 1;
+            let output = self.world.output(&["audit", "--json"]).await;
+            let Ok(report) = serde_json::from_slice::<Value>(&output.stdout) else {
+                return vec![format!("no audit: {}{}", text(&output.stdout), text(&output.stderr))];
+            };
+            let wrong = self.plain.disagree(&report);
+            let waits = report["total"]["waiting"].as_u64().unwrap_or_default() > 0;
+            if wrong.is_empty() || !waits || asked == AUDITS {
+                return wrong;
+            }
+            tokio::time::sleep(BETWEEN_AUDITS).await;
         }
     }
 }
