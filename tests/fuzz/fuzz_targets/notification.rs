@@ -27,7 +27,11 @@ fuzz_target!(|text: &[u8]| {
     let id = notification.channel.as_str();
     assert!((1..=64).contains(&id.len()) && notification.token.len() <= 256);
     assert!(!id.chars().any(|c| c.is_control() && c != '\t'));
-    assert!(Registry::default().authenticate(&notification.channel, notification.token, Default::default()).is_none());
+    assert!(
+        Registry::default()
+            .authenticate(&notification.channel, notification.token, Default::default())
+            .is_none()
+    );
 
     // What was understood says everything: sent on alone, it is understood the same.
     let state = match notification.state {
