@@ -57,17 +57,8 @@ pub(super) fn explain_refusal(refusal: &Refusal, grant: &Grant, now: Timestamp) 
 mod tests {
     use serde_json::json;
 
+    use super::super::grant::tests::grant;
     use super::*;
-
-    fn grant(granted_at: Option<&str>) -> Grant {
-        Grant {
-            refresh_token: "r".into(),
-            client_id: "c".into(),
-            scope: None,
-            granted_at: granted_at.map(|time| time.parse().unwrap()),
-            ends_at: None,
-        }
-    }
 
     fn refusal(error: &str) -> Refusal {
         serde_json::from_value(json!({"error": error, "error_description": "Bad Request"})).unwrap()

@@ -154,8 +154,10 @@ impl ExternalAccount {
         }
     }
 
+    /// Another identity may take the place of one in the same file.
     fn login(&self) -> LoginId {
-        LoginId::of(&self.describe())
+        let account = self.written.service_account_impersonation_url.as_deref().unwrap_or_default();
+        LoginId::of(&format!("{} {} {account}", self.path.display(), self.written.audience))
     }
 
     fn refused(&self, refusal: &Refusal, remedy: &str) -> Error {

@@ -86,10 +86,21 @@ pub fn warning(ends_at: Timestamp, now: Timestamp) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    /// A grant of the refresh token `r`.
+    pub(in super::super) fn grant(granted_at: Option<&str>) -> Grant {
+        Grant {
+            refresh_token: "r".into(),
+            client_id: "c".into(),
+            scope: None,
+            granted_at: granted_at.map(|time| time.parse().unwrap()),
+            ends_at: None,
+        }
+    }
 
     #[test]
     fn a_token_file_is_private_and_replaced_whole() {

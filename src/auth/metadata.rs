@@ -46,9 +46,19 @@ impl MetadataServer {
         format!("the service account of this machine ({})", self.base)
     }
 
+    /// A token of the account that the machine has now: another one may be attached while the machine is stopped.
     pub(super) async fn fetch(&self) -> Result<AccessToken, Error> {
-        let path = "instance/service-accounts/default/token";
-        let url = format!("{}/{path}?scopes={}", self.base, SCOPE.replace(':', "%3A").replace('/', "%2F"));
+        let account = self.ask("email").await?;
+        let scope = SCOPE.replace(':', "%3A").replace('/', "%2F");
+        let token = self.ask(&format!("token?scopes={scope}")).await?;
+        let tokens = Tokens::parse(&token).ok_or_else(|| unavailable("answers without a token"))?;
+        let login = LoginId::of(&format!("{} {}", self.describe(), String::from_utf8_lossy(&account)));
+        Ok(tokens.into_access_token(login))
+    }
+
+    /// Asks for something about the machine's account.
+    async fn ask(&self, what: &str) -> Result<Vec<u8>, Error> {
+        let url = format!("{}/instance/service-accounts/default/{what}", self.base);
         let failed = |error| unavailable(&format!("does not answer at {}: {}", self.base, explain(error)));
         let answer = self.http.get(url).header(HEADER, FLAVOUR).send().await.map_err(failed)?;
         let status = answer.status();
@@ -56,11 +66,7 @@ impl MetadataServer {
             return Err(unavailable(&format!("at {} is not Google's: it answers {status}", self.base)));
         }
         match status.as_u16() {
-            200 => {
-                let body = read(answer).await.map_err(|why| unavailable(&why))?;
-                let tokens = Tokens::parse(&body).ok_or_else(|| unavailable("answers without a token"))?;
-                Ok(tokens.into_access_token(LoginId::of(&self.describe())))
-            }
+            200 => read(answer).await.map_err(|why| unavailable(&why)),
             404 => Err(Error::Refused {
                 why: "this machine has no service account; attach one that the folder is shared with, and give the machine the \
                       scope drive.readonly, or set google.credentials to the key of another one"

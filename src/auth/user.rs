@@ -276,17 +276,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::super::endpoint::tests::{Endpoint, client};
+    use super::super::grant::tests::grant;
     use super::*;
-
-    fn grant(granted_at: Option<&str>) -> Grant {
-        Grant {
-            refresh_token: "r".into(),
-            client_id: "c".into(),
-            scope: None,
-            granted_at: granted_at.map(|time| time.parse().unwrap()),
-            ends_at: None,
-        }
-    }
 
     /// A user whose token file holds the refresh token `r`.
     fn user(home: &Path, endpoint: &Endpoint) -> User {

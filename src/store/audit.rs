@@ -246,6 +246,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_files_of_a_folder_are_wanted_by_it_or_by_the_one_around_it() {
+        let home = tempfile::tempdir().unwrap();
+        let store = crate::store::watched::tests::nested(home.path()).await;
+        let inner = FileId::new("inner");
+        for (change, expected) in [
+            ("update folder set looks = 0", true),
+            ("update folder set suspended_at = 1 where id = 'inner'", true),
+            ("update folder set recursive = 0 where id = 'outer'", false),
+            ("update folder set recursive = 1, paused = 1 where id = 'outer'", false),
+            ("update folder set suspended_at = null where id = 'inner'", true),
+            ("update folder set paused = 1 where id = 'inner'", false),
+        ] {
+            sqlx::query(change).execute(&store.pool).await.unwrap();
+            let states = store.folder_states(std::slice::from_ref(&inner)).await.unwrap();
+            assert_eq!(states[&inner].is_wanted, expected, "{change}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_folder_that_is_still_to_be_listed_explains_what_is_not_known() {
         let home = tempfile::tempdir().unwrap();
         let store = store(home.path()).await;

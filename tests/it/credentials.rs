@@ -30,6 +30,24 @@ async fn without_a_file_the_metadata_server_of_the_machine_gives_tokens() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_account_of_the_same_machine_is_noticed() {
+    let mut world = without_credentials().await;
+    let host = world.drive.url().replace("http://", "");
+    for has_another in [false, false, true] {
+        if has_another {
+            // Attached while the machine is stopped.
+            let account = world.drive.service_account();
+            world.drive.share(&world.inbox, account.address(), drive_emulator::Role::Reader);
+        }
+        world.spawn_with(&[("GCE_METADATA_HOST", &host)]);
+        world.until_ready().await;
+        let said = world.log().matches("another account than before").count();
+        assert_eq!(said, usize::from(has_another), "{}", world.log());
+        world.terminate().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn credentials_are_looked_for_in_googles_order() {
     let world = without_credentials().await;
     let (named, gcloud) = (world.home().join("named.json"), world.home().join("gcloud"));
@@ -139,6 +157,12 @@ async fn a_workload_identity_takes_its_token_from_an_address_too() {
     let sync = world.output(&["sync"]).await;
     let said = text(&sync.stderr) + &text(&sync.stdout);
     assert!(said.contains("has no `id_token` in its JSON"), "{said}");
+    write(&json!({"url": url, "format": {"type": "text"}}));
+    let sync = world.output(&["sync"]).await;
+    let said = text(&sync.stderr) + &text(&sync.stdout);
+    let shown = url.split('?').next().unwrap();
+    assert!(said.contains(&format!("the token source {shown}: answers 403")), "{said}");
+    assert!(!said.contains("audience=x"), "an address may have a secret in it: {said}");
     write(&json!({"environment_id": "aws1", "url": "http://169.254.169.254/"}));
     let check = world.output(&["config", "check"]).await;
     assert_eq!(check.status.code(), Some(78), "{}", text(&check.stderr));

@@ -21,6 +21,7 @@ pub(crate) enum Operation {
     Revoke,
     /// The metadata server's token for the machine's service account.
     MetadataToken,
+    MetadataEmail,
     /// The exchange of another issuer's token.
     TokenExchange,
     /// `iamcredentials`' token for a service account.
@@ -40,6 +41,7 @@ impl Operation {
             Self::Auth => "auth",
             Self::Revoke => "revoke",
             Self::MetadataToken => "metadata.token",
+            Self::MetadataEmail => "metadata.email",
             Self::TokenExchange => "sts.token",
             Self::GenerateAccessToken => "generateAccessToken",
             Self::Unknown => "unknown",
@@ -57,6 +59,7 @@ impl Operation {
             | Self::Auth
             | Self::Revoke
             | Self::MetadataToken
+            | Self::MetadataEmail
             | Self::TokenExchange
             | Self::GenerateAccessToken
             | Self::Unknown => None,
@@ -104,6 +107,9 @@ pub(crate) fn find(method: &str, path: &str, params: &Params) -> Route {
         ("GET", ["o", "oauth2", "v2", "auth"] | ["o", "oauth2", "auth"]) => plain(Operation::Auth),
         ("GET", ["computeMetadata", "v1", "instance", "service-accounts", "default", "token"]) => {
             plain(Operation::MetadataToken)
+        }
+        ("GET", ["computeMetadata", "v1", "instance", "service-accounts", "default", "email"]) => {
+            plain(Operation::MetadataEmail)
         }
         ("POST", ["v1", "token"]) => plain(Operation::TokenExchange),
         ("POST", ["v1", "projects", "-", "serviceAccounts", account]) => {

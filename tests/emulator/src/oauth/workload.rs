@@ -18,16 +18,25 @@ const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const CLOUD_PLATFORM: &str = "https://www.googleapis.com/auth/cloud-platform";
 
-/// The machine's service account, for requests that no browser can be made to send.
-pub(crate) fn metadata(inner: &Arc<Inner>, call: &Call) -> Reply {
-    let answered = |reply: Reply| reply.header("metadata-flavor", "Google");
-    if call.header("metadata-flavor") != Some("Google") || call.header("x-forwarded-for").is_some() {
-        return answered(Reply::html(403, "Missing Metadata-Flavor:Google header."));
-    }
+/// What the metadata server says to requests that no browser can be made to send.
+pub(crate) fn metadata(call: &Call, answer: impl FnOnce() -> Reply) -> Reply {
+    let is_asked =
+        call.header("metadata-flavor") == Some("Google") && call.header("x-forwarded-for").is_none();
+    let refused = || Reply::html(403, "Missing Metadata-Flavor:Google header.");
+    if is_asked { answer() } else { refused() }.header("metadata-flavor", "Google")
+}
+
+/// A token of the machine's service account.
+pub(crate) fn metadata_token(inner: &Arc<Inner>, call: &Call) -> Reply {
     let scopes = call.params.filled("scopes").unwrap_or(CLOUD_PLATFORM).replace(',', " ");
     let mut state = inner.state();
     let address = state.identities.service_account.clone();
-    answered(issue(&mut state, &address, &scopes, None))
+    issue(&mut state, &address, &scopes, None)
+}
+
+/// Who it is.
+pub(crate) fn metadata_email(inner: &Arc<Inner>) -> Reply {
+    Reply::new(200, "application/text", inner.state().identities.service_account.clone().into_bytes())
 }
 
 /// RFC 8693, as `sts.googleapis.com` has it.
