@@ -79,7 +79,7 @@ def crash_and_stop(emulator, daemon, count):
 
 def look_at_disk(daemon, contents, count):
     for path, wanted in contents.items():
-        file = daemon.home / "new/videos" / path
+        file = daemon.home / "videos" / path
         found = file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest()
         count(f"{path} is what Drive has", found == wanted, found)
     connection = sqlite3.connect(daemon.home / "state.db")

@@ -112,7 +112,7 @@ class Daemon(Service):
             f'[webhook]\nlisten = "127.0.0.1:{public}"\npublic_url = "http://127.0.0.1:{public}"\n'
             f'[state]\nurl = "sqlite:{self.home}/state.db"\n'
             f'[admin]\nlisten = "127.0.0.1:{self.private}"\n'
-            f'[[folder]]\nid = "{emulator.inbox}"\ndestination = "{self.home}/new/videos"\n'
+            f'[[folder]]\nid = "{emulator.inbox}"\ndestination = "{self.home}/videos"\n'
         )
         self.start()
 
@@ -137,7 +137,7 @@ class Daemon(Service):
 
     def until_writing(self):
         """Several connections write to one part."""
-        hidden = self.home / "new/videos/.gdrive-webhook"
+        hidden = self.home / "videos/.gdrive-webhook"
         eventually("part with gaps", lambda: self.check() or list(hidden.glob("*.ranges")))
         # It comes at the rate that the emulator has been told.
         time.sleep(1)
